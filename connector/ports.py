@@ -1,0 +1,390 @@
+"""The doors of the house: what the CRM, billing and the mapping say to the sync, as protocols and values.
+
+No adapter is named here. Instants are aware UTC, civil dates are in the business time zone, money is in minor units with a
+currency unless a name says `_major` (only the CRM speaks major units, decision D-12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms
+from connector.errors import Problem
+
+# ---------------------------------------------------------------- the CRM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Org:
+    """The CRM organization we are logged in to; ids have 18 characters."""
+
+    id: str
+    name: str
+    currency: str
+    is_multi_currency: bool
+    is_sandbox: bool
+    instance_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldInfo:
+    """One field as describe shows it; *type* is Salesforce's word (string, picklist, currency, double, percent, date …)."""
+
+    name: str
+    type: str
+    label: str = ""
+    length: int = 0
+    scale: int = 0
+    is_nillable: bool = True
+    is_updateable: bool = True
+    is_createable: bool = True
+    is_calculated: bool = False
+    is_external_id: bool = False
+    picklist: tuple[str, ...] = ()
+    relationship: str | None = None
+    reference_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """One object as describe shows it; *fields* by API name. A field that is hidden from us is not there."""
+
+    name: str
+    label: str
+    fields: Mapping[str, FieldInfo]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upsert:
+    """One record to write: update by *id*, or upsert by the external id *key_field* = *key* (creates it where missing).
+
+    *values*: str, int, Decimal, bool, date, datetime or None. *group*: records with the same group (an account id) are
+    written together, because writing one locks its parent (pitfall P27).
+    """
+
+    object: str
+    values: Mapping[str, Any]
+    id: str | None = None
+    key_field: str | None = None
+    key: str | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of one `Upsert`, in the order asked; exactly one of *id* (success) and *problem*.
+
+    is_transient - the same write may succeed later (lock, overload); otherwise a person must act.
+    """
+
+    id: str | None = None
+    problem: Problem | None = None
+    is_transient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiUsage:
+    """The calls of this process since start, and what the org last said of its rolling 24 h allocation (0 = not yet known)."""
+
+    calls: int
+    used: int = 0
+    limit: int = 0
+
+
+class Crm(Protocol):
+    """A Salesforce-style CRM. Raises RetryableError, HaltError, RejectedError; never a foreign error."""
+
+    def connect(self) -> Org:
+        """Log in where needed and return the org; cheap when already logged in."""
+
+    def server_now(self) -> datetime:
+        """Return the CRM's clock as last seen in a reply (whole seconds); polling windows are counted on it (P7)."""
+
+    def describe(self, objects: Sequence[str]) -> Mapping[str, ObjectInfo]:
+        """Return the objects that exist and are visible to us, in one call for up to 25."""
+
+    def query(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[list[dict[str, Any]]]:
+        """Run flat queries and return all rows of each, in order; up to 5 short ones share one call.
+
+        Rows are plain dicts without `attributes`; parents nest as dicts; numbers are int or Decimal.
+        """
+
+    def write(self, upserts: Sequence[Upsert]) -> list[Written]:
+        """Write the records, up to 5 x 200 a call, each judged alone; the results stand in the order asked."""
+
+    def usage(self) -> ApiUsage:
+        """Return the count of calls so far."""
+
+
+# ---------------------------------------------------------------- what the mapping makes of a record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A postal address as written in the CRM; *country* is a code or a name."""
+
+    line1: str = ""
+    city: str = ""
+    postal_code: str = ""
+    state: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerDetails:
+    """Who is billed; *account* is the CRM account's 18-character id, the customer's identity."""
+
+    account: str
+    name: str
+    email: str = ""
+    address: Address = Address()
+    tax_id: str = ""
+    tax_exempt: Literal["none", "exempt", "reverse"] = "none"
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowBilled:
+    """How invoices are settled and labelled; a change counts from the next invoice on, without an amendment."""
+
+    collection_method: CollectionMethod = "send_invoice"
+    days_until_due: int = 30
+    po_number: str = ""
+    memo: str = ""
+
+
+Action = Literal["new", "amend", "renew", "cancel", "pause", "resume"]
+Condition = Literal["won", "open", "dropped", "idle"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """The desired state that one CRM record asks for (decision D-02).
+
+    deal - the deal's name (an Opportunity id; for a Quote its OpportunityId, else its own). label - the record's name, for
+    messages. condition - which source condition holds: won (`when`), open, dropped, idle (none). terms - of a New record;
+    change - of every other action. amends - the parent *record* id as filled in; amends_contract - a contract id.
+    synced_quote - the quote a won opportunity takes its terms from. closed_on - CloseDate. notes - stated defaults that
+    were used, in plain words. editor - who last saved the record.
+    """
+
+    object: str
+    record: str
+    deal: str
+    label: str
+    action: Action
+    condition: Condition
+    closed_on: date
+    created_at: datetime
+    customer: CustomerDetails
+    how: HowBilled = HowBilled()
+    terms: ContractTerms | None = None
+    change: Change | None = None
+    amends: str | None = None
+    amends_contract: str | None = None
+    synced_quote: str | None = None
+    contact: str | None = None
+    editor: str = ""
+    notes: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- billing
+
+CommandKind = Literal["create", "replace", "details", "withdraw", "change", "replace_change", "withdraw_change"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One decision for the billing backend, saved with its *key* `{org}/{deal}/r{revision}` before it is carried out.
+
+    create - customer (made or updated) and contract from *terms*. replace - the terms of a contract nothing of which is
+    invoiced. details - new *customer* and *how* only. withdraw - the contract was never billed and shall not be. change,
+    replace_change, withdraw_change - one `Change`, keyed by its deal.
+    """
+
+    key: str
+    kind: CommandKind
+    deal: str
+    label: str
+    customer: CustomerDetails
+    how: HowBilled
+    terms: ContractTerms | None = None
+    change: Change | None = None
+    contract_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one `Command`: a contract id, or the problem that keeps the record from being billed."""
+
+    key: str
+    contract_id: str | None = None
+    customer_id: str | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceView:
+    """An invoice as the CRM, the console and the page show it; amounts in minor units of *currency*.
+
+    deal - the New or Renew deal it belongs to, None where it covers several.
+    """
+
+    id: str
+    deal: str | None
+    account: str
+    contract_id: str
+    number: str
+    status: Literal["draft", "open", "paid", "void", "uncollectible"]
+    currency: str
+    issued_on: date | None
+    due_on: date | None
+    total: int
+    amount_due: int
+    amount_paid: int
+    token: str
+    paid_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one deal stands in the books, for the CRM record.
+
+    contract_status - draft, scheduled, trialing, active, past_due, unpaid, paused, withdrawn, canceled, completed.
+    next_on, next_amount - the next invoice as the engine would make it (total with tax); None: there is none.
+    value, annual_value - before tax, after discounts; of a change deal: the difference it made (value only).
+    last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
+    oldest_open - the open invoice that fell due first, for "Past due". invoices - only those of this deal that were
+    created or changed since the caller's last look (the caller passes `since`).
+    charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending.
+    """
+
+    deal: str
+    contract_id: str
+    customer_id: str
+    currency: str
+    contract_status: str
+    starts_on: date
+    ends_on: date | None
+    is_change: bool = False
+    is_invoiced: bool = False
+    value: int = 0
+    annual_value: int = 0
+    next_on: date | None = None
+    next_amount: int | None = None
+    billed: int = 0
+    paid: int = 0
+    due: int = 0
+    charged: int = 0
+    credited: int = 0
+    effective_on: date | None = None
+    trial_ends_on: date | None = None
+    last: InvoiceView | None = None
+    oldest_open: InvoiceView | None = None
+    renewed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewLine:
+    """One line of an invoice that does not exist yet; amounts in minor units."""
+
+    description: str
+    quantity: Decimal
+    start: date
+    end: date
+    amount: int
+    discount: int
+    tax: int
+    is_proration: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewInvoice:
+    """An invoice as it would be made."""
+
+    on: date
+    due_on: date | None
+    lines: tuple[PreviewLine, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a command would do: its invoices in order (bounded), the value of the term, or the problem that stops it."""
+
+    invoices: tuple[PreviewInvoice, ...] = ()
+    value: int = 0
+    currency: str = ""
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilledRun:
+    """What a billing run did: counts, and the deals whose standing changed."""
+
+    contracts: int = 0
+    invoices: int = 0
+    drafts: int = 0
+    lines: int = 0
+    deals: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class Unit(Protocol):
+    """An open database transaction (see kit.db): the ledger's and the internal books' writes commit together."""
+
+    def execute(self, sql: str, params: Sequence[Any] = ()) -> int: ...
+
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
+
+    def query(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+
+class Billing(Protocol):
+    """A billing backend. *transactional*: `apply` writes in the caller's unit, so that decision and books commit together."""
+
+    transactional: bool
+
+    def apply(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> list[Outcome]:
+        """Carry out the commands in order and bill what became due; one outcome a command, refusals as problems.
+
+        *hold*: the CRM has been silent for too long, so that new invoices stay drafts (deals.md section 9).
+        """
+
+    def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
+        """Return how the deals stand, from the books; a deal that has no contract is missing."""
+
+    def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
+        """Return the finalized invoices of the deals' contracts, oldest first."""
+
+    def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
+        """Return what the command would cause, by the same functions as `apply`; writes nothing."""
+
+    def bill(self, unit: Unit, as_of: datetime, *, limit: int, hold: bool) -> BilledRun:
+        """Bill up to *limit* contracts that are due at *as_of*; nothing due = a run of zero contracts."""
+
+    def contract(self, contract_id: str, unit: Unit) -> Contract | None:
+        """Return a contract with its terms and changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedValue:
+    """One field of a record as the mapping read it, for previews: where it came from and what it became."""
+
+    target: str
+    source: str
+    value: Any
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapResult:
+    """What the mapping made of one record: a desired state, or every problem it has."""
+
+    desired: Desired | None
+    problems: tuple[Problem, ...] = ()
+    values: tuple[MappedValue, ...] = field(default=())
