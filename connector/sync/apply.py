@@ -1,0 +1,383 @@
+"""The third pass: due deals are decided and carried out, a chunk in one transaction with the books (decision D-17).
+
+An attempt is counted before anything is done. A chunk that raises is rolled back and run again in halves down to one deal,
+which is parked as `internal-error`; the others go on. A deal found begun at start-up (the process died in it) runs alone.
+Within a chunk a parent is applied before its changes, so that a new deal and its amendment can pass in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError, Where
+from connector.ports import Desired, Outcome, Unit
+from connector.sync import ledger
+from connector.sync.decide import (
+    Applied,
+    Candidate,
+    Decision,
+    Digests,
+    Do,
+    Flag,
+    Nothing,
+    Park,
+    Relative,
+    Wait,
+    decide,
+    speaker,
+)
+from connector.sync.ledger import Deal, Record
+from connector.sync.mapper import desired_of
+from connector.sync.seam import Seam, Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One due deal with what it wants; *problem* where the mapping refused it."""
+
+    deal: Deal
+    record: Record | None = None
+    desired: Desired | None = None
+    problem: Problem | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Scene:
+    """The deals of a chunk and around it, as they stand while the chunk is carried out."""
+
+    deals: dict[str, Deal]
+    chains: dict[str, list[str]]
+    invoiced: dict[str, bool]
+    started: dict[str, bool]
+
+
+def apply(seam: Seam, tally: Tally, *, hold: bool) -> bool:
+    """Decide and carry out one chunk of due deals; return whether more wait.
+
+    *hold*: the CRM has been silent too long, so new invoices stay drafts (deals.md section 9).
+    """
+    now = seam.now()
+    with seam.database.read() as unit:
+        due = ledger.due_for_apply(unit, ledger.iso(now), seam.settings.chunk_deals)
+    if not due:
+        return False
+    with seam.database.transaction() as unit:
+        ledger.begin(unit, [d.name for d in due])
+    crashed, whole = [d for d in due if d.begun], [d for d in due if not d.begun]
+    for part in ([whole] if whole else []) + [[d] for d in crashed]:
+        _run(seam, tally, part, hold=hold)
+    seam.progress("applied", len(due))
+    return len(due) == seam.settings.chunk_deals
+
+
+def _run(seam: Seam, tally: Tally, part: Sequence[Deal], *, hold: bool) -> None:
+    """Carry out a part in one transaction; on an unexpected error in halves, down to one deal, which is parked alone."""
+    now = seam.now()
+    if len(part) == 1 and part[0].attempts >= seam.settings.max_attempts:
+        _park_alone(seam, tally, part[0], RuntimeError("too many attempts"))
+        return
+    try:
+        with seam.database.transaction() as unit:
+            changed = _carried_out(seam, unit, part, now, hold=hold)
+            ledger.save_deals(unit, changed, ledger.iso(now))
+            _tell_others(unit, part, changed)
+            ledger.note(unit, _history(part, changed), ledger.iso(now))
+    except (HaltError, RetryableError, ConflictError, ConfigError):
+        raise
+    except Exception as error:  # noqa: BLE001 - any other error is our bug in one of these deals: isolate it (D-17)
+        if len(part) == 1:
+            _park_alone(seam, tally, part[0], error)
+            return
+        middle = len(part) // 2
+        _run(seam, tally, part[:middle], hold=hold)
+        _run(seam, tally, part[middle:], hold=hold)
+        return
+    tally.applied += sum(d.revision > p.revision for p, d in zip(part, changed, strict=True))
+
+
+def _park_alone(seam: Seam, tally: Tally, deal: Deal, error: BaseException) -> None:
+    problem = ledger.internal_error(error, deal.name)
+    seam.log("record.parked", record_id=deal.name, error=f"{type(error).__name__}: {error}", hint=problem.hint)
+    with seam.database.transaction() as unit:
+        ledger.save_deals(unit, [ledger.parked(deal, problem)], ledger.iso(seam.now()))
+        ledger.note(unit, [(deal.name, "apply", "internal-error", f"{type(error).__name__}: {error}")], ledger.iso(seam.now()))
+    tally.internal_errors += 1
+
+
+def _tell_others(unit: Unit, before: Sequence[Deal], after: Sequence[Deal]) -> None:
+    """Wake the deals that wait for one whose standing changed."""
+    moved = [b.name for a, b in zip(before, after, strict=True) if (a.state, a.problem) != (b.state, b.problem)]
+    ledger.wake_waiting(unit, moved)
+
+
+def _history(before: Sequence[Deal], after: Sequence[Deal]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for old, new in zip(before, after, strict=True):
+        if new.revision != old.revision:
+            rows.append((new.name, "apply", new.state, new.decision_key or ""))
+        elif new.problem is not None and new.problem != old.problem:
+            rows.append((new.name, "decide", new.problem.code, new.problem.message))
+    return rows
+
+
+# ---------------------------------------------------------------- one chunk
+
+
+def _carried_out(seam: Seam, unit: Unit, part: Sequence[Deal], now: datetime, *, hold: bool) -> list[Deal]:
+    """Return the deals of a part as they are after it, in the same order."""
+    values = ledger.records_of_deals(unit, [d.name for d in part], with_values=True)
+    cases = [_case(seam, deal, values.get(deal.name, [])) for deal in part]
+    scene = _scene(seam, unit, cases, now)
+    waiting = list(cases)
+    while waiting:
+        names = {c.deal.name for c in waiting}
+        ready = [c for c in waiting if not _relatives(c, scene) & (names - {c.deal.name})] or waiting
+        _wave(seam, unit, ready, scene, now, hold=hold)
+        done = {c.deal.name for c in ready}
+        waiting = [c for c in waiting if c.deal.name not in done]
+    return [scene.deals[d.name] for d in part]
+
+
+def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
+    settled = (deal.owner_object or "", deal.owner_record or "") if deal.contract_id and not deal.is_withdrawn else None
+    candidates = [
+        Candidate(
+            object=r.object,
+            record=r.id,
+            condition=r.condition,
+            made_at=ledger.instant(str((r.fields or {}).get("CreatedDate"))) if (r.fields or {}).get("CreatedDate") else None,
+            synced_quote=(r.fields or {}).get("SyncedQuoteId"),
+        )
+        for r in found
+    ]
+    chosen = speaker(candidates, settled)
+    if chosen is None:
+        return _Case(deal=deal)
+    record = next(r for r in found if (r.object, r.id) == (chosen.object, chosen.record))
+    result = desired_of(seam, record, deal)
+    if result.desired is None:
+        if settled and chosen.condition != "won":
+            return _Case(deal=deal, record=record)
+        return _Case(deal=deal, record=record, problem=_joined(result.problems, record))
+    desired = replace(result.desired, condition="won") if chosen.condition == "won" else result.desired
+    if result.problems and desired.condition == "won":
+        return _Case(deal=deal, record=record, desired=desired, problem=_joined(result.problems, record))
+    return _Case(deal=deal, record=record, desired=desired)
+
+
+def _joined(problems: Sequence[Problem], record: Record) -> Problem:
+    """Return all problems of a record as one, so that a rep reads all of them at once."""
+    if len(problems) == 1:
+        return problems[0]
+    first = problems[0] if problems else Problem(code="unmapped", message="Not billed: this record could not be read.")
+    texts = [f"{p.message} {p.hint}".strip().removeprefix("Not billed: ") for p in problems]
+    return Problem(
+        code=first.code,
+        message="Not billed, for several reasons. " + " ".join(f"({n}) {text}" for n, text in enumerate(texts, 1)),
+        where=first.where if first.where.record else Where(object=record.object, record=record.id),
+    )
+
+
+def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Scene:
+    """Load the deals around a chunk: parents, chains, and what was invoiced of those that stand."""
+    deals = {c.deal.name: _described(c) for c in cases}
+    parents = [c.desired.amends for c in cases if c.desired and c.desired.amends and c.desired.amends not in deals]
+    deals |= ledger.deals(unit, sorted(set(parents)))
+    for case in cases:
+        parent = deals.get(case.desired.amends) if case.desired and case.desired.amends else None
+        if parent is not None and case.desired and case.desired.action != "new":
+            deals[case.deal.name] = replace(deals[case.deal.name], parent=parent.name, root=parent.root or parent.name)
+    roots = sorted({d.root for d in deals.values() if d.root})
+    chains: dict[str, list[str]] = {}
+    for member in ledger.chain_members(unit, roots):
+        deals.setdefault(member.name, member)
+    for deal in sorted(deals.values(), key=lambda d: (d.made_at, d.name)):
+        chains.setdefault(deal.root, []).append(deal.name)
+    standing = [c.deal.name for c in cases if c.deal.contract_id and not c.deal.is_withdrawn]
+    found = seam.billing.standings(standing, unit, now) if standing else {}
+    today = now.astimezone(ZoneInfo(seam.settings.timezone)).date()
+    return _Scene(
+        deals=deals,
+        chains=chains,
+        invoiced={name: s.is_invoiced for name, s in found.items()},
+        started={n: s.effective_on is not None and s.effective_on <= today for n, s in found.items()},
+    )
+
+
+def _described(case: _Case) -> Deal:
+    """Return the deal with what its record says of itself."""
+    desired = case.desired
+    if desired is None:
+        return case.deal
+    return replace(
+        case.deal,
+        label=desired.label,
+        action=desired.action,
+        root=case.deal.root or case.deal.name,
+        made_at=f"{desired.closed_on.isoformat()} {ledger.iso(desired.created_at)}",
+    )
+
+
+def _relatives(case: _Case, scene: _Scene) -> set[str]:
+    """Return the deals that must be settled before this one: its parent and earlier ones of its chain."""
+    deal = scene.deals[case.deal.name]
+    if case.desired is None or case.desired.action == "new":
+        return set()
+    chain = scene.chains.get(deal.root, [])
+    before = chain[: chain.index(deal.name)] if deal.name in chain else []
+    return {*before, *([deal.parent] if deal.parent else [])}
+
+
+def _wave(seam: Seam, unit: Unit, cases: Sequence[_Case], scene: _Scene, now: datetime, *, hold: bool) -> None:
+    """Decide some deals, give their commands to billing in one call, and note the outcome on each deal."""
+    decisions = [_decision(seam, unit, case, scene) for case in cases]
+    commands = [d.command for d in decisions if isinstance(d, Do)]
+    outcomes = {o.key: o for o in seam.billing.apply(commands, unit, now, hold=hold)} if commands else {}
+    for case, decision in zip(cases, decisions, strict=True):
+        deal = scene.deals[case.deal.name]
+        outcome = outcomes[decision.command.key] if isinstance(decision, Do) else None
+        scene.deals[case.deal.name] = _after(case, deal, decision, outcome, ledger.iso(now))
+
+
+def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
+    if case.problem is not None:
+        return Flag(problem=case.problem) if _stands(case.deal) else Park(problem=case.problem)
+    deal = scene.deals[case.deal.name]
+    if case.desired is None:
+        return _gone(case.deal) if _stands(case.deal) else Nothing(is_deal=False)
+    source = next(s for s in seam.sources if s.object == case.desired.object)
+    return decide(
+        case.desired,
+        digests_of(case.desired),
+        Applied(
+            contract_id=deal.contract_id,
+            revision=deal.revision,
+            terms=deal.applied_terms,
+            who=deal.applied_who,
+            how=deal.applied_how,
+            account=deal.account,
+            is_withdrawn=deal.is_withdrawn,
+            is_invoiced=scene.invoiced.get(deal.name, False),
+            is_started=scene.started.get(deal.name, False),
+        ),
+        org=seam.org.id,
+        parent=_parent(seam, unit, case.desired, deal, scene),
+        earlier=_earlier(deal, scene) if case.desired.action != "new" else (),
+        start_from=source.start_from,
+    )
+
+
+def _stands(deal: Deal) -> bool:
+    return deal.contract_id is not None and not deal.is_withdrawn
+
+
+def _gone(deal: Deal) -> Decision:
+    """A deal that stands, but whose record can no longer be mapped or found."""
+    return Flag(
+        problem=Problem(
+            code="record-gone",
+            message="The record of this deal can no longer be read as a deal. The contract goes on.",
+            hint="Restore the record, or close a Cancel deal to stop billing.",
+            where=Where(object=deal.owner_object, record=deal.owner_record),
+        )
+    )
+
+
+def digests_of(desired: Desired) -> Digests:
+    """Return the digests by which two desired states of a deal are compared."""
+    return Digests(
+        terms=ledger.terms_digest(desired.terms if desired.action == "new" else desired.change),
+        who=ledger.digest(desired.customer),
+        how=ledger.digest(desired.how),
+    )
+
+
+def _parent(seam: Seam, unit: Unit, desired: Desired, deal: Deal, scene: _Scene) -> Relative | None:
+    if desired.amends_contract:
+        contract = seam.billing.contract(desired.amends_contract, unit)
+        return None if contract is None else Relative(name="", label=contract.id, state="applied", contract_id=contract.id)
+    found = scene.deals.get(deal.parent or desired.amends or "")
+    return None if found is None else _relative(found)
+
+
+def _relative(deal: Deal) -> Relative:
+    return Relative(
+        name=deal.name,
+        label=deal.label,
+        state=deal.state,
+        contract_id=deal.contract_id,
+        is_withdrawn=deal.is_withdrawn,
+        problem=deal.problem,
+    )
+
+
+def _earlier(deal: Deal, scene: _Scene) -> list[Relative]:
+    """Return changes of the chain made before this one that are not settled: a parked member blocks later ones (D-02)."""
+    found = []
+    for name in scene.chains.get(deal.root, []):
+        if name == deal.name:
+            break
+        other = scene.deals[name]
+        if name not in (deal.root, deal.parent) and other.state in ("parked", "waiting"):
+            found.append(_relative(other))
+    return found
+
+
+# ---------------------------------------------------------------- what became of it
+
+
+def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None, now: str) -> Deal:
+    """Return the deal after its decision was carried out."""
+    settled = replace(deal, apply_due=False, begun=False, attempts=0, next_try_at=None, wait_for=None)
+    if isinstance(decision, Nothing):
+        if decision.is_deal:
+            return replace(settled, problem=None, write_due=deal.write_due or deal.problem is not None)
+        was_shown = deal.state in ("parked", "waiting")
+        state = deal.state if deal.is_withdrawn else "idle"
+        return replace(settled, state=state, problem=None, write_due=deal.write_due or was_shown)
+    if isinstance(decision, Park):
+        return _told(settled, ledger.parked(settled, decision.problem))
+    if isinstance(decision, Wait):
+        return _told(settled, replace(settled, state="waiting", problem=decision.problem, wait_for=decision.for_deal))
+    if isinstance(decision, Flag):
+        return _told(settled, replace(settled, problem=decision.problem))
+    if outcome is None or outcome.problem is not None:
+        problem = outcome.problem if outcome and outcome.problem else ledger.internal_error(RuntimeError("no outcome"), deal.name)
+        return _told(settled, replace(settled, problem=problem) if _stands(deal) else ledger.parked(settled, problem))
+    return _applied(case, settled, decision, outcome, now)
+
+
+def _told(before: Deal, after: Deal) -> Deal:
+    """Tell the CRM only where what a rep reads there changes."""
+    same = (before.state, before.problem) == (after.state, after.problem)
+    return replace(after, write_due=before.write_due if same else True, write_attempts=0, write_next_try_at=None)
+
+
+def _applied(case: _Case, deal: Deal, decision: Decision, outcome: Outcome, now: str) -> Deal:
+    if case.desired is None or not isinstance(decision, Do):
+        return deal
+    is_withdrawn = decision.command.kind in ("withdraw", "withdraw_change")
+    digests = digests_of(case.desired)
+    return replace(
+        deal,
+        state="applied",
+        problem=None,
+        owner_object=case.desired.object,
+        owner_record=case.desired.record,
+        contract_id=outcome.contract_id or deal.contract_id,
+        account=case.desired.customer.account,
+        revision=deal.revision + 1,
+        decision_key=decision.command.key,
+        applied_terms=digests.terms,
+        applied_who=digests.who,
+        applied_how=digests.how,
+        is_withdrawn=is_withdrawn,
+        write_due=True,
+        write_attempts=0,
+        write_next_try_at=None,
+        write_problem=None,
+        applied_at=now,
+    )

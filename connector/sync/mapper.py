@@ -1,0 +1,80 @@
+"""The second pass: staged records become desired states, by the mapping revision that holds for each (decision D-07).
+
+Mapping is a pure function, so its result is not stored twice: map keeps what the next pass must find without values (the deal's
+name, the condition, the problems), and apply maps the winning record again from the very version it was decided on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from connector.errors import Problem
+from connector.ports import MapResult
+from connector.sync import ledger
+from connector.sync.ledger import Deal, Record
+from connector.sync.seam import Seam, Source, Tally
+
+
+def map_records(seam: Seam, tally: Tally) -> bool:
+    """Map one chunk of staged records; return whether more wait."""
+    now = ledger.iso(seam.now())
+    with seam.database.transaction() as unit:
+        due = ledger.due_for_map(unit, seam.settings.chunk_deals)
+        if not due:
+            return False
+        known = ledger.deals(unit, sorted({r.deal for r in due if r.deal}))
+        mapped, found = [], []
+        for record in due:
+            name, label, condition, problems, used = _mapped(seam, record, known.get(record.deal or ""))
+            mapped.append((record, name, condition, used, problems))
+            if condition != "idle" or name in known or record.deal == name:
+                found.append((name, label, name))
+        ledger.save_mapped(unit, mapped)
+        ledger.make_due(unit, found, seam.org.id, now)
+    tally.mapped += len(due)
+    seam.progress("mapped", len(due))
+    return len(due) == seam.settings.chunk_deals
+
+
+def source_of(seam: Seam, record: Record) -> Source:
+    """Return the source that reads the record's object."""
+    return next(s for s in seam.sources if s.object == record.object)
+
+
+def is_settled(deal: Deal | None, record: Record) -> bool:
+    """Return whether the record is the one that was billed, so that its mapping revision sticks."""
+    return (
+        deal is not None
+        and deal.contract_id is not None
+        and not deal.is_withdrawn
+        and (deal.owner_object, deal.owner_record) == (record.object, record.id)
+    )
+
+
+def desired_of(seam: Seam, record: Record, deal: Deal | None) -> MapResult:
+    """Return what the record asks for, by the revision that holds for it; a deleted record asks for nothing."""
+    compiled = source_of(seam, record).compiled
+    if is_settled(deal, record) and record.mapping_hash:
+        compiled = seam.older(record.mapping_hash) or compiled
+    fields: Mapping[str, Any] = record.fields or {}
+    result = compiled.map(fields, record.lines)
+    if fields.get("IsDeleted") and result.desired is not None:
+        return MapResult(desired=replace(result.desired, condition="idle"), values=result.values)
+    return result
+
+
+def _mapped(
+    seam: Seam, record: Record, deal: Deal | None
+) -> tuple[str, str, str, tuple[Problem, ...], str]:
+    source = source_of(seam, record)
+    fields: Mapping[str, Any] = record.fields or {}
+    used = record.mapping_hash if is_settled(deal, record) and record.mapping_hash else source.hash
+    condition = "idle" if fields.get("IsDeleted") else source.compiled.condition(fields)
+    name = source.compiled.deal_name(fields)
+    label = str(fields.get("Name") or record.id)
+    problems: tuple[Problem, ...] = ()
+    if condition == "won":
+        problems = desired_of(seam, replace(record, mapping_hash=used), deal).problems
+    return name, label, condition, problems, used

@@ -1,0 +1,101 @@
+"""What every pass works with: the CRM, the billing backend, the database, the compiled sources and a few settings.
+
+Owns nothing; `app.py` builds one `Seam` and the passes take it as their first argument.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Protocol
+
+from connector.errors import Problem
+from connector.mapping.compile import Compiled
+from connector.ports import Billing, Crm, Org, Unit
+
+
+class Transactions(Protocol):
+    """The database: one writer, any number of readers (kit.db)."""
+
+    def transaction(self) -> AbstractContextManager[Unit]:
+        """Return a unit that commits at the end, or rolls back on an error."""
+
+    def read(self) -> AbstractContextManager[Unit]:
+        """Return a unit that only reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One CRM object that is polled, with its newest mapping.
+
+    related - by object, the relationship path from the record to it ("Account", "Opportunity.Account"); its changes move the
+    deal. first_load - the condition that only the first load adds (decision D-06).
+    """
+
+    name: str
+    object: str
+    line_object: str | None
+    line_parent: str | None
+    compiled: Compiled
+    related: Mapping[str, str]
+    first_load: str
+    start_from: date | None
+    hash: str
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """overlap_s - how far a poll looks back for rows that became visible late (pitfall P5). page_rows - rows a query asks for.
+
+    chunk_deals - deals in one transaction. max_attempts - tries of one deal before it is parked as our own error.
+    """
+
+    timezone: str
+    language: str = "en"
+    public_url: str = "http://127.0.0.1:8080"
+    record_url: str = ""
+    overlap_s: int = 600
+    page_rows: int = 2000
+    chunk_deals: int = 200
+    write_records: int = 1000
+    max_attempts: int = 5
+    max_pages_a_round: int = 50
+    max_crm_age_s: int = 86_400
+    bill_chunk: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seam:
+    """The two worlds and what lies between; *older* compiles the mapping revision of a hash (decision D-07)."""
+
+    crm: Crm
+    billing: Billing
+    database: Transactions
+    sources: tuple[Source, ...]
+    org: Org
+    settings: Settings
+    now: Callable[[], datetime]
+    older: Callable[[str], Compiled | None]
+    log: Callable[..., None]
+    progress: Callable[[str, int], None] = field(default=lambda _what, _n: None)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a run did, counted; the shape of `connector sync --json`."""
+
+    staged: int = 0
+    mapped: int = 0
+    applied: int = 0
+    written: int = 0
+    waiting: int = 0
+    parked: int = 0
+    internal_errors: int = 0
+    is_unreachable: bool = False
+    problems: list[Problem] = field(default_factory=list)

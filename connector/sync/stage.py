@@ -1,0 +1,316 @@
+"""The first pass: what changed in the CRM becomes versions in the ledger, saved together with the cursor (at least once).
+
+One idle poll is one call: the page of each source, the stamps of its lines, and the stamps of accounts or contacts (in turn).
+Only a record whose own values changed, or whose lines or account moved, is read again with its lines. Rows that come back in
+the overlap unchanged cost a digest and nothing more. Pages are keyed by (SystemModstamp, Id) (pitfalls P3, P4, P8) and counted
+on the CRM's clock (P7); the watermark moves only when a page is safely stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from connector.ports import Unit
+from connector.sync import ledger
+from connector.sync.ledger import Cursor, Record, Seen, Staged
+from connector.sync.seam import Seam, Source, Tally
+
+_ALWAYS = ("Id", "SystemModstamp", "LastModifiedDate", "LastModifiedBy.Name", "IsDeleted", "CreatedDate")
+_LINE_ALWAYS = ("Id", "SystemModstamp")
+_ID_PART = 200
+_QUERIES_A_CALL = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stream:
+    """One object that is polled by stamp: a source's records, its lines, or a record they point to."""
+
+    object: str
+    fields: tuple[str, ...]
+    condition: str
+    cursor: Cursor
+
+
+def soql_list(ids: Iterable[str]) -> str:
+    """Return ids as a SOQL list."""
+    return ",".join(f"'{i}'" for i in ids)
+
+
+def stage(seam: Seam, tally: Tally, *, turn: int = 0) -> bool:
+    """Read one page of every source; return whether more pages wait.
+
+    *turn* chooses which of the related objects (Account, Contact …) is looked at beside them this time (decision D-23).
+    """
+    now = seam.crm.server_now()
+    with seam.database.read() as unit:
+        streams = _streams(seam, unit, turn, ledger.iso(now))
+    pages = seam.crm.query([_page_soql(s, seam.settings.page_rows, seam.settings.overlap_s) for s in streams], with_deleted=True)
+    by_object = dict(zip((s.object for s in streams), pages, strict=True))
+    staged_count = 0
+    for source in seam.sources:
+        staged, seen = _changed(seam, source, by_object)
+        staged_count += len(staged)
+        with seam.database.transaction() as unit:
+            ledger.save_staged(unit, staged, ledger.iso(seam.now()))
+            ledger.touch_seen(unit, seen)
+            for stream in streams:
+                if stream.object in (source.object, source.line_object):
+                    ledger.save_cursor(unit, _advanced(seam, stream, by_object[stream.object]))
+    with seam.database.transaction() as unit:
+        own = {o for s in seam.sources for o in (s.object, s.line_object)}
+        for stream in streams:
+            if stream.object not in own:
+                ledger.save_cursor(unit, _advanced(seam, stream, by_object[stream.object]))
+    tally.staged += staged_count
+    seam.progress("staged", staged_count)
+    return any(len(page) >= seam.settings.page_rows for page in pages)
+
+
+def stage_record(seam: Seam, record_id: str, tally: Tally) -> bool:
+    """Read one record by its id whatever its stamp; return whether a source knows it."""
+    for source in seam.sources:
+        rows = _by_id(seam, source, [record_id])
+        if not rows:
+            continue
+        staged, seen = _compared(seam, source, rows, {record_id})
+        with seam.database.transaction() as unit:
+            ledger.save_staged(unit, staged, ledger.iso(seam.now()))
+            ledger.touch_seen(unit, seen)
+        tally.staged += len(staged)
+        return True
+    return False
+
+
+# ---------------------------------------------------------------- which queries
+
+
+def _streams(seam: Seam, unit: Unit, turn: int, now: str) -> list[_Stream]:
+    streams: list[_Stream] = []
+    related: dict[str, None] = {}
+    for source in seam.sources:
+        cursor = ledger.cursor(unit, source.object)
+        streams.append(
+            _Stream(
+                object=source.object,
+                fields=_record_fields(source),
+                condition="" if cursor.is_loaded else source.first_load,
+                cursor=_begun(cursor, now),
+            )
+        )
+        if source.line_object and source.line_parent:
+            lines = ledger.cursor(unit, source.line_object)
+            if lines.watermark is None:
+                lines = replace(lines, watermark=now)
+            fields = ("Id", source.line_parent, "SystemModstamp", "IsDeleted")
+            streams.append(_Stream(object=source.line_object, fields=fields, condition="", cursor=_begun(lines, now)))
+        related |= dict.fromkeys(source.related)
+    streams += _related_streams(unit, list(related), turn, now, room=_QUERIES_A_CALL - len(streams) % _QUERIES_A_CALL)
+    return streams
+
+
+def _related_streams(unit: Unit, objects: list[str], turn: int, now: str, *, room: int) -> list[_Stream]:
+    chosen = [objects[(turn + i) % len(objects)] for i in range(min(room, len(objects)))] if objects else []
+    streams = []
+    for name in chosen:
+        cursor = ledger.cursor(unit, name)
+        if cursor.watermark is None:
+            cursor = replace(cursor, watermark=now)
+        streams.append(
+            _Stream(object=name, fields=("Id", "SystemModstamp", "IsDeleted"), condition="", cursor=_begun(cursor, now))
+        )
+    return streams
+
+
+def _begun(cursor: Cursor, now: str) -> Cursor:
+    return cursor if cursor.target else replace(cursor, target=now)
+
+
+def _record_fields(source: Source) -> tuple[str, ...]:
+    pointed = tuple(f"{path}.{name}" for path in source.related.values() for name in ("Id", "SystemModstamp"))
+    return tuple(dict.fromkeys((*_ALWAYS, *source.compiled.record_fields, *pointed)))
+
+
+def _page_soql(stream: _Stream, limit: int, overlap_s: int) -> str:
+    cursor = stream.cursor
+    parts = []
+    if cursor.pos_stamp:
+        place = f"SystemModstamp = {cursor.pos_stamp} AND Id > '{cursor.pos_id}'"
+        parts.append(f"(({place}) OR SystemModstamp > {cursor.pos_stamp})")
+    elif cursor.watermark:
+        since = ledger.iso(ledger.instant(cursor.watermark) - timedelta(seconds=overlap_s))
+        parts.append(f"SystemModstamp >= {since}")
+    if stream.condition:
+        parts.append(f"({stream.condition})")
+    where = f" WHERE {' AND '.join(parts)}" if parts else ""
+    return f"SELECT {', '.join(stream.fields)} FROM {stream.object}{where} ORDER BY SystemModstamp, Id LIMIT {limit}"
+
+
+def _advanced(seam: Seam, stream: _Stream, page: Sequence[Mapping[str, Any]]) -> Cursor:
+    """Return the cursor after this page: one page further, or complete up to the moment the read began."""
+    if len(page) >= seam.settings.page_rows:
+        last = page[-1]
+        stamp = ledger.iso(ledger.instant(last["SystemModstamp"]))
+        return replace(stream.cursor, pos_stamp=stamp, pos_id=last["Id"])
+    return replace(
+        stream.cursor,
+        watermark=stream.cursor.target,
+        target=None,
+        pos_stamp=None,
+        pos_id=None,
+        is_loaded=True,
+        complete_at=ledger.iso(seam.now()),
+    )
+
+
+# ---------------------------------------------------------------- what changed
+
+
+def _changed(seam: Seam, source: Source, pages: Mapping[str, list[dict[str, Any]]]) -> tuple[list[Staged], list[Record]]:
+    """Return the records of a source that are new or changed, and those of which only stamps moved."""
+    rows = {row["Id"]: row for row in pages[source.object]}
+    touched = set(_moved_by_lines(seam, source, pages)) | set(_moved_by_related(seam, source, pages))
+    missing = sorted(touched - rows.keys())
+    rows.update((row["Id"], row) for row in _by_id(seam, source, missing))
+    return _compared(seam, source, list(rows.values()), touched)
+
+
+def _compared(
+    seam: Seam, source: Source, rows: list[dict[str, Any]], touched: set[str]
+) -> tuple[list[Staged], list[Record]]:
+    with seam.database.read() as unit:
+        known: dict[str, Record] = {}
+        for part in _parts([row["Id"] for row in rows], 900):
+            known |= ledger.records(unit, source.object, part)
+    fresh, quiet = [], []
+    for row in rows:
+        old = known.get(row["Id"])
+        own = _own_digest(source, row)
+        if old is None and not _is_wanted(source, row):
+            continue
+        if old is not None and own == old.record_digest and row["Id"] not in touched:
+            quiet.append(_seen_again(source, old, row))
+        else:
+            fresh.append((row, own, old))
+    lines = _lines_of(seam, source, [row["Id"] for row, _, _ in fresh])
+    staged = []
+    for row, own, old in fresh:
+        record = _record(source, row, own, lines.get(row["Id"], []), old)
+        if old is not None and record.digest == old.digest:
+            quiet.append(replace(old, stamp=record.stamp, seen=record.seen))
+        else:
+            staged.append(Staged(record=record, editor=(row.get("LastModifiedBy") or {}).get("Name") or ""))
+    return staged, quiet
+
+
+def _is_wanted(source: Source, row: Mapping[str, Any]) -> bool:
+    return not row.get("IsDeleted") and source.compiled.condition(row) != "idle"
+
+
+def _own_digest(source: Source, row: Mapping[str, Any]) -> str:
+    """Digest of the record alone; Amount is in it because a deleted line leaves no other trace (finding 7)."""
+    return f"{source.compiled.digest(row, ())}|{row.get('Amount')}|{row.get('IsDeleted')}"
+
+
+def _seen_again(source: Source, old: Record, row: Mapping[str, Any]) -> Record:
+    return replace(old, stamp=row["SystemModstamp"], seen=replace(old.seen, related=_related_stamps(source, row)))
+
+
+def _record(source: Source, row: dict[str, Any], own: str, lines: list[dict[str, Any]], old: Record | None) -> Record:
+    return Record(
+        object=source.object,
+        id=row["Id"],
+        stamp=row["SystemModstamp"],
+        seen=Seen(lines={line["Id"]: line["SystemModstamp"] for line in lines}, related=_related_stamps(source, row)),
+        seq=old.seq + 1 if old else 1,
+        record_digest=own,
+        digest=f"{source.compiled.digest(row, lines)}|{row.get('IsDeleted')}",
+        account=_at(row, f"{source.related['Account']}.Id") if "Account" in source.related else None,
+        contact=_at(row, f"{source.related['Contact']}.Id") if "Contact" in source.related else None,
+        fields=row,
+        lines=tuple(lines),
+    )
+
+
+def _at(row: Mapping[str, Any], path: str) -> Any:
+    value: Any = row
+    for part in path.split("."):
+        value = value.get(part) if value else None
+    return value
+
+
+def _related_stamps(source: Source, row: Mapping[str, Any]) -> dict[str, str]:
+    stamps = {}
+    for path in source.related.values():
+        if held := _at(row, path):
+            stamps[held["Id"]] = held["SystemModstamp"]
+    return stamps
+
+
+def _moved_by_lines(seam: Seam, source: Source, pages: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """Return known records one of whose lines has another stamp than when they were read (pitfall P13)."""
+    if not source.line_object or not source.line_parent:
+        return []
+    by_parent: dict[str, list[dict[str, Any]]] = {}
+    for row in pages.get(source.line_object, ()):
+        by_parent.setdefault(row[source.line_parent], []).append(row)
+    moved = []
+    with seam.database.read() as unit:
+        for part in _parts(sorted(by_parent), 900):
+            for record in ledger.records(unit, source.object, part).values():
+                if any(_line_moved(record, row) for row in by_parent[record.id]):
+                    moved.append(record.id)
+    return moved
+
+
+def _line_moved(record: Record, row: Mapping[str, Any]) -> bool:
+    known = record.seen.lines.get(row["Id"])
+    return known is not None if row.get("IsDeleted") else known != row["SystemModstamp"]
+
+
+def _moved_by_related(seam: Seam, source: Source, pages: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """Return records whose account or contact has another stamp than when they were read."""
+    moved = []
+    for name in source.related:
+        stamps = {row["Id"]: row["SystemModstamp"] for row in pages.get(name, ())}
+        with seam.database.read() as unit:
+            for part in _parts(sorted(stamps), 900):
+                for record in ledger.records_pointing_at(unit, part):
+                    pointed = (record.account, record.contact)
+                    if record.object == source.object and any(
+                        stamps[i] != record.seen.related.get(i) for i in pointed if i in stamps
+                    ):
+                        moved.append(record.id)
+    return moved
+
+
+# ---------------------------------------------------------------- reading by id
+
+
+def _by_id(seam: Seam, source: Source, ids: Sequence[str]) -> list[dict[str, Any]]:
+    fields = ", ".join(_record_fields(source))
+    soql = [f"SELECT {fields} FROM {source.object} WHERE Id IN ({soql_list(part)})" for part in _parts(ids, _ID_PART)]
+    return [row for page in seam.crm.query(soql, with_deleted=True) for row in page] if soql else []
+
+
+def _lines_of(seam: Seam, source: Source, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the whole set of lines of these records: money is never keyed on a line's id (finding 7)."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    parent = source.line_parent
+    if not source.line_object or parent is None or not ids:
+        return found
+    fields = ", ".join(dict.fromkeys((*_LINE_ALWAYS, parent, *source.compiled.line_fields)))
+    select = f"SELECT {fields} FROM {source.line_object}"
+    soql = [f"{select} WHERE {parent} IN ({soql_list(part)})" for part in _parts(sorted(ids), _ID_PART)]
+    for page in seam.crm.query(soql):
+        for row in page:
+            found.setdefault(row[parent], []).append(row)
+    for lines in found.values():
+        lines.sort(key=lambda line: str(line["Id"]))
+    return found
+
+
+def _parts(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (values[i : i + size] for i in range(0, len(values), size))
