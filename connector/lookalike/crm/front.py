@@ -1,0 +1,172 @@
+"""The whole HTTP surface as one function: faults, gate, budget, one transaction, counters, headers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from connector.lookalike.crm.composite import Collections, Composite
+from connector.lookalike.crm.gate import Gate, Logins
+from connector.lookalike.crm.org import Org
+from connector.lookalike.crm.refusal import Refusal, not_found
+from connector.lookalike.crm.rest import Rest, versions
+from connector.lookalike.crm.wire import Reply, Request, versioned
+
+_MAX_REQUEST_BYTES = 16_384
+_SOAP = re.compile(r"/services/Soap/u/([^/]+)(?:/.*)?")
+_IDENTITY = re.compile(r"/id/([0-9A-Za-z]{15,18})/([0-9A-Za-z]{15,18})/?")
+_FREE = ("token", "soap", "versions", "identity", "demo")
+_HTML = "<html><head><title>Service unavailable</title></head><body><h1>We are down for maintenance</h1></body></html>"
+_FAILURES = {
+    401: ("INVALID_SESSION_ID", "Session expired or invalid"),
+    403: ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
+    429: ("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."),
+    500: ("UNKNOWN_EXCEPTION", "An unexpected error occurred."),
+    503: ("SERVER_UNAVAILABLE", "The server is temporarily unavailable."),
+}
+
+
+class Front:
+    """Answers every request to the demo CRM except its pages."""
+
+    def __init__(self, org: Org, logins: Logins | None = None) -> None:
+        self.org = org
+        self.gate = Gate(org, logins or Logins())
+        self.rest = Rest(org)
+        self._composite = Composite(self.rest)
+        Collections(self.rest)
+        self._calls: Counter[str] = Counter()
+        self._knobs = org.faults.generation
+        self.rest.calls_left = lambda: max(0, org.daily_limit - self.used)
+
+    @property
+    def used(self) -> int:
+        """API calls that count against the org's allocation."""
+        return sum(count for kind, count in self._calls.items() if kind not in _FREE)
+
+    def counters(self) -> dict[str, Any]:
+        """Return calls so far: `total` against the allocation, `by_kind`, inside composites, and records written."""
+        return {
+            "total": self.used,
+            "by_kind": dict(self._calls),
+            "subrequests": dict(self._composite.subrequests),
+            "records_written": self.rest.written,
+        }
+
+    def reset_counters(self) -> None:
+        """Start counting anew."""
+        self._calls.clear()
+        self._composite.subrequests.clear()
+        self.rest.written = 0
+
+    def answer(self, request: Request) -> Reply:
+        """Answer one request; a Refusal becomes its error body."""
+        with self.org.lock:
+            kind = kind_of(request)
+            try:
+                reply = self._answered(request, kind)
+            except Refusal as refusal:
+                reply = Reply(status=refusal.status, body=refusal.body())
+            now = self.org.now() + timedelta(seconds=self.org.faults.clock_skew_s)
+            reply.headers["Date"] = format_datetime(now, usegmt=True)
+            if kind not in _FREE:
+                reply.headers["Sforce-Limit-Info"] = f"api-usage={self.used}/{self.org.daily_limit}{self.org.faults.limit_suffix}"
+            if kind not in _FREE and request.method not in ("GET", "HEAD") and self.org.faults.drop_after_commit > 0:
+                self.org.faults.drop_after_commit -= 1
+                reply.is_dropped = True
+            return reply
+
+    def _answered(self, request: Request, kind: str) -> Reply:
+        if kind == "demo":
+            return self._demo(request)
+        self._calls[kind] += 1
+        failure = self.org.faults.failing(kind)
+        if failure is not None:
+            code, message = _FAILURES.get(failure.status, ("UNKNOWN_EXCEPTION", f"status {failure.status}"))
+            if failure.is_html:
+                return Reply(status=failure.status, body=_HTML, media_type="text/html")
+            return Reply(status=failure.status, body=[{"message": message, "errorCode": code}])
+        _check_length(request)
+        if kind in _FREE:
+            return self._open_to_all(request, kind)
+        user = self.gate.user_of(request.headers.get("authorization", ""))
+        if user is None:
+            raise Refusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
+        if self.org.faults.limit_reached or self.used > self.org.daily_limit:
+            raise Refusal("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
+        with self.org.transaction(user=user):
+            before = self._composite.subrequests.total()
+            reply = self.rest.answer(request)
+            if kind == "composite/batch":
+                # a batch counts every request in it, a composite counts once
+                self._calls[kind] += self._composite.subrequests.total() - before - 1
+            return reply
+
+    def _open_to_all(self, request: Request, kind: str) -> Reply:
+        if kind == "versions":
+            return Reply(body=versions())
+        if kind == "identity":
+            found = _IDENTITY.fullmatch(request.path)
+            if found is None or found[1][:15] != self.org.org_id[:15]:
+                raise not_found()
+            if self.gate.user_of(request.headers.get("authorization", "")) is None:
+                return Reply(status=403, body="Bad_OAuth_Token", media_type="text/plain")
+            return Reply(body=self.gate.identity(found[2]))
+        if request.method != "POST":
+            raise Refusal("METHOD_NOT_ALLOWED", f"HTTP Method '{request.method}' not allowed. Allowed are POST", status=405)
+        if kind == "token":
+            return self.gate.token(request)
+        found = _SOAP.fullmatch(request.path)
+        return self.gate.soap(found[1] if found else "", request.body or "")
+
+    def _demo(self, request: Request) -> Reply:
+        if request.path == "/demo/counters":
+            if request.method == "DELETE":
+                self.reset_counters()
+            return Reply(body=self.counters())
+        if request.path == "/demo/faults" and request.method == "POST":
+            if not isinstance(request.body, dict):
+                raise Refusal("JSON_PARSER_ERROR", "a JSON object of knobs is required")
+            self.org.faults.apply(request.body)
+            if request.body.get("revoke_tokens"):
+                self.gate.revoke()
+            if request.body.get("forget_locators"):
+                self.rest.cursors.forget()
+            return Reply(status=204)
+        raise not_found()
+
+
+def kind_of(request: Request) -> str:
+    """Return under which name a call is counted: `query`, `query_more`, `composite`, `sobjects`, `describe`, `token` and so on."""
+    path = request.path
+    if path.startswith("/demo/"):
+        return "demo"
+    if path.rstrip("/") == "/services/oauth2/token":
+        return "token"
+    if path.startswith("/services/Soap/u/"):
+        return "soap"
+    if path.startswith("/id/"):
+        return "identity"
+    if path.rstrip("/") == "/services/data":
+        return "versions"
+    parts = versioned(path)
+    segments = parts[1] if parts else []
+    head = segments[0] if segments else "other"
+    if head in ("query", "queryAll"):
+        return "query_more" if len(segments) > 1 else head
+    if head == "composite" and len(segments) > 1:
+        return f"composite/{segments[1]}"
+    if head == "sobjects":
+        return "describe" if len(segments) == 1 or segments[-1] == "describe" else "sobjects"
+    return head
+
+
+def _check_length(request: Request) -> None:
+    uri = len(request.path) + sum(len(key) + len(value) + 2 for key, value in request.query.items())
+    if uri > _MAX_REQUEST_BYTES:
+        raise Refusal("URI_TOO_LONG", "The URI exceeds the maximum allowed length", status=414)
+    if uri + sum(len(key) + len(value) + 4 for key, value in request.headers.items()) > _MAX_REQUEST_BYTES:
+        raise Refusal("REQUEST_HEADER_FIELDS_TOO_LARGE", "URI and headers exceed the maximum allowed length", status=431)
