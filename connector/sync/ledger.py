@@ -600,6 +600,15 @@ def list_deals(unit: Unit, state: str | None, after: str, limit: int) -> list[De
     return [_deal_from(row) for row in unit.query(sql, [*params, after, limit])]
 
 
+def flagged_deals(unit: Unit, limit: int) -> list[Deal]:
+    """Return deals that stand in the books but need a person: edited after billing, or refused by the CRM's own rules."""
+    sql = (
+        f"SELECT {_DEAL} FROM deal WHERE state IN ('applied', 'written') AND (problem IS NOT NULL OR write_problem IS NOT NULL)"
+        " ORDER BY name LIMIT ?"
+    )
+    return [_deal_from(row) for row in unit.query(sql, (limit,))]
+
+
 def counts(unit: Unit) -> dict[str, int]:
     """Return the number of deals by state."""
     return dict((row[0], row[1]) for row in unit.query("SELECT state, COUNT(*) FROM deal GROUP BY state"))

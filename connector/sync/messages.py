@@ -1,0 +1,199 @@
+"""What a rep reads on the record: the status word and one message in plain words (deals.md section 6). Pure.
+
+Worked example (en): a standing with INV-0007 over 1,080.00 EUR open until 1 May gives
+"Billing since 1 Apr 2026. INV-0007, 1,080.00 EUR, is open, due 1 May. Next invoice 1 May."
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from connector.core.money import major
+from connector.ports import InvoiceView, Standing
+
+_MONTHS = {
+    "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+    "fr": ("janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."),
+}
+
+_TEXTS = {
+    "en": {
+        "since": "Billing since {day}.",
+        "trial": "Free trial until {day}.",
+        "starts": "Starts on {day}.",
+        "open": "{number}, {amount}, is open, due {day}.",
+        "paid": "{number}, {amount}, is paid.",
+        "void": "{number} was voided.",
+        "uncollectible": "{number}, {amount}, was given up as uncollectible.",
+        "past_due": "Past due: {number}, {amount}, was due {day}.",
+        "next": "Next invoice {day}.",
+        "next_amount": "Next invoice {day}: {amount}.",
+        "draft": "The invoice waits as a draft.",
+        "paused": "Paused: nothing is billed until it is resumed.",
+        "canceled": "Canceled, ended on {day}.",
+        "completed": "Completed: the term ended on {day}.",
+        "renewed": "Completed: renewed by {label}.",
+        "withdrawn": "Withdrawn: nothing was billed.",
+        "ends": "Ends on {day}.",
+        "changed": "Changed the contract from {day}.",
+        "change_planned": "Will change the contract on {day}.",
+        "charged": "Charged {amount}.",
+        "credited": "Credited {amount}.",
+        "on_invoice": "See {number}.",
+        "on_next": "It comes with the next invoice.",
+        "elsewhere": "Billed through {what} {label}.",
+        "differs": "Billed through {what} {label}, whose terms stand: {ours} there, {theirs} here.",
+        "second": "Not billed: this deal is already billed through {what} {label}. Set this record back, or amend the contract.",
+        "queued": "Waiting to be billed; it is tried again by itself.",
+    },
+    "fr": {
+        "since": "Facturé depuis le {day}.",
+        "trial": "Essai gratuit jusqu'au {day}.",
+        "starts": "Commence le {day}.",
+        "open": "{number}, {amount}, est à payer pour le {day}.",
+        "paid": "{number}, {amount}, est payée.",
+        "void": "{number} a été annulée.",
+        "uncollectible": "{number}, {amount}, est irrécouvrable.",
+        "past_due": "En retard : {number}, {amount}, était due le {day}.",
+        "next": "Prochaine facture le {day}.",
+        "next_amount": "Prochaine facture le {day} : {amount}.",
+        "draft": "La facture attend comme brouillon.",
+        "paused": "En pause : rien n'est facturé avant la reprise.",
+        "canceled": "Résilié, terminé le {day}.",
+        "completed": "Terminé : échéance le {day}.",
+        "renewed": "Terminé : renouvelé par {label}.",
+        "withdrawn": "Retiré : rien n'a été facturé.",
+        "ends": "Se termine le {day}.",
+        "changed": "Contrat modifié à partir du {day}.",
+        "change_planned": "Modifiera le contrat le {day}.",
+        "charged": "Facturé {amount}.",
+        "credited": "Crédité {amount}.",
+        "on_invoice": "Voir {number}.",
+        "on_next": "Sur la prochaine facture.",
+        "elsewhere": "Facturé par {what} {label}.",
+        "differs": "Facturé par {what} {label}, dont les conditions valent : {ours} là, {theirs} ici.",
+        "second": "Non facturé : cette affaire est déjà facturée par {what} {label}. Remettez cette fiche en arrière.",
+        "queued": "En attente de facturation ; nouvel essai automatique.",
+    },
+}
+
+_STATUS = {
+    "draft": "Draft",
+    "scheduled": "Scheduled",
+    "trialing": "Trialing",
+    "active": "Active",
+    "past_due": "Past due",
+    "unpaid": "Unpaid",
+    "paused": "Paused",
+    "withdrawn": "Withdrawn",
+    "canceled": "Canceled",
+    "completed": "Completed",
+}
+
+
+def money_text(minor: int, currency: str, language: str = "en") -> str:
+    """Return an amount as people read it: 1,080.00 EUR, in French 1 080,00 EUR."""
+    value: Decimal = major(minor, currency)
+    text = f"{value:,f}"
+    if language == "fr":
+        text = text.replace(",", "\u202f").replace(".", ",")
+    return f"{text} {currency.upper()}"
+
+
+def day_text(day: date, today: date | None, language: str = "en") -> str:
+    """Return a day as people read it; without the year where it is this one."""
+    short = f"{day.day} {_MONTHS[language][day.month - 1]}"
+    return short if today is not None and day.year == today.year else f"{short} {day.year}"
+
+
+def status_word(standing: Standing) -> str:
+    """Return the status word of a deal that stands in the books."""
+    return _STATUS[standing.contract_status]
+
+
+class Words:
+    """The messages in one language, counted from one day."""
+
+    def __init__(self, language: str, today: date) -> None:
+        self._texts = _TEXTS[language if language in _TEXTS else "en"]
+        self._language = language if language in _TEXTS else "en"
+        self._today = today
+
+    def say(self, key: str, **values: str) -> str:
+        """Return one sentence."""
+        return self._texts[key].format(**values)
+
+    def day(self, day: date) -> str:
+        """Return a day, short where it is this year."""
+        return day_text(day, self._today, self._language)
+
+    def money(self, minor: int, currency: str) -> str:
+        """Return an amount with its currency."""
+        return money_text(minor, currency, self._language)
+
+    def of(self, standing: Standing) -> str:
+        """Return what a rep reads of a deal that stands in the books."""
+        if standing.is_change:
+            return self._of_change(standing)
+        status = standing.contract_status
+        if status == "withdrawn":
+            return self.say("withdrawn")
+        parts = [self._opening(standing)]
+        if standing.oldest_open is not None and status in ("past_due", "unpaid"):
+            parts.append(self._past_due(standing.oldest_open))
+        elif standing.last is not None:
+            parts.append(self._invoice(standing.last))
+        if status not in ("completed", "canceled"):
+            parts += self._ahead(standing)
+        return " ".join(p for p in parts if p)
+
+    def _opening(self, standing: Standing) -> str:
+        status = standing.contract_status
+        ended = day_text(standing.ends_on, None, self._language) if standing.ends_on else ""
+        if status == "completed":
+            return self.say("renewed", label=standing.renewed_by) if standing.renewed_by else self.say("completed", day=ended)
+        if status in ("canceled", "paused"):
+            return self.say(status, day=ended)
+        if status == "scheduled":
+            return self.say("starts", day=day_text(standing.starts_on, None, self._language))
+        if status == "trialing" and standing.trial_ends_on:
+            return self.say("trial", day=self.day(standing.trial_ends_on))
+        return self.say("since", day=day_text(standing.starts_on, None, self._language))
+
+    def _past_due(self, invoice: InvoiceView) -> str:
+        due = invoice.due_on or invoice.issued_on or self._today
+        amount = self.money(invoice.amount_due, invoice.currency)
+        return self.say("past_due", number=invoice.number, amount=amount, day=self.day(due))
+
+    def _invoice(self, invoice: InvoiceView) -> str:
+        if invoice.status == "draft":
+            return self.say("draft")
+        due = invoice.due_on or invoice.issued_on or self._today
+        amount = self.money(invoice.total, invoice.currency)
+        return self.say(invoice.status, number=invoice.number, amount=amount, day=self.day(due))
+
+    def _ahead(self, standing: Standing) -> list[str]:
+        parts = []
+        if standing.next_on is not None:
+            parts.append(self.say("next", day=self.day(standing.next_on)))
+        elif standing.ends_on is not None:
+            parts.append(self.say("ends", day=self.day(standing.ends_on)))
+        return parts
+
+    def _of_change(self, standing: Standing) -> str:
+        parts = []
+        if standing.effective_on is not None:
+            key = "changed" if standing.effective_on <= self._today else "change_planned"
+            parts.append(self.say(key, day=day_text(standing.effective_on, None, self._language)))
+        if standing.charged:
+            parts.append(self.say("charged", amount=self.money(standing.charged, standing.currency)))
+        if standing.credited:
+            parts.append(self.say("credited", amount=self.money(abs(standing.credited), standing.currency)))
+        if standing.last is not None and standing.last.number:
+            parts.append(self.say("on_invoice", number=standing.last.number))
+        elif standing.charged or standing.credited:
+            parts.append(self.say("on_next"))
+        if standing.contract_status in ("canceled", "completed") and standing.ends_on is not None:
+            parts.append(self.say("canceled", day=day_text(standing.ends_on, None, self._language)))
+        return " ".join(parts)

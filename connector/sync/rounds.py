@@ -1,0 +1,173 @@
+"""Rounds: stage, map, apply, write back, in this order, until nothing is due; and the billing run that ends in the CRM.
+
+A crash between two passes is only a shorter round: every pass reads what is due from the ledger. Each loop is bounded by what
+is due and by `settings.max_pages_a_round`; `seam.stop` ends it after the pass in hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from connector.errors import HaltError, Problem, RetryableError
+from connector.sync import ledger
+from connector.sync.apply import apply
+from connector.sync.mapper import map_records
+from connector.sync.seam import Seam, Tally
+from connector.sync.stage import stage, stage_record
+from connector.sync.write_back import write_back
+
+_LISTED_PROBLEMS = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class Billed:
+    """What a billing run did."""
+
+    contracts: int = 0
+    invoices: int = 0
+    drafts: int = 0
+    lines: int = 0
+    problems: tuple[Problem, ...] = ()
+
+
+def bind(seam: Seam, *, backend: str) -> None:
+    """Bind the ledger to this org, backend and time zone at first contact; refuse another (deals.md section 8).
+
+    Raises: HaltError naming both and the way out.
+    """
+    wanted = {"org": seam.org.id, "backend": backend, "timezone": seam.settings.timezone}
+    with seam.database.transaction() as unit:
+        for key, value in wanted.items():
+            held = ledger.meta(unit, key)
+            if held is None:
+                ledger.save_meta(unit, key, value)
+            elif held != value:
+                raise HaltError(
+                    f"This ledger belongs to {key} {held}, but the configuration leads to {key} {value}.",
+                    hint="Point `database:` to another file, or set the configuration back; a ledger never changes its"
+                    f" {key} (a refreshed Salesforce sandbox is a new org).",
+                    code=f"other-{key}",
+                )
+
+
+def adopt_mappings(seam: Seam) -> int:
+    """Keep the newest mapping revisions, and make records due that an older one kept from being billed; return how many."""
+    due = 0
+    now = ledger.iso(seam.now())
+    with seam.database.transaction() as unit:
+        for source in seam.sources:
+            ledger.save_mapping_revision(unit, (source.hash, source.name, source.object, source.file, source.text), now)
+            due += ledger.remap(unit, source.object, source.hash)
+    return due
+
+
+def run_round(seam: Seam, tally: Tally, *, turn: int = 0) -> bool:
+    """Run one round: one page of every source, then everything that is due; return whether pages wait."""
+    more = stage(seam, tally, turn=turn)
+    drain(seam, tally, hold=False)
+    return more
+
+
+def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
+    """Map, apply and write back until nothing is due."""
+    while not seam.stop.is_set() and map_records(seam, tally):
+        pass
+    for _ in range(_bound(seam)):
+        if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
+            break
+    while not seam.stop.is_set() and write_back(seam, tally):
+        pass
+
+
+def _applied_any(seam: Seam, tally: Tally, *, hold: bool) -> bool:
+    """Apply one chunk; a chunk that wakes waiting deals makes more work, so look again until none is due."""
+    apply(seam, tally, hold=hold)
+    with seam.database.read() as unit:
+        return bool(ledger.due_for_apply(unit, ledger.iso(seam.now()), 1))
+
+
+def _bound(seam: Seam) -> int:
+    return seam.settings.max_pages_a_round * max(1, seam.settings.page_rows // seam.settings.chunk_deals) * 4
+
+
+def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool = False) -> None:
+    """Run rounds until nothing is due; *record* reads only that record, *is_full* reads everything again.
+
+    Raises: RetryableError if the CRM could not be reached at all.
+    """
+    if is_full:
+        with seam.database.transaction() as unit:
+            ledger.forget_cursors(unit)
+    if record is not None:
+        if not stage_record(seam, record, tally):
+            raise HaltError(
+                f"No configured source knows the record {record}.", hint="Check the id and `sources:`.", code="unknown-record"
+            )
+        drain(seam, tally, hold=False)
+        return
+    turn = 0
+    while run_round(seam, tally, turn=turn):
+        turn += 1
+        if seam.stop.is_set():
+            return
+    _note_run(seam, "sync")
+
+
+def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -> Billed:
+    """Read the CRM, bill everything due at *as_of*, then tell the CRM; without the CRM its invoices may stay drafts.
+
+    Where the CRM cannot be reached the run goes on; `hold` decides by the age of the last complete poll (deals.md section 9).
+    """
+    if reads_crm:
+        try:
+            run_round(seam, tally)
+        except RetryableError as error:
+            tally.is_unreachable = True
+            seam.log("run.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
+    done = Billed()
+    hold = is_silent(seam)
+    while not seam.stop.is_set():
+        with seam.database.transaction() as unit:
+            run = seam.billing.bill(unit, as_of, limit=seam.settings.bill_chunk, hold=hold)
+            ledger.tell_crm(unit, run.deals)
+        done.contracts += run.contracts
+        done.invoices += run.invoices
+        done.drafts += run.drafts
+        done.lines += run.lines
+        done.problems += run.problems
+        seam.progress("billed", run.contracts)
+        if run.contracts < seam.settings.bill_chunk:
+            break
+    if not tally.is_unreachable:
+        while not seam.stop.is_set() and write_back(seam, tally):
+            pass
+    _note_run(seam, "bill")
+    return done
+
+
+def is_silent(seam: Seam) -> bool:
+    """Return whether the last complete poll is older than `billing.max_crm_age` (0 = never mind)."""
+    if seam.settings.max_crm_age_s == 0:
+        return False
+    with seam.database.read() as unit:
+        last = ledger.last_complete_poll(unit, [s.object for s in seam.sources])
+    return last is None or (seam.now() - ledger.instant(last)).total_seconds() > seam.settings.max_crm_age_s
+
+
+def _note_run(seam: Seam, verb: str) -> None:
+    with seam.database.transaction() as unit:
+        ledger.save_meta(unit, f"last_{verb}", ledger.iso(seam.now()))
+
+
+def count_open(seam: Seam, tally: Tally) -> None:
+    """Fill in how many deals wait or are parked, and their problems."""
+    with seam.database.read() as unit:
+        states = ledger.counts(unit)
+        tally.waiting, tally.parked = states.get("waiting", 0), states.get("parked", 0)
+        for state in ("parked", "waiting"):
+            for deal in ledger.list_deals(unit, state, "", _LISTED_PROBLEMS):
+                if deal.problem is not None:
+                    tally.problems.append(deal.problem)
+        for deal in ledger.flagged_deals(unit, _LISTED_PROBLEMS):
+            tally.problems += [p for p in (deal.problem, deal.write_problem) if p is not None]

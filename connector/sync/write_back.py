@@ -1,0 +1,303 @@
+"""The fourth pass: what became of each deal goes back to its CRM records, the account and one row an invoice.
+
+Equal values are not written again: a digest of what was last written stands in the ledger, without the time of writing
+(decision D-09). A thousand deals are three calls of five times 200 records. Each record is judged alone: a lock is tried
+again later, a validation rule of the customer's is kept as a problem of the deal, the other records are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connector.core.money import major
+from connector.ports import Command, InvoiceView, Standing, Unit, Upsert, Written
+from connector.sync import ledger
+from connector.sync.apply import digests_of
+from connector.sync.ledger import Deal, Record
+from connector.sync.mapper import desired_of
+from connector.sync.messages import Words, status_word
+from connector.sync.seam import Seam, Tally
+
+_SYNCED_AT = "synced_at"
+_FIRST_WAIT_S = 30
+_LONGEST_WAIT_S = 3600
+_INVOICE = "Billing_Invoice__c"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One CRM record to write, for one deal; *values* by CRM field, *digest* without the time of writing."""
+
+    deal: str
+    upsert: Upsert
+    key: tuple[str, str]
+    digest: str
+
+
+def write_back(seam: Seam, tally: Tally) -> bool:
+    """Tell the CRM about one chunk of deals; return whether more wait."""
+    now = seam.now()
+    with seam.database.read() as unit:
+        due = ledger.due_for_write(unit, ledger.iso(now), seam.settings.write_records)
+        if not due:
+            return False
+        rows = _rows(seam, unit, due, now)
+        known: dict[tuple[str, str], str] = ledger.written_digests(unit, [r.key for r in rows])
+    new = [r for r in rows if known.get(r.key) != r.digest]
+    if new:
+        with seam.database.transaction() as unit:
+            unit.executemany(
+                "UPDATE deal SET write_attempts = write_attempts + 1 WHERE name = ?", [(n,) for n in {r.deal for r in new}]
+            )
+    results = seam.crm.write([r.upsert for r in new]) if new else []
+    _save(seam, due, new, results, now)
+    tally.written += sum(r.id is not None for r in results)
+    seam.progress("written", len(due))
+    return len(due) == seam.settings.write_records
+
+
+def _save(seam: Seam, due: Sequence[Deal], rows: Sequence[_Row], results: Sequence[Written], now: datetime) -> None:
+    """Keep what was written, and how each deal's writing ended."""
+    failed: dict[str, list[Written]] = {}
+    for row, result in zip(rows, results, strict=True):
+        if result.id is None:
+            failed.setdefault(row.deal, []).append(result)
+    with seam.database.transaction() as unit:
+        written = [(row, r) for row, r in zip(rows, results, strict=True) if r.id is not None]
+        ledger.save_written_rows(
+            unit, [(*row.key, row.digest, row.upsert.values) for row, _ in written], ledger.iso(now)
+        )
+        ledger.save_written(unit, [_ended(deal, failed.get(deal.name, ()), now) for deal in due])
+        ledger.note(
+            unit,
+            [(name, "write_back", "failed", (r[0].problem.message if r[0].problem else "")) for name, r in failed.items()],
+            ledger.iso(now),
+        )
+
+
+def _ended(deal: Deal, failures: Sequence[Written], now: datetime) -> Deal:
+    if not failures:
+        state = "written" if deal.state == "applied" else deal.state
+        return replace(
+            deal, state=state, write_due=False, write_attempts=0, write_next_try_at=None, write_problem=None
+        )
+    permanent = next((f.problem for f in failures if not f.is_transient), None)
+    if permanent is not None:
+        return replace(deal, write_due=False, write_problem=permanent, write_next_try_at=None)
+    wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(deal.write_attempts, 10))
+    return replace(
+        deal, write_due=True, write_problem=failures[0].problem, write_next_try_at=ledger.iso(now + timedelta(seconds=wait_s))
+    )
+
+
+# ---------------------------------------------------------------- what to write
+
+
+def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_Row]:
+    names = [d.name for d in due]
+    standings = seam.billing.standings([d.name for d in due if d.contract_id], unit, now)
+    words = Words(seam.settings.language, now.astimezone(ZoneInfo(seam.settings.timezone)).date())
+    rows: list[_Row] = []
+    accounts: set[str] = set()
+    records: dict[str, list[Record]] = {}
+    for start in range(0, len(names), 500):
+        records |= ledger.records_of_deals(unit, names[start : start + 500], with_values=False)
+    for deal in due:
+        standing = standings.get(deal.name)
+        for record in records.get(deal.name, []):
+            row = _record_row(seam, unit, deal, record, standing, words, now)
+            if row is not None:
+                rows.append(row)
+        if standing is not None and deal.account and deal.account not in accounts and not deal.is_withdrawn:
+            accounts.add(deal.account)
+            rows += _account_rows(seam, deal, standing, now)
+    owners = {d.name: d for d in due}
+    for invoice in seam.billing.changed_invoices([d.name for d in due if d.contract_id], unit):
+        rows += _invoice_rows(seam, owners, invoice, now)
+    return rows
+
+
+def _fields(seam: Seam, object_name: str, own: str) -> Mapping[str, str]:
+    """Return {CRM field: source name} for an object, from the newest mapping of *own*'s source."""
+    for source in seam.sources:
+        if source.object == own:
+            return source.compiled.write_back.get(object_name, {})
+    return {}
+
+
+def _row(
+    deal: str, object_name: str, key: str, fields: Mapping[str, str], values: Mapping[str, Any], how: Mapping[str, Any]
+) -> _Row:
+    """Return a row with the CRM fields filled from *values* by source name."""
+    chosen = {field: values.get(name) for field, name in fields.items()}
+    compared = {field: value for field, value in chosen.items() if fields[field] != _SYNCED_AT}
+    return _Row(
+        deal=deal,
+        upsert=Upsert(object=object_name, values=chosen, **how),
+        key=(object_name, key),
+        digest=ledger.digest(compared),
+    )
+
+
+def _record_row(
+    seam: Seam, unit: Unit, deal: Deal, record: Record, standing: Standing | None, words: Words, now: datetime
+) -> _Row | None:
+    fields = _fields(seam, record.object, record.object)
+    is_owner = (deal.owner_object, deal.owner_record) == (record.object, record.id)
+    is_alone = deal.owner_record is None
+    if not fields or (record.condition != "won" and not is_owner and not is_alone):
+        return None
+    values = (
+        _values(deal, standing, words, seam.settings.public_url)
+        if is_owner or is_alone
+        else _other_values(seam, unit, deal, record, standing, words, now)
+    )
+    values[_SYNCED_AT] = now.replace(microsecond=0)
+    how = {"id": record.id, "group": record.account or deal.account or ""}
+    return _row(deal.name, record.object, record.id, fields, values, how)
+
+
+def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str) -> dict[str, Any]:
+    """Return what stands on the record that speaks for the deal, by source name."""
+    if deal.state == "idle" and deal.contract_id is None:
+        return {}
+    if deal.is_withdrawn:
+        return {"status": "Withdrawn", "message": words.say("withdrawn")}
+    values = _amounts(standing, public_url) if standing is not None else {}
+    if standing is not None:
+        values |= {"status": status_word(standing), "message": words.of(standing)}
+    problem = deal.problem
+    if deal.state == "waiting":
+        values |= {"status": "Blocked" if deal.wait_for is not None else "Queued"}
+    elif problem is not None:
+        values |= {"status": "Needs attention"}
+    elif standing is None:
+        values |= {"status": "Queued", "message": words.say("queued")}
+    if problem is not None:
+        values |= {"message": f"{problem.message} {problem.hint}".strip()}
+    return values
+
+
+def _amounts(standing: Standing, public_url: str) -> dict[str, Any]:
+    def money(minor: int | None) -> Any:
+        return None if minor is None else major(minor, standing.currency)
+
+    last = standing.last
+    values: dict[str, Any] = {
+        "contract_id": standing.contract_id,
+        "customer_id": standing.customer_id,
+        "next_invoice_date": standing.next_on,
+        "next_invoice_amount": money(standing.next_amount),
+        "last_invoice_number": last.number if last else None,
+        "last_invoice_status": last.status.title() if last else None,
+        "last_invoice_url": invoice_url(public_url, last.token) if last and last.token else None,
+        "contract_value": money(standing.value),
+    }
+    if not standing.is_change:
+        values |= {
+            "amount_billed": money(standing.billed),
+            "amount_paid": money(standing.paid),
+            "amount_due": money(standing.due),
+            "annual_value": money(standing.annual_value),
+            "starts_on": standing.starts_on,
+            "ends_on": standing.ends_on,
+        }
+    return values
+
+
+def _other_values(
+    seam: Seam, unit: Unit, deal: Deal, record: Record, standing: Standing | None, words: Words, now: datetime
+) -> dict[str, Any]:
+    """Return what stands on a record of a deal that is billed through another record (decision D-01)."""
+    values = _values(deal, standing, words, seam.settings.public_url)
+    what, label = (deal.owner_object or "").lower(), deal.label
+    if record.object == deal.owner_object:
+        return {
+            "status": "Needs attention",
+            "contract_id": deal.contract_id,
+            "message": words.say("second", what=what, label=label),
+        }
+    text = words.say("elsewhere", what=what, label=label)
+    differs = _difference(seam, unit, deal, record, standing, now)
+    if differs is not None and standing is not None:
+        ours, theirs = words.money(standing.value, standing.currency), words.money(differs, standing.currency)
+        values["status"] = "Needs attention"
+        text = words.say("differs", what=what, label=label, ours=ours, theirs=theirs)
+    return values | {"message": text if differs is not None else f"{text} {values.get('message', '')}".strip()}
+
+
+def _difference(
+    seam: Seam, unit: Unit, deal: Deal, record: Record, standing: Standing | None, now: datetime
+) -> int | None:
+    """Return the contract value that the other record asks for, in minor units, where its terms differ from what stands."""
+    full = next(
+        (r for r in ledger.records_of_deals(unit, [deal.name], with_values=True).get(deal.name, []) if r.id == record.id), None
+    )
+    if full is None or standing is None or standing.is_change or (full.fields or {}).get("SyncedQuoteId"):
+        return None
+    desired = desired_of(seam, full, deal).desired
+    if desired is None or desired.terms is None or digests_of(desired).terms == deal.applied_terms:
+        return None
+    command = Command(
+        key="preview",
+        kind="create",
+        deal=record.id,
+        label=desired.label,
+        customer=desired.customer,
+        how=desired.how,
+        terms=desired.terms,
+    )
+    return seam.billing.preview(command, unit, now).value
+
+
+def _account_rows(seam: Seam, deal: Deal, standing: Standing, now: datetime) -> list[_Row]:
+    fields = _fields(seam, "Account", deal.owner_object or "")
+    if not fields or not deal.account:
+        return []
+    values = {"customer_id": standing.customer_id, _SYNCED_AT: now.replace(microsecond=0)}
+    return [_row(deal.name, "Account", deal.account, fields, values, {"id": deal.account, "group": deal.account})]
+
+
+def _invoice_rows(seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, now: datetime) -> list[_Row]:
+    deal = owners.get(invoice.deal or "")
+    own = deal.owner_object if deal and deal.owner_object else seam.sources[0].object
+    fields = _fields(seam, _INVOICE, own)
+    if not fields:
+        return []
+    values = {
+        "invoice_id": invoice.id,
+        "number": invoice.number,
+        "status": invoice.status.title(),
+        "type": "Invoice",
+        "contract_id": invoice.contract_id,
+        "issued_on": invoice.issued_on,
+        "due_on": invoice.due_on,
+        "total": major(invoice.total, invoice.currency),
+        "amount_due": major(invoice.amount_due, invoice.currency),
+        "amount_paid": major(invoice.amount_paid, invoice.currency),
+        "paid_on": invoice.paid_on,
+        "currency": invoice.currency.upper(),
+        "url": invoice_url(seam.settings.public_url, invoice.token),
+        "opportunity": _opportunity(invoice.deal),
+        "account": invoice.account,
+        _SYNCED_AT: now.replace(microsecond=0),
+    }
+    key_field = next((f for f, name in fields.items() if name == "invoice_id"), "Billing_Invoice_Id__c")
+    others = {field: name for field, name in fields.items() if field != key_field}
+    how = {"key_field": key_field, "key": invoice.id, "group": invoice.account}
+    told = deal.name if deal else (invoice.deal or next(iter(owners)))
+    return [_row(told, _INVOICE, invoice.id, others, values, how)]
+
+
+def _opportunity(deal: str | None) -> str | None:
+    """Return the deal's name where it is an Opportunity's id (its key prefix is 006)."""
+    return deal if deal is not None and deal.startswith("006") else None
+
+
+def invoice_url(public_url: str, token: str) -> str:
+    """Return the address of an invoice's page."""
+    return f"{public_url.rstrip('/')}/i/{token}"
