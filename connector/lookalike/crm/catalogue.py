@@ -65,7 +65,13 @@ def _object(name: str, prefix: str, *fields: Field, plural: str = "", is_writabl
         ref("LastModifiedById", "User", nillable=False),
         plain("SystemModstamp", "datetime", nillable=False),
     )
-    return ObjectType(name=name, prefix=prefix, fields=(*read_only(head), *fields, *read_only(tail)), plural=plural, is_writable=is_writable)
+    return ObjectType(
+        name=name,
+        prefix=prefix,
+        fields=(*read_only(head), *fields, *read_only(tail)),
+        plural=plural,
+        is_writable=is_writable,
+    )
 
 
 def _with_currency(one: ObjectType) -> ObjectType:
@@ -73,7 +79,9 @@ def _with_currency(one: ObjectType) -> ObjectType:
         return one
     is_line = one.name in ("OpportunityLineItem", "Quote", "QuoteLineItem")
     own = pick("CurrencyIsoCode", createable=not is_line, updateable=not is_line, restricted=False)
-    return ObjectType(name=one.name, prefix=one.prefix, fields=(*one.fields, own), plural=one.plural, is_writable=one.is_writable)
+    return ObjectType(
+        name=one.name, prefix=one.prefix, fields=(*one.fields, own), plural=one.plural, is_writable=one.is_writable
+    )
 
 
 def _address(name: str) -> tuple[Field, ...]:

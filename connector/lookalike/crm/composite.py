@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from connector.lookalike.crm.org import Org
@@ -103,7 +103,7 @@ class Collections:
             raise Refusal("JSON_PARSER_ERROR", "records must be an array of objects")
         _check_size(found)
         types = [_type_of(one) for one in found]
-        if 1 + sum(1 for before, after in zip(types, types[1:], strict=False) if before != after) > _MAX_CHUNKS:
+        if 1 + sum(1 for before, after in pairwise(types) if before != after) > _MAX_CHUNKS:
             raise Refusal("INVALID_INPUT", f"Operation has more than {_MAX_CHUNKS} chunks of records of one type")
         if kind and any(one.lower() != kind.lower() for one in types):
             raise Refusal("INVALID_INPUT", f"All records of an upsert must be of type {kind}")
@@ -113,8 +113,7 @@ class Collections:
         results: list[dict[str, Any]] = []
         try:
             with self._org.transaction():
-                for record in found:
-                    results.append(self._one(record, save))
+                results.extend(self._one(record, save) for record in found)
                 if is_all and not all(one["success"] for one in results):
                     raise _RolledBackError
         except _RolledBackError:
@@ -159,8 +158,7 @@ class Composite:
 
     def _composite(self, request: Request) -> Reply:
         body = body_of(request)
-        entries = body.get("compositeRequest")
-        _check_entries(entries)
+        entries = _checked_entries(body.get("compositeRequest"))
         done: dict[str, Reply] = {}
         is_all = body.get("allOrNone") is True
         try:
@@ -170,9 +168,12 @@ class Composite:
                 if is_all and any(_has_failed(reply) for reply in done.values()):
                     raise _RolledBackError
         except _RolledBackError:
-            done = {key: reply if reply.status >= 400 else Reply(status=400, body=_HALTED) for key, reply in done.items()}
+            done = {
+                key: reply if reply.status >= 400 else Reply(status=400, body=_HALTED) for key, reply in done.items()
+            }
         answers = [
-            {"body": reply.body, "httpHeaders": reply.headers, "httpStatusCode": reply.status, "referenceId": key} for key, reply in done.items()
+            {"body": reply.body, "httpHeaders": reply.headers, "httpStatusCode": reply.status, "referenceId": key}
+            for key, reply in done.items()
         ]
         return Reply(body={"compositeResponse": answers})
 
@@ -180,7 +181,10 @@ class Composite:
         try:
             url = _resolved(entry["url"], done)
             body = _resolved(entry.get("body"), done)
-            headers = {**request.headers, **{key.lower(): str(value) for key, value in (entry.get("httpHeaders") or {}).items()}}
+            headers = {
+                **request.headers,
+                **{key.lower(): str(value) for key, value in (entry.get("httpHeaders") or {}).items()},
+            }
             with self._rest.org.transaction():
                 return self._forwarded(subrequest(entry["method"].upper(), url, headers, body))
         except Refusal as refusal:
@@ -209,16 +213,18 @@ class Composite:
 
 def is_heavy(url: str) -> bool:
     """Say whether a subrequest is one of the kinds of which a composite carries five: queries and collections."""
-    parts = versioned(replace(subrequest("GET", url, {}, None)).path)
+    parts = versioned(subrequest("GET", url, {}, None).path)
     segments = parts[1] if parts else []
     return segments[:1] in (["query"], ["queryAll"]) or segments[:2] == ["composite", "sobjects"]
 
 
-def _check_entries(entries: Any) -> None:
+def _checked_entries(entries: Any) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or any(not isinstance(one, dict) for one in entries) or not entries:
         raise Refusal("JSON_PARSER_ERROR", "compositeRequest must be a non-empty array")
     if len(entries) > _MAX_SUBREQUESTS:
-        raise Refusal("LIMIT_EXCEEDED", f"The number of subrequests {len(entries)} exceeds the maximum of {_MAX_SUBREQUESTS}")
+        raise Refusal(
+            "LIMIT_EXCEEDED", f"The number of subrequests {len(entries)} exceeds the maximum of {_MAX_SUBREQUESTS}"
+        )
     for one in entries:
         missing = [name for name in ("method", "url", "referenceId") if not isinstance(one.get(name), str)]
         if missing:
@@ -228,19 +234,25 @@ def _check_entries(entries: Any) -> None:
         raise Refusal("INVALID_INPUT", "referenceId must be unique")
     if sum(1 for one in entries if is_heavy(one["url"])) > _MAX_HEAVY:
         raise Refusal("LIMIT_EXCEEDED", f"A composite carries at most {_MAX_HEAVY} queries and sObject Collections")
+    return entries
 
 
 def _has_failed(reply: Reply) -> bool:
     if reply.status >= 400:
         return True
-    return isinstance(reply.body, list) and any(isinstance(one, dict) and one.get("success") is False for one in reply.body)
+    return isinstance(reply.body, list) and any(
+        isinstance(one, dict) and one.get("success") is False for one in reply.body
+    )
 
 
 def _check_size(found: list[Any]) -> None:
     if not found:
         raise Refusal("MISSING_ARGUMENT", "no records given")
     if len(found) > _MAX_RECORDS:
-        raise Refusal("EXCEEDED_ID_LIMIT", f"record limit reached. cannot submit more than {_MAX_RECORDS} records in this operation")
+        raise Refusal(
+            "EXCEEDED_ID_LIMIT",
+            f"record limit reached. cannot submit more than {_MAX_RECORDS} records in this operation",
+        )
 
 
 def _type_of(record: dict[str, Any]) -> str:
@@ -276,5 +288,7 @@ def _referenced(path: str, done: dict[str, Reply]) -> Any:
         else:
             here = here.get(key) if isinstance(here, dict) else None
     if here is None:
-        raise Refusal("PROCESSING_HALTED", f"Invalid reference specified. No value for {rest or reference} found in {name}")
+        raise Refusal(
+            "PROCESSING_HALTED", f"Invalid reference specified. No value for {rest or reference} found in {name}"
+        )
     return here

@@ -56,12 +56,27 @@ class Faults:
         if spec.get("reset"):
             self._reset()
         for one in spec.get("fail", ()):
-            self.fail.append(FailNext(status=one["status"], times=one.get("times", 1), kind=one.get("kind", ""), is_html=one.get("html", False)))
+            self.fail.append(
+                FailNext(
+                    status=one["status"],
+                    times=one.get("times", 1),
+                    kind=one.get("kind", ""),
+                    is_html=one.get("html", False),
+                )
+            )
         self.hidden |= {_name(one) for one in spec.get("hide", ())}
         self.read_only |= {_name(one) for one in spec.get("read_only", ())}
         self.locked.update(spec.get("lock", {}))
         self.refused.update(spec.get("refuse", {}))
-        for plain in ("drop_after_commit", "page_size", "child_page_size", "limit_reached", "limit_suffix", "latency_ms", "clock_skew_s"):
+        for plain in (
+            "drop_after_commit",
+            "page_size",
+            "child_page_size",
+            "limit_reached",
+            "limit_suffix",
+            "latency_ms",
+            "clock_skew_s",
+        ):
             if plain in spec:
                 setattr(self, plain, spec[plain])
         self.generation += 1

@@ -21,7 +21,9 @@ class OrgFile:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("CREATE TABLE IF NOT EXISTS record (id TEXT PRIMARY KEY, object TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS record (id TEXT PRIMARY KEY, object TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID"
+        )
         self._db.execute("CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, body BLOB NOT NULL)")
 
     def settings(self) -> dict[str, Any]:
@@ -45,7 +47,10 @@ class OrgFile:
         try:
             self._db.executemany("INSERT OR REPLACE INTO record (id, object, body) VALUES (?, ?, ?)", kept)
             self._db.executemany("DELETE FROM record WHERE id = ?", gone)
-            self._db.executemany("INSERT OR REPLACE INTO setting (name, body) VALUES (?, ?)", [(k, _ENCODE(v)) for k, v in settings.items()])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO setting (name, body) VALUES (?, ?)",
+                [(k, _ENCODE(v)) for k, v in settings.items()],
+            )
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")

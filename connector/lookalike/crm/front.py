@@ -73,7 +73,9 @@ class Front:
             now = self.org.now() + timedelta(seconds=self.org.faults.clock_skew_s)
             reply.headers["Date"] = format_datetime(now, usegmt=True)
             if kind not in _FREE:
-                reply.headers["Sforce-Limit-Info"] = f"api-usage={self.used}/{self.org.daily_limit}{self.org.faults.limit_suffix}"
+                reply.headers["Sforce-Limit-Info"] = (
+                    f"api-usage={self.used}/{self.org.daily_limit}{self.org.faults.limit_suffix}"
+                )
             if kind not in _FREE and request.method not in ("GET", "HEAD") and self.org.faults.drop_after_commit > 0:
                 self.org.faults.drop_after_commit -= 1
                 reply.is_dropped = True
@@ -116,7 +118,9 @@ class Front:
                 return Reply(status=403, body="Bad_OAuth_Token", media_type="text/plain")
             return Reply(body=self.gate.identity(found[2]))
         if request.method != "POST":
-            raise Refusal("METHOD_NOT_ALLOWED", f"HTTP Method '{request.method}' not allowed. Allowed are POST", status=405)
+            raise Refusal(
+                "METHOD_NOT_ALLOWED", f"HTTP Method '{request.method}' not allowed. Allowed are POST", status=405
+            )
         if kind == "token":
             return self.gate.token(request)
         found = _SOAP.fullmatch(request.path)
@@ -169,4 +173,6 @@ def _check_length(request: Request) -> None:
     if uri > _MAX_REQUEST_BYTES:
         raise Refusal("URI_TOO_LONG", "The URI exceeds the maximum allowed length", status=414)
     if uri + sum(len(key) + len(value) + 4 for key, value in request.headers.items()) > _MAX_REQUEST_BYTES:
-        raise Refusal("REQUEST_HEADER_FIELDS_TOO_LARGE", "URI and headers exceed the maximum allowed length", status=431)
+        raise Refusal(
+            "REQUEST_HEADER_FIELDS_TOO_LARGE", "URI and headers exceed the maximum allowed length", status=431
+        )

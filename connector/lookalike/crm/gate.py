@@ -92,7 +92,12 @@ class Gate:
         identity = f"https://login.salesforce.com/id/{self._org.org_id}/{user}"
         issued = str(int(self._org.now().timestamp() * 1000))
         digest = hmac.new(self._logins.client_secret.encode(), (identity + issued).encode(), hashlib.sha256).digest()
-        body: dict[str, Any] = {"access_token": self._open(user), "instance_url": self.base_url, "id": identity, "token_type": "Bearer"}
+        body: dict[str, Any] = {
+            "access_token": self._open(user),
+            "instance_url": self.base_url,
+            "id": identity,
+            "token_type": "Bearer",
+        }
         if form.get("grant_type") == _JWT_GRANT:
             return Reply(body={**body, "scope": "api"})
         return Reply(body={**body, "issued_at": issued, "signature": base64.b64encode(digest).decode(), "scope": "api"})
@@ -117,7 +122,10 @@ class Gate:
 
     def _by_password(self, username: str, password: str) -> str | None:
         wanted = self._logins.password + self._logins.security_token
-        is_right = hmac.compare_digest(password.encode(), wanted.encode()) and username.lower() == self._logins.username.lower()
+        is_right = (
+            hmac.compare_digest(password.encode(), wanted.encode())
+            and username.lower() == self._logins.username.lower()
+        )
         return self._org.integration_user if is_right else None
 
     def _by_assertion(self, assertion: str) -> str:

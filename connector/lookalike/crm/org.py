@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +34,21 @@ def _system_time() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id."""
+
+    name: str = "Northwind Instruments"
+    has_quotes: bool = True
+    price_scale: int = 2
+    org_number: int = 1
+    is_sandbox: bool = False
+    daily_limit: int = 100_000
+
+
+_USUAL = Traits()
+
+
 class Org:
     """One Salesforce-like org. currency - of the whole org, or the corporate one. path - its own SQLite file, if it is to last.
 
@@ -47,25 +63,23 @@ class Org:
         currency: str = "EUR",
         timezone: str = "UTC",
         multi_currency: bool = False,
-        has_quotes: bool = True,
-        price_scale: int = 2,
-        name: str = "Northwind Instruments",
-        org_number: int = 1,
-        daily_limit: int = 100_000,
+        traits: Traits = _USUAL,
     ) -> None:
         self.clock = clock
         self.lock = RLock()
         self.faults = Faults()
-        self.daily_limit = daily_limit
+        self.daily_limit = traits.daily_limit
         self._file = OrgFile(path) if path is not None else None
         self._settings: dict[str, Any] = {
-            "org_number": org_number, "currency": currency, "timezone": timezone, "multi_currency": multi_currency,
-            "has_quotes": has_quotes, "price_scale": price_scale, "next_number": 1, "auto_numbers": {},
+            "org_number": traits.org_number, "currency": currency, "timezone": timezone, "multi_currency": multi_currency,
+            "has_quotes": traits.has_quotes, "price_scale": traits.price_scale, "next_number": 1, "auto_numbers": {},
         }  # fmt: skip
         saved = self._file.settings() if self._file else {}
         self._settings.update(saved)
         self.schema = schema(
-            multi_currency=self._settings["multi_currency"], has_quotes=self._settings["has_quotes"], price_scale=self._settings["price_scale"]
+            multi_currency=self._settings["multi_currency"],
+            has_quotes=self._settings["has_quotes"],
+            price_scale=self._settings["price_scale"],
         )
         self.zone = ZoneInfo(self._settings["timezone"])
         self.org_id = minted("00D", self._settings["org_number"])
@@ -78,17 +92,20 @@ class Org:
         if saved:
             self._load()
         else:
-            self._found(name)
+            self._found(traits)
 
     # -- founding and loading ---------------------------------------------------------------------------------------------
 
-    def _found(self, name: str) -> None:
+    def _found(self, traits: Traits) -> None:
         now = self.stamp()
         system = {
             "IsDeleted": False, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now,
             "CreatedById": self.integration_user, "LastModifiedById": self.integration_user,
         }  # fmt: skip
-        people = ((self.integration_user, "Billing", "Integration", "integration"), (self.rep_user, "Robin", "Sales", "rep"))
+        people = (
+            (self.integration_user, "Billing", "Integration", "integration"),
+            (self.rep_user, "Robin", "Sales", "rep"),
+        )
         with self.transaction():
             for record, first, last, login in people:
                 self._put("User", record, {
@@ -96,7 +113,7 @@ class Org:
                     "Email": f"{login}@demo.example", "IsActive": True, "UserType": "Standard", "TimeZoneSidKey": str(self.zone),
                 })  # fmt: skip
             self._put("Organization", self.org_id, {
-                "Id": self.org_id, **system, "Name": name, "IsSandbox": False, "InstanceName": "DEMO1", "OrganizationType": "Developer Edition",
+                "Id": self.org_id, **system, "Name": traits.name, "IsSandbox": traits.is_sandbox, "InstanceName": "DEMO1", "OrganizationType": "Developer Edition",
                 "DefaultCurrencyIsoCode": self.currency, "TimeZoneSidKey": str(self.zone), "Country": "FR", "LanguageLocaleKey": "en_US",
                 "DefaultLocaleSidKey": "en_US",
             })  # fmt: skip
@@ -212,7 +229,9 @@ class Org:
     def _commit(self) -> None:
         if self._file and self._undo:
             touched = dict.fromkeys((kind, record) for kind, record, _ in self._undo)
-            self._file.save(((kind, record, self._tables[kind].rows.get(record)) for kind, record in touched), self._settings)
+            self._file.save(
+                ((kind, record, self._tables[kind].rows.get(record)) for kind, record in touched), self._settings
+            )
         self._undo.clear()
 
     def _put(self, kind: str, record: str, row: Row | None) -> None:
@@ -236,7 +255,9 @@ class Org:
             changes = self._read(one, fields, is_new=True)
             missing = tuple(f.name for f in one.required if changes.get(f.name) is None and f.name != "OwnerId")
             if missing:
-                raise Refusal("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", fields=missing)
+                raise Refusal(
+                    "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", fields=missing
+                )
             return self._insert(one, changes)
 
     def insert(self, kind: str, fields: dict[str, Any]) -> str:
@@ -273,7 +294,9 @@ class Org:
             changes = self._read(one, fields, is_new=False)
             for field in one.required:
                 if field.name in changes and changes[field.name] is None:
-                    raise Refusal("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{field.name}]", fields=(field.name,))
+                    raise Refusal(
+                        "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{field.name}]", fields=(field.name,)
+                    )
             self._save(one, {**old, **changes}, old)
             return str(old["Id"])
 
@@ -342,7 +365,9 @@ class Org:
     def _check_reference(self, field: Field, record: str) -> None:
         target = self.schema.by_lower[field.target.lower()]
         if record[:3] != target.prefix:
-            raise Refusal("FIELD_INTEGRITY_EXCEPTION", f"{field.name}: id value of incorrect type: {record}", fields=(field.name,))
+            raise Refusal(
+                "FIELD_INTEGRITY_EXCEPTION", f"{field.name}: id value of incorrect type: {record}", fields=(field.name,)
+            )
         found = self._tables[target.name].rows.get(record)
         if found is None:
             raise Refusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", fields=(field.name,))
@@ -424,7 +449,13 @@ class Org:
     def load(self, kind: str, rows: Iterable[Row]) -> list[str]:
         """Store new records whose values are complete and in stored form, without checks; return their ids."""
         now = self.stamp()
-        tail = {"CreatedDate": now, "CreatedById": self._acting, "LastModifiedDate": now, "LastModifiedById": self._acting, "SystemModstamp": now}
+        tail = {
+            "CreatedDate": now,
+            "CreatedById": self._acting,
+            "LastModifiedDate": now,
+            "LastModifiedById": self._acting,
+            "SystemModstamp": now,
+        }
         defaults = self._tables[kind].kind.defaults
         out = []
         with self.transaction():

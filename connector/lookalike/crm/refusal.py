@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - the CRM's answer, not an error of ours
     """A request that the CRM refuses; becomes one error body of a reply.
 
     status - HTTP status when it is the reply itself. code - Salesforce's errorCode. fields - the names it concerns.

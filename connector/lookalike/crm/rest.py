@@ -86,7 +86,9 @@ class Rest:
             raise not_found()
         version, segments = parts
         if OLDEST <= version < RETIRED_BELOW:
-            raise Refusal("UNSUPPORTED_API_VERSION", f"API version {version}.0 is retired. Use a supported version.", status=410)
+            raise Refusal(
+                "UNSUPPORTED_API_VERSION", f"API version {version}.0 is retired. Use a supported version.", status=410
+            )
         if not RETIRED_BELOW <= version <= NEWEST:
             raise not_found()
         for pattern, methods in self.routes:
@@ -95,7 +97,11 @@ class Rest:
                 method = "GET" if request.method == "HEAD" else request.method
                 if method not in methods:
                     allowed = ", ".join(methods)
-                    raise Refusal("METHOD_NOT_ALLOWED", f"HTTP Method '{request.method}' not allowed. Allowed are {allowed}", status=405)
+                    raise Refusal(
+                        "METHOD_NOT_ALLOWED",
+                        f"HTTP Method '{request.method}' not allowed. Allowed are {allowed}",
+                        status=405,
+                    )
                 return methods[method](request, *wild)
         raise not_found()
 
@@ -167,7 +173,15 @@ class Rest:
              "deprecatedAndHidden": False, "restrictedDelete": False, "junctionIdListNames": [], "junctionReferenceTo": []}
             for child, field in self.org.schema.children[kind.name].values()
         ]  # fmt: skip
-        return Reply(body={**kind.entry(), "fields": fields, "childRelationships": children, "recordTypeInfos": [], "urls": _urls(base, kind)})
+        return Reply(
+            body={
+                **kind.entry(),
+                "fields": fields,
+                "childRelationships": children,
+                "recordTypeInfos": [],
+                "urls": _urls(base, kind),
+            }
+        )
 
     # -- records ----------------------------------------------------------------------------------------------------------
 
@@ -227,10 +241,14 @@ class Rest:
         return record_answer(self.org, kind, row, names, version=version_of(request), is_strict=bool(wanted))
 
 
-def record_answer(org: Org, kind: ObjectType, row: Row, names: list[str], *, version: str, is_strict: bool) -> dict[str, Any]:
+def record_answer(
+    org: Org, kind: ObjectType, row: Row, names: list[str], *, version: str, is_strict: bool
+) -> dict[str, Any]:
     """Return a record as a single read answers it. Raises: Refusal INVALID_FIELD for unknown names if *is_strict*."""
     scope = Scope(org=org, kind=kind, soql=", ".join(names))
-    out: dict[str, Any] = {"attributes": {"type": kind.name, "url": f"/services/data/v{version}/sobjects/{kind.name}/{row['Id']}"}}
+    out: dict[str, Any] = {
+        "attributes": {"type": kind.name, "url": f"/services/data/v{version}/sobjects/{kind.name}/{row['Id']}"}
+    }
     for name in names:
         if is_strict or org.field(kind, name) is not None:
             column = scope.column(Path(names=(name.strip(),), at=0))
@@ -254,7 +272,8 @@ def body_of(request: Request) -> dict[str, Any]:
 def versions() -> list[dict[str, str]]:
     """Return what GET /services/data lists."""
     return [
-        {"label": release_name(one), "url": f"/services/data/v{one}.0", "version": f"{one}.0"} for one in range(RETIRED_BELOW, NEWEST + 1)
+        {"label": release_name(one), "url": f"/services/data/v{one}.0", "version": f"{one}.0"}
+        for one in range(RETIRED_BELOW, NEWEST + 1)
     ]
 
 
@@ -268,4 +287,8 @@ def _matched(pattern: tuple[str, ...], segments: list[str]) -> list[str] | None:
 
 
 def _urls(base: str, kind: ObjectType) -> dict[str, str]:
-    return {"sobject": f"{base}/{kind.name}", "describe": f"{base}/{kind.name}/describe", "rowTemplate": f"{base}/{kind.name}/{{ID}}"}
+    return {
+        "sobject": f"{base}/{kind.name}",
+        "describe": f"{base}/{kind.name}/describe",
+        "rowTemplate": f"{base}/{kind.name}/{{ID}}",
+    }

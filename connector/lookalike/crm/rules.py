@@ -18,7 +18,16 @@ from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.values import rounded
 
 _PARENT_OF_LINE = {"OpportunityLineItem": ("Opportunity", "OpportunityId"), "QuoteLineItem": ("Quote", "QuoteId")}
-_COPIED = ("PricebookEntryId", "Product2Id", "Quantity", "UnitPrice", "Discount", "ServiceDate", "Description", "SortOrder")
+_COPIED = (
+    "PricebookEntryId",
+    "Product2Id",
+    "Quantity",
+    "UnitPrice",
+    "Discount",
+    "ServiceDate",
+    "Description",
+    "SortOrder",
+)
 _ZERO = Decimal(0)
 
 
@@ -159,16 +168,28 @@ def _opportunity(records: Records, draft: Row, old: Row | None) -> None:
     if before.get("HasOpportunityLineItem"):
         draft["Amount"] = before.get("Amount")
         if records.is_multi_currency() and draft.get("CurrencyIsoCode") != before.get("CurrencyIsoCode"):
-            raise Refusal("FIELD_INTEGRITY_EXCEPTION", "field integrity exception: CurrencyIsoCode (an opportunity with products keeps its currency)")
+            raise Refusal(
+                "FIELD_INTEGRITY_EXCEPTION",
+                "field integrity exception: CurrencyIsoCode (an opportunity with products keeps its currency)",
+            )
         if draft.get("Pricebook2Id") != before.get("Pricebook2Id"):
-            raise Refusal("FIELD_INTEGRITY_EXCEPTION", "field integrity exception: Pricebook2Id (an opportunity with products keeps its price book)")
+            raise Refusal(
+                "FIELD_INTEGRITY_EXCEPTION",
+                "field integrity exception: Pricebook2Id (an opportunity with products keeps its price book)",
+            )
     amount = draft.get("Amount")
-    draft["ExpectedRevenue"] = rounded(amount * draft.get("Probability", _ZERO) / 100, 2) if amount is not None else None
+    draft["ExpectedRevenue"] = (
+        rounded(amount * draft.get("Probability", _ZERO) / 100, 2) if amount is not None else None
+    )
     quote = draft.get("SyncedQuoteId")
     if quote and quote != before.get("SyncedQuoteId"):
         owner = records.row("Quote", quote)
         if owner is None or owner.get("OpportunityId") != draft["Id"]:
-            raise Refusal("FIELD_INTEGRITY_EXCEPTION", "Synced Quote ID: the quote must belong to this opportunity", fields=("SyncedQuoteId",))
+            raise Refusal(
+                "FIELD_INTEGRITY_EXCEPTION",
+                "Synced Quote ID: the quote must belong to this opportunity",
+                fields=("SyncedQuoteId",),
+            )
 
 
 def _quote(records: Records, draft: Row) -> None:
@@ -200,7 +221,9 @@ def _resolve_product(records: Records, parent_kind: str, parent: Row, draft: Row
     if entry is None and draft.get("Product2Id"):
         entry = _entry_for(records.live_children("PricebookEntry", "Product2Id", draft["Product2Id"]), records, book)
     if entry is None:
-        raise Refusal("REQUIRED_FIELD_MISSING", "Required fields are missing: [PricebookEntryId]", fields=("PricebookEntryId",))
+        raise Refusal(
+            "REQUIRED_FIELD_MISSING", "Required fields are missing: [PricebookEntryId]", fields=("PricebookEntryId",)
+        )
     if book is None:
         records.derive(parent_kind, parent["Id"], {"Pricebook2Id": entry["Pricebook2Id"]})
     elif entry["Pricebook2Id"] != book:

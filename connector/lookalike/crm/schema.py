@@ -109,7 +109,9 @@ class ObjectType:
     @cached_property
     def required(self) -> tuple[Field, ...]:
         """The fields that a new record must bring."""
-        return tuple(f for f in self.fields if f.createable and not f.nillable and f.default is None and f.type != "boolean")
+        return tuple(
+            f for f in self.fields if f.createable and not f.nillable and f.default is None and f.type != "boolean"
+        )
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
@@ -214,7 +216,9 @@ def plain(name: str, kind: str, **more: Any) -> Field:
 def ref(name: str, target: str, children: str = "", **more: Any) -> Field:
     """Return a lookup; *children* names the way back from the parent."""
     relationship = name[:-3] + "__r" if name.endswith("__c") else name.removesuffix("Id")
-    return Field(name=name, type="reference", length=18, target=target, relationship=relationship, children=children, **more)
+    return Field(
+        name=name, type="reference", length=18, target=target, relationship=relationship, children=children, **more
+    )
 
 
 def read_only(fields: Iterable[Field]) -> tuple[Field, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 import uvicorn
@@ -79,7 +79,11 @@ def _request(http: HttpRequest, raw: bytes) -> Request:
 def _response(reply: Reply) -> Response:
     if reply.body is None:
         return Response(status_code=reply.status, headers=reply.headers)
-    content = reply.body if isinstance(reply.body, str) and not reply.media_type.startswith("application/json") else encoded(reply.body)
+    content = (
+        reply.body
+        if isinstance(reply.body, str) and not reply.media_type.startswith("application/json")
+        else encoded(reply.body)
+    )
     return Response(content, status_code=reply.status, headers=reply.headers, media_type=reply.media_type)
 
 
@@ -107,7 +111,7 @@ class CrmServer:
         self._thread: threading.Thread | None = None
         self.url = ""
 
-    def start(self) -> CrmServer:
+    def start(self) -> Self:
         """Listen; return self. Raises: OSError if the port is taken, TimeoutError if the server does not come up."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -131,7 +135,7 @@ class CrmServer:
             self._server.should_exit = True
             self._thread.join(_STOP_TIMEOUT_S)
 
-    def __enter__(self) -> CrmServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

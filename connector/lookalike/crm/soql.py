@@ -32,8 +32,40 @@ _ESCAPES = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "N": "\n", "r": "\r", "R"
             "F": "\f", "%": "%", "_": "_"}  # fmt: skip
 _OPERATORS = ("=", "!=", "<>", "<", "<=", ">", ">=")
 _RESERVED = frozenset(
-    "select from where and or not in like includes excludes group having order by asc desc nulls limit offset for with using all "
-    "update typeof end then when else null true false".split()
+    [
+        "select",
+        "from",
+        "where",
+        "and",
+        "or",
+        "not",
+        "in",
+        "like",
+        "includes",
+        "excludes",
+        "group",
+        "having",
+        "order",
+        "by",
+        "asc",
+        "desc",
+        "nulls",
+        "limit",
+        "offset",
+        "for",
+        "with",
+        "using",
+        "all",
+        "update",
+        "typeof",
+        "end",
+        "then",
+        "when",
+        "else",
+        "null",
+        "true",
+        "false",
+    ]
 )
 
 
@@ -189,7 +221,9 @@ def characters(soql: str, literal: Literal) -> list[tuple[str, bool]]:
             out.append((chr(int(text[at + 2 : at + 6], 16)), True))
             at += 6
         else:
-            raise complaint(soql, literal.at, f"Illegal character sequence '\\{text[at + 1]}' in string literal '{text}'.")
+            raise complaint(
+                soql, literal.at, f"Illegal character sequence '\\{text[at + 1]}' in string literal '{text}'."
+            )
     return out
 
 

@@ -82,4 +82,10 @@ def _year(today: date, offset: int) -> date:
     return date(today.year + offset, 1, 1)
 
 
-_STEPS: dict[str, Callable[[date, int], date]] = {"DAY": _day, "WEEK": _week, "MONTH": _month, "QUARTER": _quarter, "YEAR": _year}
+_STEPS: dict[str, Callable[[date, int], date]] = {
+    "DAY": _day,
+    "WEEK": _week,
+    "MONTH": _month,
+    "QUARTER": _quarter,
+    "YEAR": _year,
+}

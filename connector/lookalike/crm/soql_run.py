@@ -99,7 +99,12 @@ class _Select:
 
     def _is_bare_count(self) -> bool:
         first = self.query.select[0]
-        return len(self.query.select) == 1 and isinstance(first, Call) and first.name.lower() == "count" and first.argument is None
+        return (
+            len(self.query.select) == 1
+            and isinstance(first, Call)
+            and first.name.lower() == "count"
+            and first.argument is None
+        )
 
     @cached_property
     def where(self) -> Where:
@@ -140,7 +145,9 @@ class _Select:
         scope = scope_of(self.scope.org, query, self.scope.soql)
         column = scope.column(part)
         if column.field.type not in ("id", "reference"):
-            raise complaint(self.scope.soql, part.at, f"Semi join sub-selects can only query id fields, cannot use: '{part.text}'")
+            raise complaint(
+                self.scope.soql, part.at, f"Semi join sub-selects can only query id fields, cannot use: '{part.text}'"
+            )
         inner = _Select(session=self.session, scope=scope, query=query, is_nested=True)
         found = (column.get(row) for row in inner.sorted_rows())
         return frozenset(one for one in found if one is not None)
@@ -186,7 +193,9 @@ class _Select:
         for key in self.query.order_by:
             found = column(key.by)
             if not found.field.is_filterable:
-                raise complaint(self.scope.soql, key.by.at, f"field '{found.field.name}' can not be sorted in a query call")
+                raise complaint(
+                    self.scope.soql, key.by.at, f"field '{found.field.name}' can not be sorted in a query call"
+                )
             out.append((found, key))
         return out
 
@@ -209,7 +218,12 @@ class _Select:
         node = tree
         for step in column.steps:
             node = node.parent(step, self.scope.org)
-        self._add(node, column.name, _Leaf(name=column.name if column.field.type != "address" else "", get=self._last(column)), path.at)
+        self._add(
+            node,
+            column.name,
+            _Leaf(name=column.name if column.field.type != "address" else "", get=self._last(column)),
+            path.at,
+        )
 
     def _last(self, column: Column) -> Callable[[Row], Any]:
         own = Scope(org=self.scope.org, kind=column.kind, soql=self.scope.soql)
@@ -237,7 +251,12 @@ class _Select:
     def _converted(self, column: Column, call: Call) -> Callable[[Row], Any]:
         org = self.scope.org
         if not org.is_multi_currency() or column.field.type != "currency" or column.steps:
-            raise complaint(self.scope.soql, call.at, "convertCurrency is supported for currency fields of multi-currency orgs only", "INVALID_FIELD")
+            raise complaint(
+                self.scope.soql,
+                call.at,
+                "convertCurrency is supported for currency fields of multi-currency orgs only",
+                "INVALID_FIELD",
+            )
         rates = {row["IsoCode"]: row["ConversionRate"] for row in org.rows("CurrencyType")}
 
         def get(row: Row) -> Any:
@@ -251,7 +270,9 @@ class _Select:
             raise complaint(self.scope.soql, call.at, f"unexpected token: '{group}'")
         limit = self.query.limit
         if group != "STANDARD" and (limit is None or limit > _MAX_FIELDS_ROWS):
-            raise complaint(self.scope.soql, call.at, f"The SOQL FIELDS function must have a LIMIT of at most {_MAX_FIELDS_ROWS}")
+            raise complaint(
+                self.scope.soql, call.at, f"The SOQL FIELDS function must have a LIMIT of at most {_MAX_FIELDS_ROWS}"
+            )
         for field in self.scope.kind.fields:
             is_wanted = group == "ALL" or field.is_custom == (group == "CUSTOM")
             if is_wanted and self.scope.org.field(self.scope.kind, field.name) is not None:
@@ -272,7 +293,7 @@ class _Select:
             if not rows:
                 return None
             size = session.org.faults.child_page_size
-            page = {"totalSize": len(rows), "done": len(rows) <= size}
+            page: dict[str, Any] = {"totalSize": len(rows), "done": len(rows) <= size}
             if len(rows) > size and session.park is not None:
                 page["nextRecordsUrl"] = session.park(Result(total=len(rows), items=rows, shape=shape))
             return {**page, "records": [shape(one) for one in rows[:size]]}
@@ -300,7 +321,12 @@ class _Select:
         end = query.offset + query.limit if query.limit is not None else None
         found = _sorted(found, keys)[query.offset : end]
         if len(found) > _MAX_GROUPS:
-            raise complaint(self.scope.soql, query.at, "Aggregate query does not support queryMore(), use LIMIT", "EXCEEDED_ID_LIMIT")
+            raise complaint(
+                self.scope.soql,
+                query.at,
+                "Aggregate query does not support queryMore(), use LIMIT",
+                "EXCEEDED_ID_LIMIT",
+            )
 
         def shape(rows: list[Row]) -> dict[str, Any]:
             return {"attributes": {"type": "AggregateResult"}, **{name: column.get(rows) for name, column in outputs}}
@@ -358,8 +384,16 @@ class _Select:
             return Column(get=len, field=whole, kind=self.scope.kind, name="")
         column = self.scope.column(call.argument)
         kind = column.field.type
-        if not column.field.is_filterable or kind == "boolean" or (name in ("sum", "avg") and kind not in NUMBERS and kind != "int"):
-            raise complaint(self.scope.soql, call.at, f"field {column.field.name} does not support aggregate operator {call.name.upper()}")
+        if (
+            not column.field.is_filterable
+            or kind == "boolean"
+            or (name in ("sum", "avg") and kind not in NUMBERS and kind != "int")
+        ):
+            raise complaint(
+                self.scope.soql,
+                call.at,
+                f"field {column.field.name} does not support aggregate operator {call.name.upper()}",
+            )
 
         def values(rows: list[Row]) -> list[Any]:
             return [value for value in (column.get(row) for row in rows) if value is not None]
@@ -412,7 +446,9 @@ class _Node:
                 return out
 
             return flat
-        getters = [(key, entry.get if isinstance(entry, _Leaf) else entry.reached()) for key, entry in self.entries.items()]
+        getters = [
+            (key, entry.get if isinstance(entry, _Leaf) else entry.reached()) for key, entry in self.entries.items()
+        ]
 
         def nested(row: Row) -> dict[str, Any]:
             out: dict[str, Any] = {"attributes": {"type": kind, "url": prefix + row["Id"]}}

@@ -47,10 +47,19 @@ class Scope:
     def column(self, path: Path) -> Column:
         """Return the field that *path* names. Raises: Refusal INVALID_FIELD."""
         names = list(path.names)
-        if len(names) > 1 and names[0].lower() in (self.alias.lower(), self.kind.name.lower()) and names[0].lower() not in self.kind.by_relationship:
+        if (
+            len(names) > 1
+            and names[0].lower() in (self.alias.lower(), self.kind.name.lower())
+            and names[0].lower() not in self.kind.by_relationship
+        ):
             names = names[1:]
         if len(names) - 1 > _MAX_PARENTS:
-            raise complaint(self.soql, path.at, f"Only {_MAX_PARENTS} levels of parents can be traversed: {path.text}", "INVALID_FIELD")
+            raise complaint(
+                self.soql,
+                path.at,
+                f"Only {_MAX_PARENTS} levels of parents can be traversed: {path.text}",
+                "INVALID_FIELD",
+            )
         kind, steps = self.kind, []
         for name in names[:-1]:
             step = kind.by_relationship.get(name.lower())
@@ -126,11 +135,12 @@ def _getter(org: Org, steps: list[Field], field: Field) -> Callable[[Any], Any]:
     parents = [parent_of(org, step) for step in steps]
 
     def get(row: Row) -> Any:
-        here: Row | None = row
+        here = row
         for parent in parents:
-            here = parent(here)
-            if here is None:
+            found = parent(here)
+            if found is None:
                 return None
+            here = found
         return last(here)
 
     return get

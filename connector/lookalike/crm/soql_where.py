@@ -34,7 +34,12 @@ from connector.lookalike.crm.soql_scope import Column, Scope
 from connector.lookalike.crm.values import instant_from_text, instant_text
 
 Predicate = Callable[[Any], bool]
-_ORDERING: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+_ORDERING: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _LAST = "~"
 _NAMED = {"datetime": "dateTime", "currency": "double", "percent": "double", "picklist": "string", "email": "string", "url": "string",
           "phone": "string", "textarea": "string", "id": "string", "reference": "string"}  # fmt: skip
@@ -80,7 +85,9 @@ class Where:
             return lambda item: not part(item)
         if isinstance(condition, Within):
             if is_under_or and isinstance(condition.values, Query):
-                raise complaint(self.scope.soql, condition.left.at, "Semi join sub-selects are not allowed with the 'OR' operator")
+                raise complaint(
+                    self.scope.soql, condition.left.at, "Semi join sub-selects are not allowed with the 'OR' operator"
+                )
             return self._within(condition)
         return self._compare(condition)
 
@@ -119,7 +126,9 @@ class Where:
 
     def _like(self, column: Column, condition: Compare) -> Predicate:
         if column.field.type not in STRINGS or condition.right.kind != "string":
-            raise complaint(self.scope.soql, condition.left.at, f"invalid operator on {column.field.type} field", "INVALID_FIELD")
+            raise complaint(
+                self.scope.soql, condition.left.at, f"invalid operator on {column.field.type} field", "INVALID_FIELD"
+            )
         parts = []
         for char, is_escaped in characters(self.scope.soql, condition.right):
             wild = {"%": ".*", "_": "."}.get(char) if not is_escaped else None
@@ -197,7 +206,9 @@ class Where:
     def _wrong_value(self, field: Field, literal: Literal) -> Refusal:
         name = _NAMED.get(field.type, field.type)
         quotes = "should be" if name == "string" else "should not be"
-        text = f"value of filter criterion for field '{field.name}' must be of type {name} and {quotes} enclosed in quotes"
+        text = (
+            f"value of filter criterion for field '{field.name}' must be of type {name} and {quotes} enclosed in quotes"
+        )
         return complaint(self.scope.soql, literal.at, text, "INVALID_FIELD")
 
     # -- access -----------------------------------------------------------------------------------------------------------

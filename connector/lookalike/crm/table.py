@@ -30,7 +30,7 @@ class Table:
         """Store *new* under its id, or remove the record for None; return what stood there."""
         old = self.rows.get(record)
         for name, index in self._by_parent.items():
-            _move(index, record, old and old.get(name), new and new.get(name))
+            _move(index, record, old.get(name) if old else None, new.get(name) if new else None)
         for name, index in self._by_external.items():
             _move(index, record, _key(old, name), _key(new, name))
         if new is None:

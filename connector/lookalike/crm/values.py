@@ -76,7 +76,9 @@ def _number(field: Field, value: Any) -> Any:
         return int(value)
     amount = Decimal(value)
     if not amount.is_finite() or abs(amount) >= Decimal(10) ** (field.precision - field.scale):
-        raise Refusal("NUMBER_OUTSIDE_VALID_RANGE", f"{field.name}: value outside of valid range: {value}", fields=(field.name,))
+        raise Refusal(
+            "NUMBER_OUTSIDE_VALID_RANGE", f"{field.name}: value outside of valid range: {value}", fields=(field.name,)
+        )
     return rounded(amount, field.scale)
 
 
@@ -107,7 +109,11 @@ def _string(field: Field, value: str) -> str | None:
     text = value.strip()
     if field.length and len(text) > field.length:
         shown = text if len(text) <= 255 else text[:255] + "..."
-        raise Refusal("STRING_TOO_LONG", f"{field.name}: data value too large: {shown} (max length={field.length})", fields=(field.name,))
+        raise Refusal(
+            "STRING_TOO_LONG",
+            f"{field.name}: data value too large: {shown} (max length={field.length})",
+            fields=(field.name,),
+        )
     if field.type == "picklist" and field.restricted and text and text not in field.picklist:
         raise Refusal(
             "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
@@ -120,7 +126,12 @@ def _string(field: Field, value: str) -> str | None:
 
 
 def _wrong_type(field: Field, value: Any) -> Refusal:
-    token = {bool: "VALUE_TRUE" if value is True else "VALUE_FALSE", int: "VALUE_NUMBER_INT", Decimal: "VALUE_NUMBER_FLOAT", str: "VALUE_STRING"}
+    token = {
+        bool: "VALUE_TRUE" if value is True else "VALUE_FALSE",
+        int: "VALUE_NUMBER_INT",
+        Decimal: "VALUE_NUMBER_FLOAT",
+        str: "VALUE_STRING",
+    }
     name = token.get(type(value), "START_OBJECT" if isinstance(value, dict) else "START_ARRAY")
     shown = f" value {value}" if not isinstance(value, (dict, list)) else ""
     return Refusal(

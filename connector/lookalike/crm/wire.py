@@ -53,7 +53,13 @@ def decoded(raw: bytes) -> Any:
 def subrequest(method: str, url: str, headers: dict[str, str], body: Any) -> Request:
     """Return the request that an entry of a composite stands for."""
     parts = urlsplit(url)
-    return Request(method=method, path=parts.path, query=dict(parse_qsl(parts.query, keep_blank_values=True)), headers=headers, body=body)
+    return Request(
+        method=method,
+        path=parts.path,
+        query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+        headers=headers,
+        body=body,
+    )
 
 
 def versioned(path: str) -> tuple[int, list[str]] | None:
