@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlmodel import Field, Index, SQLModel
+from sqlmodel import Field, Index, MetaData, SQLModel
 
 from connector.core.terms import Change, ContractTerms
 from connector.errors import Problem, Where
@@ -35,7 +35,16 @@ _CRM_LINES = re.compile(rb'"crm_lines":\[[^\]]*\],?')
 # ---------------------------------------------------------------- tables (schema only; passes use the statements below)
 
 
-class RecordRow(SQLModel, table=True):
+METADATA = MetaData()
+
+
+class Ledger(SQLModel):
+    """The root of the ledger's table classes; their schema is `METADATA`."""
+
+    metadata = METADATA
+
+
+class RecordRow(Ledger, table=True):
     """One CRM record as last read: where it stands and which version holds its values."""
 
     __tablename__ = "record"
@@ -57,7 +66,7 @@ class RecordRow(SQLModel, table=True):
     read_at: str
 
 
-class VersionRow(SQLModel, table=True):
+class VersionRow(Ledger, table=True):
     """The values of a record as they were read, one row a change (deals.md section 8)."""
 
     __tablename__ = "version"
@@ -70,7 +79,7 @@ class VersionRow(SQLModel, table=True):
     read_at: str
 
 
-class DealRow(SQLModel, table=True):
+class DealRow(Ledger, table=True):
     """One deal: who speaks for it, what was last decided and applied, and what is due (decision D-01)."""
 
     __tablename__ = "deal"
@@ -113,7 +122,7 @@ class DealRow(SQLModel, table=True):
     updated_at: str
 
 
-class AttemptRow(SQLModel, table=True):
+class AttemptRow(Ledger, table=True):
     """One thing that was tried for a deal, for `connector deals show`."""
 
     __tablename__ = "attempt"
@@ -126,7 +135,7 @@ class AttemptRow(SQLModel, table=True):
     detail: str
 
 
-class CursorRow(SQLModel, table=True):
+class CursorRow(Ledger, table=True):
     """How far the poll of one CRM object came; keyed by the object, so that renaming a source reads nothing again."""
 
     __tablename__ = "cursor"
@@ -139,7 +148,7 @@ class CursorRow(SQLModel, table=True):
     complete_at: str | None = None
 
 
-class MappingRevisionRow(SQLModel, table=True):
+class MappingRevisionRow(Ledger, table=True):
     """The text of every mapping revision that mapped a record (decision D-07)."""
 
     __tablename__ = "mapping_revision"
@@ -151,7 +160,7 @@ class MappingRevisionRow(SQLModel, table=True):
     first_at: str
 
 
-class CrmRowRow(SQLModel, table=True):
+class CrmRowRow(Ledger, table=True):
     """What was last written to one CRM record, so that equal values are not written again."""
 
     __tablename__ = "crm_row"
@@ -162,15 +171,12 @@ class CrmRowRow(SQLModel, table=True):
     written_at: str
 
 
-class MetaRow(SQLModel, table=True):
+class MetaRow(Ledger, table=True):
     """What this ledger is bound to (org, backend, time zone) and small facts of the last runs."""
 
     __tablename__ = "meta"
     key: str = Field(primary_key=True)
     value: str
-
-
-METADATA_TABLES = (RecordRow, VersionRow, DealRow, AttemptRow, CursorRow, MappingRevisionRow, CrmRowRow, MetaRow)
 
 
 # ---------------------------------------------------------------- values
