@@ -1,0 +1,322 @@
+"""The command line: a verb parses its arguments, calls one function of `verbs`, prints, and returns the exit status.
+
+Exit status: 0 done; 1 done, but some records need attention; 2 bad config, mapping or arguments; 3 cannot run now; 70 a bug of
+ours. `--json`, `-v` and `-c FILE` may stand before or after the verb; with `--json` stdout holds the result and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from connector.errors import ConfigError, HaltError, InvariantError, Problem, RejectedError, RetryableError
+
+EXIT_ATTENTION, EXIT_BAD, EXIT_CANNOT, EXIT_BUG = 1, 2, 3, 70
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From closed deals in the CRM to correct bills, and back. Global: -c/--config FILE, --json, -v.",
+)
+deals_app = typer.Typer(no_args_is_help=True, help="The sync ledger, for people.")
+invoices_app = typer.Typer(no_args_is_help=True, help="The invoices in the books.")
+contracts_app = typer.Typer(no_args_is_help=True, help="The contracts in the books.")
+mapping_app = typer.Typer(no_args_is_help=True, help="The mapping files.")
+app.add_typer(deals_app, name="deals")
+app.add_typer(invoices_app, name="invoices")
+app.add_typer(contracts_app, name="contracts")
+app.add_typer(mapping_app, name="mapping")
+
+
+class Global:
+    """What the options before or after the verb said; filled once by `main`."""
+
+    config: Path = Path("config.yaml")
+    is_json: bool = False
+    is_verbose: bool = False
+
+
+def _print(result: Any, show: Callable[[Any], str]) -> None:
+    """Print a result: as JSON on stdout, or as text for people."""
+    from connector import printing
+
+    if Global.is_json:
+        sys.stdout.write(printing.json_text(result) + "\n")
+    else:
+        text = show(result)
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def _problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        sys.stderr.write(problem.text() + "\n\n")
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path()) -> None:
+    """Write config.yaml and mappings/ to edit; existing files are never overwritten."""
+    from connector import printing, verbs
+
+    _print(verbs.init(folder), printing.init_text)
+
+
+@app.command()
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Play the story, print the summary, exit.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the web pages; 0 chooses a free one.")] = 8080,
+    crm_port: Annotated[int, typer.Option(help="Port of the demo CRM; 0 chooses a free one.")] = 8081,
+) -> None:
+    """Start the whole product on embedded defaults and play a sales story through it."""
+    from connector import demo as story
+
+    raise typer.Exit(story.run(once=once, port=port, crm_port=crm_port, is_json=Global.is_json))
+
+
+@app.command()
+def run() -> None:
+    """Run the daemon: scheduler, passes, web pages."""
+    from connector import verbs
+
+    raise typer.Exit(verbs.run(Global.config))
+
+
+@app.command()
+def sync(
+    *,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    record: Annotated[str | None, typer.Option(help="Only this CRM record.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read everything again.")] = False,
+) -> None:
+    """Run rounds of all passes until nothing is due, then print a summary."""
+    from connector import printing, verbs
+
+    result = verbs.sync(Global.config, source=source, record=record, is_full=full)
+    _print(result, printing.sync_text)
+    raise typer.Exit(verbs.exit_of(result))
+
+
+@app.command()
+def bill(as_of: Annotated[str | None, typer.Option(help="Date or instant; default now.")] = None) -> None:
+    """Bill everything that is due, then tell the CRM; running it twice adds nothing."""
+    from connector import printing, verbs
+
+    result = verbs.bill(Global.config, as_of=as_of)
+    _print(result, printing.bill_text)
+    raise typer.Exit(verbs.exit_of(result))
+
+
+@app.command()
+def plan(record: Annotated[str, typer.Option(help="The CRM record's id.")]) -> None:
+    """Show what one CRM record would do: mapped values, decision, invoices. Writes nothing anywhere."""
+    from connector import printing, verbs
+
+    result = verbs.plan(Global.config, record)
+    _print(result, printing.plan_text)
+    raise typer.Exit(EXIT_ATTENTION if result["problems"] else 0)
+
+
+@app.command()
+def simulate(file: Annotated[Path, typer.Argument(exists=False)]) -> None:
+    """Play a scenario file and show its invoices. Touches no database."""
+    from connector import simulate as scenario
+
+    raise typer.Exit(scenario.run(file, is_json=Global.is_json))
+
+
+@app.command()
+def check() -> None:
+    """Check config, mappings, CRM login and rights, database, clock: one line a check."""
+    from connector import printing, verbs
+
+    result = verbs.check(Global.config)
+    _print(result, printing.check_text)
+    raise typer.Exit(0 if result["ok"] else EXIT_ATTENTION)
+
+
+@app.command("demo-crm")
+def demo_crm(
+    *,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
+    seed: Annotated[Path | None, typer.Option(help="YAML file of records; default: the demo company.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Keep the records in this SQLite file.")] = None,
+) -> None:
+    """Run the demo CRM alone."""
+    from connector import demo as story
+
+    raise typer.Exit(story.serve_crm(port=port, seed_file=seed, file=file))
+
+
+@deals_app.command("list")
+def deals_list(
+    *,
+    state: Annotated[str | None, typer.Option(help="staged, mapped, applied, written, waiting, parked, idle")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 200,
+) -> None:
+    """List the deals of the ledger."""
+    from connector import printing, verbs
+
+    _print(verbs.deals_list(Global.config, state=state, limit=limit), printing.deals_text)
+
+
+@deals_app.command("show")
+def deals_show(deal: str) -> None:
+    """Show one deal: its records, its contract, what was tried."""
+    from connector import printing, verbs
+
+    _print(verbs.deals_show(Global.config, deal), printing.deal_text)
+
+
+@deals_app.command("retry")
+def deals_retry(deal: str) -> None:
+    """Try a parked or waiting deal again at the next round."""
+    from connector import printing, verbs
+
+    _print(verbs.deals_retry(Global.config, deal), printing.plain)
+
+
+@invoices_app.command("list")
+def invoices_list(
+    *,
+    status: Annotated[str | None, typer.Option(help="draft, open, paid, void, uncollectible")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 200,
+) -> None:
+    """List the invoices."""
+    from connector import printing, verbs
+
+    _print(verbs.invoices_list(Global.config, status=status, limit=limit), printing.invoices_text)
+
+
+@invoices_app.command("show")
+def invoices_show(number: str) -> None:
+    """Show one invoice with its lines."""
+    from connector import printing, verbs
+
+    _print(verbs.invoices_show(Global.config, number), printing.invoice_text)
+
+
+@contracts_app.command("list")
+def contracts_list(*, limit: Annotated[int, typer.Option(help="At most so many.")] = 200) -> None:
+    """List the contracts."""
+    from connector import printing, verbs
+
+    _print(verbs.contracts_list(Global.config, limit=limit), printing.contracts_text)
+
+
+@contracts_app.command("show")
+def contracts_show(contract: str) -> None:
+    """Show one contract: terms, changes, standing, invoices."""
+    from connector import printing, verbs
+
+    _print(verbs.contracts_show(Global.config, contract), printing.contract_text)
+
+
+@mapping_app.command("check")
+def mapping_check(
+    files: Annotated[list[Path] | None, typer.Argument()] = None,
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the CRM which fields exist.")] = False,
+) -> None:
+    """Check mapping files: every problem at once, each with file, line and column."""
+    from connector import printing, verbs
+
+    result = verbs.mapping_check(Global.config, files or [], is_offline=offline)
+    _print(result, printing.mapping_text)
+
+
+@mapping_app.command("fields")
+def mapping_fields(object_name: Annotated[str, typer.Argument(metavar="OBJECT")]) -> None:
+    """List the fields of a CRM object that can be mapped."""
+    from connector import printing, verbs
+
+    _print(verbs.mapping_fields(Global.config, object_name), printing.fields_text)
+
+
+@mapping_app.command("schema")
+def mapping_schema() -> None:
+    """Print the JSON Schema of mapping files, for editors."""
+    from connector import printing
+    from connector.mapping.schema import schema
+
+    sys.stdout.write(printing.json_text(schema()) + "\n")
+
+
+# ---------------------------------------------------------------- the door
+
+
+def _take_globals(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments without the global options, which are noted in `Global`; they may stand anywhere before `--`."""
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--json":
+            Global.is_json = True
+        elif argument in ("-v", "--verbose"):
+            Global.is_verbose = True
+        elif argument in ("-c", "--config"):
+            Global.config = Path(next(waiting, "config.yaml"))
+        elif argument.startswith("--config="):
+            Global.config = Path(argument.partition("=")[2])
+        elif argument == "--":
+            return [*rest, argument, *waiting]
+        else:
+            rest.append(argument)
+    return rest
+
+
+def _failed(code: str, problems: Sequence[Problem], status: int) -> int:
+    """Print problems where they belong and return *status*."""
+    if Global.is_json:
+        from connector import printing
+
+        sys.stdout.write(printing.json_text({"error": code, "problems": problems}) + "\n")
+    else:
+        _problems(problems)
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with the documented status."""
+    given = _take_globals(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_guarded(given))
+
+
+def _guarded(given: list[str]) -> int:
+    try:
+        result = app(args=given, standalone_mode=False, prog_name="connector")
+        return result if isinstance(result, int) else 0
+    except ConfigError as error:
+        return _failed("bad-config", error.problems, EXIT_BAD)
+    except RejectedError as error:
+        return _failed(error.problem.code, [error.problem], EXIT_ATTENTION)
+    except HaltError as error:
+        return _failed(error.code, [Problem(code=error.code, message=str(error), hint=error.hint)], EXIT_CANNOT)
+    except RetryableError as error:
+        return _failed("unreachable", [Problem(code="unreachable", message=str(error), hint=error.hint)], EXIT_CANNOT)
+    except InvariantError as error:
+        problem = Problem(code="internal-error", message=f"A bug of ours: {error}.", hint="Please report it with the log.")
+        return _failed("internal-error", [problem], EXIT_BUG)
+    except (typer.Exit, typer.Abort) as ending:
+        return int(getattr(ending, "exit_code", 130))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _usage_or_bug(error)
+
+
+def _usage_or_bug(error: Exception) -> int:
+    """Return 2 for arguments that click refuses, 70 for anything unforeseen (its traceback goes to stderr)."""
+    show = getattr(error, "show", None)
+    if callable(show):
+        show()
+        return EXIT_BAD
+    import traceback
+
+    traceback.print_exc()
+    problem = Problem(code="internal-error", message=f"A bug of ours: {type(error).__name__}: {error}.", hint="Please report it.")
+    return _failed("internal-error", [problem], EXIT_BUG)

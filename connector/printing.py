@@ -1,0 +1,152 @@
+"""What the command line prints: results as plain aligned text for people, or as JSON for machines. No logic of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+
+def json_text(value: Any) -> str:
+    """Return a result as JSON: dataclasses as objects, dates as ISO text, Decimals as numbers where exact, else as text."""
+    return json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[int] = ()) -> str:
+    """Return aligned columns; those whose index is in *right* are aligned to the right."""
+    texts = [[str("" if cell is None else cell) for cell in row] for row in rows]
+    widths = [max(len(r[i]) for r in [list(headings), *texts]) for i in range(len(headings))]
+    to_right = set(right)
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [c.rjust(w) if i in to_right else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(list(headings)), line(["-" * w for w in widths]), *(line(r) for r in texts)]) + "\n"
+
+
+def plain(result: Any) -> str:
+    """Return a one-line result as it is."""
+    return str(result["text"])
+
+
+def init_text(result: Mapping[str, Any]) -> str:
+    """Return what `init` wrote, and what to do next."""
+    lines = [f"wrote {name}" for name in result["written"]] + [f"kept  {name} (it exists)" for name in result["kept"]]
+    return "\n".join([*lines, "", "Next: edit config.yaml, then `connector check`, `connector plan --record ID`, `connector run`."])
+
+
+def _problem_lines(problems: Sequence[Mapping[str, Any]], most: int = 50) -> list[str]:
+    lines = []
+    for problem in problems[:most]:
+        lines.append(f"  {problem.get('record') or ''} {problem['code']}: {problem['message']} {problem['hint']}".rstrip())
+    if len(problems) > most:
+        lines.append(f"  … and {len(problems) - most} more (connector deals list --state parked)")
+    return lines
+
+
+def sync_text(result: Mapping[str, Any]) -> str:
+    """Return the summary of a sync."""
+    counts = ", ".join(f"{result[k]} {k}" for k in ("staged", "mapped", "applied", "written", "waiting", "parked"))
+    return "\n".join([f"{counts}; {result['api_calls']} CRM calls", *_problem_lines(result["problems"])])
+
+
+def bill_text(result: Mapping[str, Any]) -> str:
+    """Return the summary of a billing run."""
+    head = f"{result['invoices']} invoices with {result['lines']} lines for {result['contracts']} contracts"
+    if result["drafts"]:
+        head += f"; {result['drafts']} wait as drafts (the CRM was not read for too long)"
+    told = f"{result['written']} CRM records written, {result['api_calls']} CRM calls"
+    return "\n".join([f"{head}; {told}", *_problem_lines(result["problems"])])
+
+
+def plan_text(result: Mapping[str, Any]) -> str:
+    """Return what a record would do, as three small tables."""
+    parts = [f"{result['label']} ({result['object']} {result['record']})", f"Decision: {result['decision']}", ""]
+    if result["values"]:
+        parts.append(table(("field", "source", "value"), [(v["target"], v["source"], v["value"]) for v in result["values"]]))
+    for invoice in result["invoices"]:
+        parts.append(f"Invoice on {invoice['on']}, due {invoice['due_on'] or 'at once'}, total {invoice['total']}")
+        rows = [(x["description"], x["quantity"], x["start"], x["end"], x["amount"]) for x in invoice["lines"]]
+        parts.append(table(("line", "quantity", "from", "to", "amount"), rows, right=(1, 4)))
+    parts += _problem_lines(result["problems"])
+    return "\n".join(parts)
+
+
+def check_text(result: Mapping[str, Any]) -> str:
+    """Return one line a check, with the fix below what failed."""
+    lines = []
+    for row in result["checks"]:
+        lines.append(f"{'ok  ' if row['ok'] else 'FAIL'} {row['name']}: {row['detail']}")
+        if not row["ok"] and row["hint"]:
+            lines.append(f"       {row['hint']}")
+    return "\n".join(lines)
+
+
+def deals_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return the deals as a table."""
+    rows = [(d["deal"], d["label"], d["action"], d["state"], d["contract"], d["message"]) for d in result]
+    return table(("deal", "name", "action", "state", "contract", "message"), rows)
+
+
+def deal_text(result: Mapping[str, Any]) -> str:
+    """Return one deal with its history."""
+    head = [f"{key}: {value}" for key, value in result.items() if key not in ("history", "records") and value not in (None, "")]
+    records = [f"  {r['object']} {r['record']}: {r['condition']}, version {r['version']}" for r in result["records"]]
+    rows = [(h["at"], h["step"], h["outcome"], h["detail"]) for h in result["history"]]
+    return "\n".join([*head, "records:", *records, "", table(("at", "step", "outcome", "detail"), rows)])
+
+
+def invoices_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return invoices as a table."""
+    keys = ("number", "status", "customer", "issued_on", "due_on", "total", "amount_due", "currency")
+    return table(keys, [[i[k] for k in keys] for i in result], right=(5, 6))
+
+
+def invoice_text(result: Mapping[str, Any]) -> str:
+    """Return one invoice with its lines."""
+    head = [f"{k}: {v}" for k, v in result.items() if k != "lines" and v not in (None, "")]
+    rows = [(x["description"], x["quantity"], x["period"], x["amount"], x["discount"], x["tax"]) for x in result["lines"]]
+    return "\n".join([*head, "", table(("line", "quantity", "period", "amount", "discount", "tax"), rows, right=(1, 3, 4, 5))])
+
+
+def contracts_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return contracts as a table."""
+    keys = ("contract", "status", "customer", "name", "starts_on", "ends_on", "value", "currency", "next_on")
+    return table(keys, [[c[k] for k in keys] for c in result], right=(6,))
+
+
+def contract_text(result: Mapping[str, Any]) -> str:
+    """Return one contract: what stands, its items and changes."""
+    head = [f"{k}: {v}" for k, v in result.items() if k not in ("items", "changes") and v not in (None, "")]
+    items = table(("item", "quantity", "price", "from", "to"), [list(i.values()) for i in result["items"]], right=(1, 2))
+    changes = [f"  {c['effective']} {c['kind']} ({c['id']})" for c in result["changes"]]
+    return "\n".join([*head, "", items, *(["changes:", *changes] if changes else [])])
+
+
+def mapping_text(result: Mapping[str, Any]) -> str:
+    """Return what was checked."""
+    return "\n".join(f"ok   {name}" for name in result["files"])
+
+
+def fields_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return the fields of an object."""
+    keys = ("name", "type", "label", "can_write", "note")
+    return table(keys, [[f[k] for k in keys] for f in result])
