@@ -1,0 +1,79 @@
+"""The console: what ops look at. One page so far: counts, last runs, last polls, and the deals that need a person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from connector.web.pages import Message, Pages
+from connector.web.signin import (
+    FAILURES_WITHIN,
+    PASSWORD_CHARACTERS,
+    Throttle,
+    form_token,
+    is_own_form,
+    is_same,
+    is_signed_in,
+    is_this_machine,
+    sign_in,
+)
+from connector.web.views import WebServices
+
+_NO_PASSWORD = Message(
+    title="The console is closed",
+    text="It has no password yet, so it only opens on the machine it runs on.",
+    hint="Set web.admin_password in config.yaml and restart, or open it there under http://127.0.0.1.",
+)
+_OLD_FORM = "This form was too old. Please try again."
+_WRONG = "That is not the password."
+_TOO_MANY = "Too many attempts. Please wait a minute."
+
+
+def console_routes(services: WebServices, pages: Pages) -> APIRouter:
+    """Return the console's routes: the page, the sign-in and the sign-out."""
+    router = APIRouter()
+    throttle = Throttle()
+    password = services.access.password
+
+    def sign_in_form(request: Request, complaint: str, *, status: int) -> Response:
+        view = {"form_token": form_token(request), "complaint": complaint, "language": "en"}
+        wait_s = str(int(FAILURES_WITHIN.total_seconds()))
+        return pages.page("signin.html", view, status=status, headers={"Retry-After": wait_s} if status == 429 else None)
+
+    @router.api_route("/console", methods=["GET", "HEAD"])
+    def console(request: Request) -> Response:
+        if not password and not is_this_machine(request):
+            return pages.message(_NO_PASSWORD, status=403)
+        if password and not is_signed_in(request):
+            return sign_in_form(request, "", status=401)
+        view = {"view": services.console(), "form_token": form_token(request) if password else "", "language": "en"}
+        return pages.page("console.html", view)
+
+    @router.post("/console/sign-in")
+    def enter(
+        request: Request,
+        given: Annotated[str, Form(alias="password", max_length=PASSWORD_CHARACTERS)] = "",
+        token: Annotated[str, Form(alias="form_token", max_length=100)] = "",
+    ) -> Response:
+        if not password:
+            return RedirectResponse("/console", status_code=303)
+        if not is_own_form(request, token):
+            return sign_in_form(request, _OLD_FORM, status=400)
+        address = request.client.host if request.client else ""
+        if not throttle.is_open(address, services.now()):
+            return sign_in_form(request, _TOO_MANY, status=429)
+        if not is_same(password, given):
+            throttle.failed(address, services.now())
+            return sign_in_form(request, _WRONG, status=401)
+        sign_in(request)
+        return RedirectResponse("/console", status_code=303)
+
+    @router.post("/console/sign-out")
+    def leave(request: Request, token: Annotated[str, Form(alias="form_token", max_length=100)] = "") -> Response:
+        if is_own_form(request, token):
+            request.session.clear()
+        return RedirectResponse("/console", status_code=303)
+
+    return router

@@ -1,0 +1,35 @@
+"""The page behind the link that is written back to the CRM: one invoice, read-only, for the customer's eyes.
+
+The token (128 random bits, stored with the invoice, decision D-29) is the only key. A wrong one, a revoked one and one that
+cannot be a token at all get the same friendly page.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import APIRouter, Request, Response
+
+from connector.web.pages import Pages
+from connector.web.texts import known_language, language_of_request, texts_in
+from connector.web.views import WebServices
+
+# 128 bits take 22 characters of base64url or 32 of hex; nothing else is worth a look-up
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+def public_routes(services: WebServices, pages: Pages) -> APIRouter:
+    """Return the routes that need a token and no sign-in."""
+    router = APIRouter()
+
+    @router.api_route("/i/{token}", methods=["GET", "HEAD"])
+    def invoice(token: str, request: Request) -> Response:
+        page = services.invoice_by_token(token) if _TOKEN.fullmatch(token) else None
+        if page is None:
+            language = language_of_request(request.headers.get("accept-language", ""))
+            return pages.known_message("missing", status=404, language=language)
+        language = known_language(page.language)
+        view = {"page": page, "language": language, "text": texts_in(language)}
+        return pages.page("invoice.html", view, headers={"Content-Language": language})
+
+    return router

@@ -1,0 +1,99 @@
+"""The words of the pages that the customer's customers read, in English and French.
+
+Typographic rule kept: French puts a narrow no-break space before a colon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+LANGUAGES = ("en", "fr")
+
+_TABLE: tuple[tuple[str, str, str], ...] = (
+    # key                english                                     french
+    ("invoice", "Invoice", "Facture"),
+    ("draft_invoice", "Draft invoice", "Facture provisoire"),
+    ("from", "From", "Émetteur"),
+    ("bill_to", "Bill to", "Facturé à"),
+    ("number", "Invoice number", "Numéro de facture"),
+    ("issued_on", "Issued", "Date d’émission"),
+    ("due_on", "Due", "Échéance"),
+    ("paid_on", "Paid", "Payée le"),
+    ("po_number", "PO number", "Bon de commande"),
+    ("tax_id", "Tax ID", "Identifiant fiscal"),
+    ("description", "Description", "Désignation"),
+    ("quantity", "Qty", "Qté"),
+    ("unit_price", "Unit price", "Prix unitaire"),
+    ("line_discount", "Discount", "Remise"),
+    ("line_tax", "Tax", "Taxe"),
+    ("amount", "Amount", "Montant"),
+    ("subtotal", "Subtotal", "Sous-total"),
+    ("discount", "Discount", "Remise"),
+    ("total", "Total", "Total"),
+    ("balance", "Applied balance", "Solde appliqué"),
+    ("paid", "Paid", "Déjà payé"),
+    ("due", "Amount due", "Reste à payer"),
+    ("memo", "Note", "Note"),
+    ("how_to_pay", "How to pay", "Comment payer"),
+    ("by_transfer", "By bank transfer to:", "Par virement bancaire à\u202f:"),
+    ("holder", "Account holder", "Titulaire"),
+    ("iban", "IBAN", "IBAN"),
+    ("bic", "BIC", "BIC"),
+    ("bank", "Bank", "Banque"),
+    ("reference", "Reference", "Référence"),
+    ("status_draft", "Draft", "Provisoire"),
+    ("status_open", "Open", "À payer"),
+    ("status_past_due", "Past due", "En retard"),
+    ("status_paid", "Paid", "Payée"),
+    ("status_void", "Void", "Annulée"),
+    ("status_uncollectible", "Written off", "Irrécouvrable"),
+    ("draft_note", "This is a draft. Nothing is due yet, and amounts may still change.",
+     "Ceci est un brouillon. Rien n’est encore dû, et les montants peuvent changer."),
+    ("void_note", "This invoice was voided. Nothing is due.", "Cette facture a été annulée. Rien n’est dû."),
+    ("no_lines", "No lines.", "Aucune ligne."),
+    ("missing_title", "There is nothing here", "Il n’y a rien ici"),
+    ("missing_text",
+     "This link leads to no document. It may have been shortened on its way, or replaced by a newer one.",
+     "Ce lien ne mène à aucun document. Il a peut-être été tronqué, ou remplacé par un plus récent."),
+    ("missing_hint", "Open the link from the original message again, or ask the sender for a new one.",
+     "Ouvrez de nouveau le lien du message d’origine, ou demandez-en un nouveau à l’expéditeur."),
+    ("busy_title", "One moment, please", "Un instant, s’il vous plaît"),
+    ("busy_text", "The document cannot be shown right now.", "Le document ne peut pas être affiché pour l’instant."),
+    ("busy_hint", "Please try again in a minute.", "Veuillez réessayer dans une minute."),
+    ("failed_title", "Something went wrong on our side", "Une erreur s’est produite de notre côté"),
+    ("failed_text", "The page could not be made. The operator has been told.",
+     "La page n’a pas pu être créée. L’exploitant en est averti."),
+    ("failed_hint", "Please try again later.", "Veuillez réessayer plus tard."),
+    ("refused_title", "This request cannot be answered", "Cette requête ne peut pas être traitée"),
+    ("refused_text", "The form or the address does not fit what this page expects.",
+     "Le formulaire ou l’adresse ne correspond pas à ce que cette page attend."),
+    ("refused_hint", "Go back, reload the page and try again.", "Revenez en arrière, rechargez la page et réessayez."),
+)  # fmt: skip
+
+_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "en": MappingProxyType({key: english for key, english, _ in _TABLE}),
+        "fr": MappingProxyType({key: french for key, _, french in _TABLE}),
+    }
+)
+
+
+def known_language(wanted: str) -> str:
+    """Return the language of ours that serves *wanted* ("fr-CA", "FR"); English where we have none."""
+    primary = wanted.strip().replace("_", "-").partition("-")[0].lower()
+    return primary if primary in LANGUAGES else "en"
+
+
+def texts_in(language: str) -> Mapping[str, str]:
+    """Return the table of words for a customer's language."""
+    return _TEXTS[known_language(language)]
+
+
+def language_of_request(accept_language: str) -> str:
+    """Return the first language of ours that a browser's Accept-Language header names; its order stands for its weights."""
+    for part in accept_language[:200].split(","):
+        primary = part.partition(";")[0].strip().partition("-")[0].lower()
+        if primary in LANGUAGES:
+            return primary
+    return "en"
