@@ -168,6 +168,12 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
     return _Case(deal=deal, record=record, desired=desired)
 
 
+def decided(seam: Seam, unit: Unit, deal: Deal, found: Sequence[Record], now: datetime) -> tuple[Desired | None, Decision]:
+    """Return what one deal wants and what would be decided for it now; writes nothing (for plans)."""
+    case = _case(seam, deal, found)
+    return case.desired, _decision(seam, unit, case, _scene(seam, unit, [case], now))
+
+
 def _joined(problems: Sequence[Problem], record: Record) -> Problem:
     """Return all problems of a record as one, so that a rep reads all of them at once."""
     if len(problems) == 1:

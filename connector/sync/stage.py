@@ -84,6 +84,15 @@ def stage_record(seam: Seam, record_id: str, tally: Tally) -> bool:
     return False
 
 
+def read_record(seam: Seam, record_id: str) -> tuple[Source, Record] | None:
+    """Return one record as the CRM holds it now, without saving anything; None if no source knows it."""
+    for source in seam.sources:
+        for row in _by_id(seam, source, [record_id]):
+            lines = _lines_of(seam, source, [record_id]).get(record_id, [])
+            return source, _record(source, row, _own_digest(source, row), lines, None)
+    return None
+
+
 # ---------------------------------------------------------------- which queries
 
 

@@ -1,0 +1,368 @@
+"""The composition root: a Config becomes the CRM client, the billing backend, the compiled sources and the database.
+
+The only file that names concrete adapters. Everything below it is given what it needs; nothing reaches for configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from connector import migrations
+from connector.billing.internal import InternalBilling
+from connector.config import Config
+from connector.crm.login import Login
+from connector.crm.salesforce import SalesforceCrm
+from connector.errors import ConfigError, HaltError, Problem, Where
+from connector.kit import lock, observe, yamlpos
+from connector.kit.clock import Clock, SystemClock
+from connector.kit.db import Database
+from connector.mapping.check import check
+from connector.mapping.compile import Compiled, Options, compile_mapping
+from connector.mapping.language import MappingFile, SourceText, objects_needed
+from connector.ports import ObjectInfo, Org
+from connector.sync import ledger, rounds
+from connector.sync.seam import Seam, Settings, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Everything that runs, built once; *seam* is what the passes work with."""
+
+    config: Config
+    clock: Clock
+    database: Database
+    crm: SalesforceCrm
+    billing: InternalBilling
+    seam: Seam
+
+
+# ---------------------------------------------------------------- the database
+
+
+def open_database(config: Config, *, may_migrate: bool) -> Database:
+    """Open the database; bring its schema to the newest revision where the caller holds the lock.
+
+    Raises: HaltError for a newer schema, or an older one that this caller may not migrate.
+    """
+    database = Database(config.database)
+    with database.read() as unit:
+        state = migrations.state(_version(database))
+        del unit
+    if state == "current":
+        return database
+    if not may_migrate:
+        raise HaltError(
+            "The database has not been set up yet." if state == "new" else "The database has an older schema.",
+            hint="Run `connector sync` or `connector run` once; they set it up.",
+            code="old-schema",
+        )
+    if state == "older" and database.path is not None:
+        _back_up(database.path)
+    with database.engine.begin() as connection:
+        migrations.upgrade(connection)
+    return database
+
+
+def _version(database: Database) -> str | None:
+    with database.read() as unit:
+        sql = (
+            "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+            if database.is_sqlite
+            else "SELECT 1 FROM information_schema.tables WHERE table_name = 'alembic_version'"
+        )
+        if not unit.query(sql):
+            return None
+        rows = unit.query("SELECT version_num FROM alembic_version")
+    return str(rows[0][0]) if rows else None
+
+
+def _back_up(path: Path) -> None:
+    """Copy an SQLite database beside itself before its schema changes (deals.md section 10)."""
+    with sqlite3.connect(path) as source, sqlite3.connect(path.with_suffix(".before-migration.db")) as target:
+        source.backup(target)
+
+
+def lock_path(config: Config) -> Path:
+    """Return the file that the one writer of this ledger locks."""
+    path = Database(config.database).path
+    return path.with_name(path.name + ".lock") if path is not None else Path("connector.lock").absolute()
+
+
+# ---------------------------------------------------------------- the CRM and its mappings
+
+
+def build_crm(config: Config, *, url: str | None = None) -> SalesforceCrm:
+    """Return the CRM client of a configuration; *url* stands in for the demo CRM's."""
+    crm = config.crm
+    return SalesforceCrm(
+        Login(
+            url=url or crm.url,
+            auth=crm.auth,
+            client_id=crm.client_id,
+            client_secret=crm.client_secret,
+            username=crm.username,
+            password=crm.password,
+            security_token=crm.security_token,
+            private_key=Path(crm.private_key_file).read_text(encoding="ascii") if crm.private_key_file else "",
+            api_version=crm.api_version,
+            org_id=crm.org_id,
+        )
+    )
+
+
+def mapping_options(config: Config) -> Options:
+    """Return what mappings need of the configuration."""
+    return Options(
+        timezone=config.timezone,
+        proration=config.billing.proration,
+        tax_rounding=config.billing.tax_rounding,
+        cancellation_day=config.billing.cancellation_day,
+        payment_terms=config.billing.payment_terms,
+    )
+
+
+def load_mapping(file: str, text: str) -> SourceText:
+    """Parse a mapping file with positions. Raises: ConfigError for what is not YAML."""
+    return SourceText(file=file, located=yamlpos.loads(text, file))
+
+
+def checked(
+    source: SourceText, describe: Mapping[str, ObjectInfo] | None, org: Org | None
+) -> tuple[MappingFile | None, tuple[Problem, ...]]:
+    """Check a mapping file, against the CRM where its describe is given."""
+    return check(source, describe=describe, org=org)
+
+
+def mapping_hash(text: str) -> str:
+    """Return the hash of a mapping's content; its `name:` does not count, so that renaming it bills nothing again."""
+    lines = [line.rstrip() for line in text.splitlines() if not line.startswith("name:") and line.strip()]
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[Source, ...], dict[str, ObjectInfo]]:
+    """Load, check and compile every source's mapping against the CRM.
+
+    Raises: ConfigError with every problem of every file at once.
+    """
+    texts = {s.name: _mapping_text(s.mapping) for s in config.sources}
+    parsed = {s.name: load_mapping(str(s.mapping), texts[s.name]) for s in config.sources}
+    describe = described(crm, list(parsed.values()))
+    problems: list[Problem] = []
+    sources: list[Source] = []
+    for configured in config.sources:
+        mapping, found = checked(parsed[configured.name], describe, org)
+        problems += [p for p in found if not p.code.startswith("warn")]
+        if mapping is not None:
+            sources.append(_source(config, configured.name, str(configured.mapping), texts[configured.name], mapping, describe, org))
+    claimed: dict[str, str] = {}
+    for source in sources:
+        if source.object in claimed:
+            problems.append(
+                Problem(
+                    code="two-sources",
+                    message=f"The sources {claimed[source.object]} and {source.name} both read {source.object}.",
+                    hint="Keep one of them; put both conditions into its `when`.",
+                    where=Where(file=source.file),
+                )
+            )
+        claimed[source.object] = source.name
+    if problems:
+        raise ConfigError(problems)
+    return tuple(sources), describe
+
+
+def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectInfo]:
+    """Return describe of every object that mappings name, following their lookups until none is new."""
+    describe: dict[str, ObjectInfo] = {}
+    for _ in range(5):
+        wanted = {o for source in parsed for o in objects_needed(source.located.value, describe)} - describe.keys()
+        if not wanted:
+            break
+        found = crm.describe(sorted(wanted))
+        describe |= found
+        if not found:
+            break
+    return describe
+
+
+def _mapping_text(path: Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            [
+                Problem(
+                    code="unreadable-file",
+                    message=f"The mapping cannot be read: {error.strerror}.",
+                    hint="Check `sources: … mapping:`; paths count from the configuration's folder.",
+                    where=Where(file=str(path)),
+                )
+            ]
+        ) from error
+
+
+def _source(
+    config: Config, name: str, file: str, text: str, mapping: MappingFile, describe: Mapping[str, ObjectInfo], org: Org
+) -> Source:
+    compiled = compile_mapping(mapping, describe, org, mapping_options(config))
+    return Source(
+        name=name,
+        object=mapping.source.object,
+        line_object=mapping.source.lines.object if mapping.source.lines else None,
+        line_parent=mapping.source.lines.parent if mapping.source.lines else None,
+        compiled=compiled,
+        related=compiled.related,
+        first_load=compiled.first_load,
+        start_from=mapping.source.start_from,
+        hash=mapping_hash(text),
+        file=file,
+        text=text,
+    )
+
+
+def _older(
+    config: Config, database: Database, sources: tuple[Source, ...], describe: Mapping[str, ObjectInfo], org: Org
+) -> Callable[[str], Compiled | None]:
+    """Return a function that compiles the mapping revision of a hash, once."""
+    known: dict[str, Compiled | None] = {s.hash: s.compiled for s in sources}
+
+    def compiled_of(wanted: str) -> Compiled | None:
+        if wanted not in known:
+            with database.read() as unit:
+                held = ledger.mapping_text(unit, wanted)
+            known[wanted] = None
+            if held is not None:
+                mapping, _ = checked(load_mapping(*held), describe, org)
+                if mapping is not None:
+                    known[wanted] = compile_mapping(mapping, describe, org, mapping_options(config))
+        return known[wanted]
+
+    return compiled_of
+
+
+# ---------------------------------------------------------------- the house
+
+
+def build_billing(config: Config, org_id: str) -> InternalBilling:
+    """Return the internal engine for one org."""
+    return InternalBilling(
+        org=org_id,
+        timezone=config.timezone,
+        numbering=config.billing.invoice_numbering,
+        prefix=config.billing.invoice_prefix,
+    )
+
+
+def build_seam(
+    config: Config,
+    *,
+    clock: Clock,
+    database: Database,
+    crm: SalesforceCrm,
+    stop: threading.Event | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> tuple[Seam, InternalBilling]:
+    """Log in, check the mappings, bind the ledger, and return what the passes work with."""
+    org = crm.connect()
+    sources, describe = build_sources(config, crm, org)
+    billing = build_billing(config, org.id)
+    seam = Seam(
+        crm=crm,
+        billing=billing,
+        database=database,
+        sources=sources,
+        org=org,
+        settings=settings_of(config, org),
+        now=clock.now,
+        older=_older(config, database, sources, describe, org),
+        log=observe.log,
+        progress=progress or (lambda _what, _n: None),
+        stop=stop or threading.Event(),
+    )
+    return seam, billing
+
+
+def settings_of(config: Config, org: Org) -> Settings:
+    """Return the passes' settings."""
+    return Settings(
+        timezone=config.timezone,
+        language=config.crm.language,
+        public_url=config.web.public_url,
+        record_url=org.instance_url,
+        max_crm_age_s=config.billing.max_crm_age_s,
+    )
+
+
+@contextmanager
+def writing_house(
+    config: Config,
+    verb: str,
+    *,
+    clock: Clock | None = None,
+    crm: SalesforceCrm | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> Iterator[House]:
+    """Hold the ledger's lock and give the whole house, ready to run passes.
+
+    Raises: HaltError (locked, other org, newer schema, login refused), RetryableError (unreachable), ConfigError (mappings).
+    """
+    with ExitStack() as stack:
+        stack.enter_context(lock.held(lock_path(config), verb))
+        database = open_database(config, may_migrate=True)
+        stack.callback(database.close)
+        client = crm or build_crm(config)
+        used = clock or SystemClock()
+        seam, billing = build_seam(config, clock=used, database=database, crm=client, stop=stop, progress=progress)
+        rounds.bind(seam, backend=config.billing.backend)
+        rounds.adopt_mappings(seam)
+        yield House(config=config, clock=used, database=database, crm=client, billing=billing, seam=seam)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """What reading verbs need: the database and the engine's views; no CRM."""
+
+    config: Config
+    database: Database
+    billing: InternalBilling
+    now: Callable[[], datetime] = field(default=lambda: SystemClock().now())
+
+
+@contextmanager
+def reading_house(config: Config, *, clock: Clock | None = None) -> Iterator[Books]:
+    """Give the books and the ledger to read; takes no lock and asks no CRM."""
+    database = open_database(config, may_migrate=False)
+    try:
+        with database.read() as unit:
+            org = ledger.meta(unit, "org") or ""
+        yield Books(config=config, database=database, billing=build_billing(config, org), now=(clock or SystemClock()).now)
+    finally:
+        database.close()
+
+
+def has_database(config: Config) -> bool:
+    """Return whether the configured database was ever set up."""
+    path = Database(config.database).path
+    return path is None or path.exists()
+
+
+@contextmanager
+def planning_house(config: Config, database: Database | None) -> Iterator[House]:
+    """Give a house that only reads; without a ledger yet, an empty one in a temporary folder stands in."""
+    with ExitStack() as stack:
+        if database is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            database = open_database(replace(config, database=f"sqlite:///{folder}/plan.db"), may_migrate=True)
+        stack.callback(database.close)
+        client, clock = build_crm(config), SystemClock()
+        seam, billing = build_seam(config, clock=clock, database=database, crm=client)
+        yield House(config=config, clock=clock, database=database, crm=client, billing=billing, seam=seam)

@@ -1,0 +1,76 @@
+"""A plan: what one CRM record would do, by the same functions as the passes, writing nothing anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from connector.errors import Problem, RejectedError, Where
+from connector.ports import MappedValue, Preview
+from connector.sync import ledger
+from connector.sync.apply import decided
+from connector.sync.decide import Do, Flag, Nothing, Park, Wait
+from connector.sync.ledger import Deal
+from connector.sync.seam import Seam
+from connector.sync.stage import read_record
+
+_WORDS = {
+    "create": "make a contract",
+    "replace": "replace the contract's terms (nothing of it is invoiced yet)",
+    "details": "update the customer's details from the next invoice on",
+    "withdraw": "withdraw the contract (nothing of it is invoiced yet)",
+    "change": "change the contract",
+    "replace_change": "replace the planned change",
+    "withdraw_change": "withdraw the planned change",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a record would do: the mapped values, the decision in words, the invoices that follow, and its problems."""
+
+    object: str
+    label: str
+    decision: str
+    values: tuple[MappedValue, ...] = ()
+    preview: Preview | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def preview_of(seam: Seam, record_id: str) -> Planned:
+    """Return the plan of one CRM record as it stands in the CRM now.
+
+    Raises: RejectedError if no configured source knows the record.
+    """
+    found = read_record(seam, record_id)
+    if found is None:
+        raise RejectedError(
+            Problem(
+                code="unknown-record",
+                message=f"No configured source can read the record {record_id}.",
+                hint="Check the id, `sources:` in the configuration, and the integration user's rights.",
+                where=Where(record=record_id),
+            )
+        )
+    source, record = found
+    fields = record.fields or {}
+    name = source.compiled.deal_name(fields)
+    record = replace(record, deal=name, condition=source.compiled.condition(fields))
+    label = str(fields.get("Name") or record_id)
+    values = tuple(source.compiled.explain(fields, record.lines))
+    with seam.database.read() as unit:
+        deal = ledger.deals(unit, [name]).get(name) or Deal(org=seam.org.id, name=name, label=label, root=name)
+        others = [r for r in ledger.records_of_deals(unit, [name], with_values=True).get(name, []) if r.id != record.id]
+        _, decision = decided(seam, unit, deal, [record, *others], seam.now())
+        if isinstance(decision, Do):
+            preview = seam.billing.preview(decision.command, unit, seam.now())
+            problems = (preview.problem,) if preview.problem else ()
+            words = _WORDS[decision.command.kind]
+            return Planned(
+                object=source.object, label=label, decision=words, values=values, preview=preview, problems=problems
+            )
+    if isinstance(decision, (Park, Wait, Flag)):
+        kind = {"Park": "cannot be billed", "Wait": "waits", "Flag": "goes on unchanged"}[type(decision).__name__]
+        return Planned(object=source.object, label=label, decision=kind, values=values, problems=(decision.problem,))
+    is_deal = isinstance(decision, Nothing) and decision.is_deal
+    words = "nothing: what is billed is what the record says" if is_deal else "nothing: this record is not a deal (yet)"
+    return Planned(object=source.object, label=label, decision=words, values=values)

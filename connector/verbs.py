@@ -1,0 +1,365 @@
+"""What each command does, as one function that returns a plain result; the command line prints it.
+
+Every verb opens what it needs from `app` and closes it again. Writing verbs hold the ledger's lock; reading ones take none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connector import app
+from connector.config import Config, load_config
+from connector.core.money import major
+from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
+from connector.kit import observe, shipped
+from connector.ports import Preview
+from connector.sync import ledger, rounds
+from connector.sync.plan import preview_of
+from connector.sync.seam import Tally
+
+Result = dict[str, Any]
+_PROGRESS_EVERY_S = 2.0
+
+
+def open_config(path: Path) -> Config:
+    """Load the configuration and set up logging by it."""
+    config = load_config(path, os.environ)
+    observe.configure(config.log.format, config.log.level, sys.stderr)
+    return config
+
+
+def progress_lines() -> Callable[[str, int], None]:
+    """Return a function that shows counts as work goes on: one line redrawn on a terminal, now and then a line elsewhere."""
+    totals: dict[str, int] = {}
+    state = {"last": time.monotonic()}
+    is_terminal = sys.stderr.isatty()
+
+    def show(what: str, count: int) -> None:
+        totals[what] = totals.get(what, 0) + count
+        if count == 0 or time.monotonic() - state["last"] < (0.1 if is_terminal else _PROGRESS_EVERY_S):
+            return
+        state["last"] = time.monotonic()
+        text = ", ".join(f"{n:,} {w}" for w, n in totals.items())
+        sys.stderr.write(f"\r{text}\033[K" if is_terminal else f"{text}\n")
+        sys.stderr.flush()
+
+    return show
+
+
+def exit_of(result: Mapping[str, Any]) -> int:
+    """Return the documented exit status of a run's result."""
+    if result.get("internal_errors"):
+        return 70
+    return 1 if result["problems"] else 0
+
+
+def _problem(problem: Problem) -> Result:
+    return {"record": problem.where.record, "code": problem.code, "message": problem.message, "hint": problem.hint}
+
+
+# ---------------------------------------------------------------- setting up
+
+
+def init(folder: Path) -> Result:
+    """Write config.yaml and mappings/ into *folder*; existing files stay as they are."""
+    written, kept = [], []
+    today = datetime.now(UTC).date().isoformat()
+    for name, text in shipped.files_for_init():
+        target = folder / name
+        if target.exists():
+            kept.append(str(target))
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace("start_from: 2026-01-01", f"start_from: {today}"), encoding="utf-8")
+        written.append(str(target))
+    return {"written": written, "kept": kept}
+
+
+def mapping_check(config_path: Path, files: Sequence[Path], *, is_offline: bool) -> Result:
+    """Check mapping files, against the CRM unless *is_offline*. Raises: ConfigError with every problem."""
+    config = open_config(config_path)
+    chosen = list(files) or [Path(s.mapping) for s in config.sources]
+    parsed = [app.load_mapping(str(f), _text_of(f)) for f in chosen]
+    describe, org = None, None
+    if not is_offline:
+        crm = app.build_crm(config)
+        org = crm.connect()
+        describe = app.described(crm, parsed)
+    problems = [p for source in parsed for p in app.checked(source, describe, org)[1]]
+    if problems:
+        raise ConfigError(problems)
+    return {"files": [str(f) for f in chosen], "problems": []}
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        where = Where(file=str(file))
+        problem = Problem(code="unreadable-file", message=f"Cannot read it: {error.strerror}.", hint="Check the path.", where=where)
+        raise ConfigError([problem]) from error
+
+
+def mapping_fields(config_path: Path, object_name: str) -> list[Result]:
+    """Return the fields of a CRM object, for whoever writes a mapping."""
+    config = open_config(config_path)
+    crm = app.build_crm(config)
+    crm.connect()
+    found = crm.describe([object_name]).get(object_name)
+    if found is None:
+        raise RejectedError(
+            Problem(
+                code="unknown-object",
+                message=f"The CRM shows no object {object_name}.",
+                hint="Check its API name (custom ones end in __c) and the integration user's rights.",
+            )
+        )
+    return [
+        {
+            "name": f.name,
+            "type": f.type,
+            "label": f.label,
+            "can_write": "yes" if f.is_updateable else "",
+            "note": "calculated: its changes are not seen by polling" if f.is_calculated else "",
+        }
+        for f in sorted(found.fields.values(), key=lambda f: f.name)
+    ]
+
+
+def check(config_path: Path) -> Result:
+    """Check everything a run needs, one row a check; each failure with its fix."""
+    rows: list[Result] = []
+
+    def tried(name: str, act: Callable[[], str]) -> bool:
+        try:
+            rows.append({"name": name, "ok": True, "detail": act(), "hint": ""})
+        except ConfigError as error:
+            rows.extend({"name": name, "ok": False, "detail": p.text(), "hint": ""} for p in error.problems)
+            return False
+        except (HaltError, RetryableError) as error:
+            rows.append({"name": name, "ok": False, "detail": str(error), "hint": error.hint})
+            return False
+        return True
+
+    config = open_config(config_path)
+    rows.append({"name": "config", "ok": True, "detail": str(config_path), "hint": ""})
+    crm = app.build_crm(config)
+    if tried("crm login", lambda: _login_detail(crm)):
+        tried("mappings", lambda: _mappings_detail(config, crm))
+        tried("clock", lambda: _clock_detail(crm.server_now()))
+    tried("database", lambda: _database_detail(config))
+    return {"ok": all(r["ok"] for r in rows), "checks": rows}
+
+
+def _login_detail(crm: Any) -> str:
+    org = crm.connect()
+    kind = "sandbox" if org.is_sandbox else "production"
+    return f"{org.name} ({org.id}, {kind}), {'several currencies' if org.is_multi_currency else org.currency}"
+
+
+def _mappings_detail(config: Config, crm: Any) -> str:
+    sources, _ = app.build_sources(config, crm, crm.connect())
+    return ", ".join(f"{s.name}: {s.file}" for s in sources)
+
+
+def _clock_detail(server: datetime) -> str:
+    skew_s = abs((datetime.now(UTC) - server).total_seconds())
+    return f"{skew_s:.0f} s apart from the CRM's" + (" (polling counts on the CRM's clock)" if skew_s > 60 else "")
+
+
+def _database_detail(config: Config) -> str:
+    database = app.open_database(config, may_migrate=False)
+    database.close()
+    return config.database.split("@")[-1]
+
+
+# ---------------------------------------------------------------- running
+
+
+def sync(config_path: Path, *, source: str | None, record: str | None, is_full: bool) -> Result:
+    """Run rounds until nothing is due; the result has the shape documented for `connector sync --json`."""
+    config = open_config(config_path)
+    if source is not None:
+        config = _only_source(config, source)
+    tally = Tally()
+    with app.writing_house(config, "sync", progress=progress_lines()) as house:
+        before = house.crm.usage().calls
+        rounds.sync(house.seam, tally, record=record, is_full=is_full)
+        rounds.count_open(house.seam, tally)
+        calls = house.crm.usage().calls
+    return _tally_result(tally, calls) | {"api_calls_before": before}
+
+
+def _only_source(config: Config, name: str) -> Config:
+    chosen = tuple(s for s in config.sources if s.name == name)
+    if not chosen:
+        known = ", ".join(s.name for s in config.sources)
+        raise ConfigError([Problem(code="unknown-source", message=f"There is no source {name}.", hint=f"Known: {known}.")])
+    return replace(config, sources=chosen)
+
+
+def _tally_result(tally: Tally, calls: int) -> Result:
+    return {
+        "staged": tally.staged,
+        "mapped": tally.mapped,
+        "applied": tally.applied,
+        "written": tally.written,
+        "waiting": tally.waiting,
+        "parked": tally.parked,
+        "api_calls": calls,
+        "internal_errors": tally.internal_errors,
+        "problems": [_problem(p) for p in tally.problems],
+    }
+
+
+def bill(config_path: Path, *, as_of: str | None) -> Result:
+    """Bill everything due at *as_of* (default now), then tell the CRM."""
+    config = open_config(config_path)
+    now = datetime.now(UTC)
+    instant = parsed_instant(as_of, config.timezone) if as_of else now
+    if instant > now and not _may_bill_ahead(config):
+        raise ConfigError(
+            [
+                Problem(
+                    code="as-of-in-future",
+                    message=f"--as-of {as_of} lies after now.",
+                    hint="Real invoices are not made ahead of time; `connector plan` and `simulate` show the future.",
+                )
+            ]
+        )
+    tally = Tally()
+    with app.writing_house(config, "bill", progress=progress_lines()) as house:
+        billed = rounds.bill(house.seam, instant, tally)
+        rounds.count_open(house.seam, tally)
+        calls = house.crm.usage().calls
+    result = _tally_result(tally, calls)
+    result["problems"] += [_problem(p) for p in billed.problems]
+    return result | {k: v for k, v in asdict(billed).items() if k != "problems"}
+
+
+def _may_bill_ahead(config: Config) -> bool:
+    return config.crm.kind == "demo" or config.crm.url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
+
+
+def parsed_instant(text: str, timezone: str) -> datetime:
+    """Return a date (midnight in the business time zone) or an ISO instant as aware UTC. Raises: ConfigError."""
+    try:
+        if len(text) == len("2026-01-01"):
+            day = date.fromisoformat(text)
+            return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+        instant = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        problem = Problem(code="bad-instant", message=f"{text} is no date.", hint="Write 2026-07-01 or 2026-07-01T00:00:00Z.")
+        raise ConfigError([problem]) from error
+    return (instant if instant.tzinfo else instant.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
+
+
+def plan(config_path: Path, record: str) -> Result:
+    """Return what one CRM record would do; reads the CRM and the books, writes nothing anywhere."""
+    config = open_config(config_path)
+    database = app.open_database(config, may_migrate=False) if app.has_database(config) else None
+    with app.planning_house(config, database) as house:
+        found = preview_of(house.seam, record)
+    currency = found.preview.currency if found.preview else ""
+    return {
+        "object": found.object,
+        "record": record,
+        "label": found.label,
+        "decision": found.decision,
+        "values": [{"target": v.target, "source": v.source, "value": str(v.value), "rule": v.rule} for v in found.values],
+        "invoices": _preview_invoices(found.preview, currency),
+        "value": str(major(found.preview.value, currency)) if found.preview and currency else None,
+        "problems": [_problem(p) for p in found.problems],
+    }
+
+
+def _preview_invoices(preview: Preview | None, currency: str) -> list[Result]:
+    if preview is None:
+        return []
+    return [
+        {
+            "on": i.on,
+            "due_on": i.due_on,
+            "total": f"{major(i.total, currency)} {currency.upper()}",
+            "lines": [
+                {
+                    "description": x.description,
+                    "quantity": str(x.quantity),
+                    "start": x.start,
+                    "end": x.end,
+                    "amount": str(major(x.amount - x.discount, currency)),
+                    "is_proration": x.is_proration,
+                }
+                for x in i.lines
+            ],
+        }
+        for i in preview.invoices
+    ]
+
+
+# ---------------------------------------------------------------- the ledger, for people
+
+
+def deals_list(config_path: Path, *, state: str | None, limit: int) -> list[Result]:
+    """Return deals with their state and message."""
+    with app.reading_house(open_config(config_path)) as books, books.database.read() as unit:
+        return [_deal_row(d) for d in ledger.list_deals(unit, state, "", limit)]
+
+
+def _deal_row(deal: ledger.Deal) -> Result:
+    problem = deal.problem or deal.write_problem
+    return {
+        "deal": deal.name,
+        "label": deal.label,
+        "action": deal.action,
+        "state": deal.state,
+        "contract": deal.contract_id or "",
+        "message": f"{problem.message} {problem.hint}".strip() if problem else "",
+    }
+
+
+def deals_show(config_path: Path, name: str) -> Result:
+    """Return one deal with its records and what was tried."""
+    with app.reading_house(open_config(config_path)) as books, books.database.read() as unit:
+        deal = _deal(unit, name)
+        records = ledger.records_of_deals(unit, [deal.name], with_values=False).get(deal.name, [])
+        history = ledger.history(unit, deal.name)
+    keys = ("at", "step", "outcome", "detail")
+    return _deal_row(deal) | {
+        "revision": deal.revision,
+        "decision_key": deal.decision_key,
+        "waits_for": deal.wait_for,
+        "applied_at": deal.applied_at,
+        "records": [{"object": r.object, "record": r.id, "condition": r.condition, "version": r.seq} for r in records],
+        "history": [dict(zip(keys, row, strict=True)) for row in history],
+    }
+
+
+def _deal(unit: Any, name: str) -> ledger.Deal:
+    found = ledger.deals(unit, [name]).get(name)
+    if found is None:
+        raise RejectedError(
+            Problem(
+                code="unknown-deal",
+                message=f"The ledger has no deal {name}.",
+                hint="A deal's name is its opportunity's 18-character id; see `connector deals list`.",
+            )
+        )
+    return found
+
+
+def deals_retry(config_path: Path, name: str) -> Result:
+    """Make a deal due again; the next round tries it."""
+    with app.reading_house(open_config(config_path)) as books, books.database.transaction() as unit:
+        deal = _deal(unit, name)
+        ledger.make_due(unit, [(deal.name, deal.label, deal.root)], deal.org, ledger.iso(books.now()))
+        ledger.tell_crm(unit, [deal.name])
+    return {"text": f"{deal.label} ({name}) is due; the next round tries it.", "deal": name}
