@@ -1,0 +1,354 @@
+"""Carrying out commands on a working copy of the books: what was loaded before, what stands after, nothing written yet.
+
+Each command turns one `BookedContract` into the next; a refused one leaves the copy as it was (nothing half applied), and a
+command that finds its own work already done succeeds without a trace, so that a decision may be replayed by its key. What has
+to be written is the difference between the two copies (`Copy.before`, `Copy.after`), made by `Copy.save`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+
+from connector.billing import store
+from connector.billing.store import BookedChange, BookedContract, Customer
+from connector.core.quoting import annual_value, change_value, contract_value
+from connector.core.schedule import ends_on, problems
+from connector.core.terms import Change, ContractTerms
+from connector.errors import Problem, RejectedError, Where
+from connector.kit.db import new_id
+from connector.ports import Command, CustomerDetails, HowBilled, Unit
+
+
+@dataclass(slots=True, kw_only=True)
+class Copy:
+    """A working copy of what some commands are about; *by_deal* and *by_account* find it, *touched* is to be billed."""
+
+    org: str
+    now: datetime
+    before: dict[str, BookedContract]
+    after: dict[str, BookedContract]
+    by_deal: dict[str, str]
+    customers: dict[str, Customer]
+    known: dict[str, Customer]
+    touched: dict[str, list[str]] = field(default_factory=dict)
+
+    def contract_of(self, deal: str) -> BookedContract | None:
+        """Return the contract that a deal made or changed."""
+        contract_id = self.by_deal.get(deal)
+        return self.after.get(contract_id) if contract_id else None
+
+    def customer(self, details: CustomerDetails) -> Customer:
+        """Return the customer of an account with these details, made where it is new."""
+        standing = self.customers.get(details.account)
+        if standing is None:
+            standing = Customer(id=new_id("cus", self.now), details=details, balances={})
+        elif standing.details != details:
+            standing = replace(standing, details=details)
+        self.customers[details.account] = standing
+        return standing
+
+    def customer_by_id(self, customer_id: str) -> Customer:
+        """Return a customer that a contract of this copy belongs to."""
+        return next(c for c in self.customers.values() if c.id == customer_id)
+
+
+def loaded(unit: Unit, org: str, commands: Sequence[Command], now: datetime) -> Copy:
+    """Read everything that the commands are about: one read per table for the whole chunk."""
+    by_deal = store.contracts_of_deals(unit, org, [c.deal for c in commands])
+    ids = {*by_deal.values(), *(c.contract_id for c in commands if c.contract_id)}
+    contracts = {c.id: c for c in store.contracts(unit, sorted(ids))}
+    found = store.customers(unit, org=org, accounts=[c.customer.account for c in commands])
+    known = {c.id for c in found}
+    others = {c.customer_id for c in contracts.values()} - known
+    found += store.customers(unit, ids=sorted(others))
+    by_account = {c.details.account: c for c in found}
+    return Copy(
+        org=org,
+        now=now,
+        before=contracts,
+        after=dict(contracts),
+        by_deal=by_deal,
+        customers=dict(by_account),
+        known=by_account,
+    )
+
+
+def carry_out(copy: Copy, command: Command) -> str:
+    """Carry out one command on the copy and return its contract's id.
+
+    Raises: RejectedError with the words for the record; the copy is then as before.
+    """
+    contract = _CARRY[command.kind](copy, command)
+    if copy.before.get(contract.id) is not contract:
+        copy.touched.setdefault(contract.id, []).append(command.key)
+    copy.after[contract.id] = contract
+    copy.by_deal[command.deal] = contract.id
+    return contract.id
+
+
+# ---------------------------------------------------------------- contracts
+
+
+def _create(copy: Copy, command: Command) -> BookedContract:
+    terms, data = _agreed(command)
+    standing = copy.contract_of(command.deal)
+    if standing is not None and standing.deal != command.deal:
+        raise _refused("deal-is-change", f"'{command.label}' already changed another contract ({standing.id}).", command)
+    if standing is not None and standing.status != "withdrawn":
+        if standing.data != data:
+            raise _refused(
+                "contract-exists",
+                f"'{command.label}' already has the contract {standing.id}, with other terms.",
+                command,
+                hint="Close an Amend deal with the difference.",
+            )
+        return _settled_how(copy, command, standing)
+    made = BookedContract(
+        id=standing.id if standing else new_id("ct", copy.now),
+        deal=command.deal,
+        label=command.label,
+        customer_id="",
+        terms=terms,
+        data=data,
+        how=command.how,
+        starts_on=terms.start.date(),
+    )
+    checked = _checked(made, command)
+    return replace(checked, customer_id=copy.customer(command.customer).id)
+
+
+def _replace(copy: Copy, command: Command) -> BookedContract:
+    standing = _root(copy, command)
+    terms, data = _agreed(command)
+    if standing.data != data:
+        if standing.is_invoiced:
+            raise _refused(
+                "already-invoiced",
+                f"'{command.label}' was invoiced already; its terms are history.",
+                command,
+                hint="Close an Amend deal with the difference.",
+            )
+        standing = replace(standing, terms=terms, data=data, how=command.how)
+        standing = _checked(replace(standing, starts_on=terms.start.date()), command)
+    return _settled_how(copy, command, standing)
+
+
+def _details(copy: Copy, command: Command) -> BookedContract:
+    return _settled_how(copy, command, _root(copy, command))
+
+
+def _settled_how(copy: Copy, command: Command, standing: BookedContract) -> BookedContract:
+    """Return the contract with the customer and the way of billing that the command names."""
+    known = copy.customers.get(command.customer.account)
+    if standing.is_invoiced and (known is None or standing.customer_id != known.id):
+        raise _refused(
+            "account-changed",
+            f"'{command.label}' was invoiced to another account already.",
+            command,
+            hint="Set the account back, or cancel this contract and close a New deal for the other account.",
+        )
+    customer = copy.customer(command.customer)
+    same = (standing.customer_id, standing.how, standing.label) == (customer.id, command.how, command.label)
+    if same and copy.known.get(customer.details.account) is customer:
+        return standing
+    terms = _with_how(standing.terms, command.how)
+    data = standing.data if terms is standing.terms else store.terms_text(terms)
+    return replace(
+        standing, customer_id=customer.id, how=command.how, label=command.label, terms=terms, data=data
+    )
+
+
+def _withdraw(copy: Copy, command: Command) -> BookedContract:
+    standing = _root(copy, command)
+    if standing.status == "withdrawn":
+        return standing
+    if standing.is_invoiced:
+        raise _refused(
+            "already-invoiced",
+            f"'{command.label}' was invoiced already and cannot be withdrawn.",
+            command,
+            hint="Close a Cancel deal to stop it.",
+        )
+    return replace(standing, status="withdrawn", changes=())
+
+
+# ---------------------------------------------------------------- changes
+
+
+def _change(copy: Copy, command: Command) -> BookedContract:
+    standing, change, data = _base(copy, command)
+    existing = _change_of(standing, command.deal)
+    if existing is not None:
+        if existing.data == data:
+            return standing
+        raise _refused("change-exists", f"'{command.label}' already changed {standing.id}, in another way.", command)
+    return _with_change(standing, change, data, command)
+
+
+def _replace_change(copy: Copy, command: Command) -> BookedContract:
+    standing, change, data = _base(copy, command)
+    existing = _change_of(standing, command.deal)
+    if existing is not None and existing.data == data:
+        return standing
+    return _with_change(_without(standing, existing, command), change, data, command)
+
+
+def _withdraw_change(copy: Copy, command: Command) -> BookedContract:
+    standing = copy.after.get(command.contract_id or "") or copy.contract_of(command.deal)
+    if standing is None:
+        raise _refused("unknown-contract", f"There is no contract {command.contract_id}.", command)
+    existing = _change_of(standing, command.deal)
+    if existing is None:
+        return standing
+    return _checked(_without(standing, existing, command), command)
+
+
+def _base(copy: Copy, command: Command) -> tuple[BookedContract, Change, str]:
+    standing = copy.after.get(command.contract_id or "") or copy.contract_of(command.deal)
+    if standing is None:
+        raise _refused("unknown-contract", f"There is no contract {command.contract_id}.", command)
+    if standing.status == "withdrawn":
+        raise _refused(
+            "withdrawn-contract",
+            f"The contract {standing.id} was withdrawn before it was billed.",
+            command,
+            hint="Win its deal again, or change which deal this one amends.",
+        )
+    if command.change is None:
+        raise _refused("no-change", f"'{command.label}' says nothing that could be changed.", command)
+    change = command.change if command.change.id == command.deal else replace(command.change, id=command.deal)
+    return standing, change, store.change_text(change)
+
+
+def _change_of(contract: BookedContract, deal: str) -> BookedChange | None:
+    return next((c for c in contract.changes if c.change.id == deal), None)
+
+
+def _without(contract: BookedContract, change: BookedChange | None, command: Command) -> BookedContract:
+    if change is None:
+        return contract
+    if change.is_invoiced:
+        raise _refused(
+            "already-invoiced",
+            f"What '{command.label}' changed was invoiced already.",
+            command,
+            hint="Close another Amend deal with the difference.",
+        )
+    return replace(contract, changes=tuple(c for c in contract.changes if c is not change))
+
+
+def _with_change(contract: BookedContract, change: Change, data: str, command: Command) -> BookedContract:
+    seq = contract.seq + 1
+    booked = BookedChange(seq=seq, change=change, data=data, label=command.label)
+    return _checked(replace(contract, seq=seq, changes=(*contract.changes, booked)), command)
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def _root(copy: Copy, command: Command) -> BookedContract:
+    standing = copy.contract_of(command.deal) or copy.after.get(command.contract_id or "")
+    if standing is None:
+        raise _refused("unknown-contract", f"'{command.label}' has no contract in the books.", command)
+    return standing
+
+
+def _agreed(command: Command) -> tuple[ContractTerms, str]:
+    if command.terms is None:
+        raise _refused("no-terms", f"'{command.label}' says nothing that could be billed.", command)
+    terms = _with_how(command.terms, command.how)
+    return terms, store.terms_text(terms)
+
+
+def _with_how(terms: ContractTerms, how: HowBilled) -> ContractTerms:
+    """Return the terms with the way of billing of the deal, which counts from the next invoice on."""
+    if (terms.collection_method, terms.days_until_due) == (how.collection_method, how.days_until_due):
+        return terms
+    return replace(terms, collection_method=how.collection_method, days_until_due=how.days_until_due)
+
+
+def _checked(contract: BookedContract, command: Command) -> BookedContract:
+    """Return the contract with its dates and values, refused where its terms and changes are impossible."""
+    whole = contract.contract
+    found = problems(whole)
+    if found:
+        hints = dict.fromkeys(p.hint for p in found if p.hint)
+        raise _refused(found[0].code, " ".join(p.message for p in found), command, hint=" ".join(hints))
+    end = ends_on(whole)
+    trial = whole.terms.trial_end
+    return replace(
+        contract,
+        status="draft" if contract.status == "withdrawn" else contract.status,
+        ends_on=last_day(end),
+        trial_ends_on=trial.date() if trial else None,
+        value=contract_value(whole),
+        annual_value=annual_value(whole),
+        changes=tuple(replace(c, value=change_value(whole, c.change.id)) for c in contract.changes),
+    )
+
+
+def last_day(end: datetime | None) -> date | None:
+    """Return the last day of service of what ends at a local instant (half-open)."""
+    return (end - timedelta(microseconds=1)).date() if end is not None else None
+
+
+def _refused(code: str, message: str, command: Command, *, hint: str = "") -> RejectedError:
+    where = Where(record=command.deal)
+    return RejectedError(Problem(code=code, message=message, hint=hint, where=where))
+
+
+_CARRY: Mapping[str, Callable[[Copy, Command], BookedContract]] = {
+    "create": _create,
+    "replace": _replace,
+    "details": _details,
+    "withdraw": _withdraw,
+    "change": _change,
+    "replace_change": _replace_change,
+    "withdraw_change": _withdraw_change,
+}
+
+
+# ---------------------------------------------------------------- the difference
+
+
+def save(copy: Copy, unit: Unit, at: str) -> None:
+    """Write what differs between the two copies: one statement a table."""
+    changed = [copy.after[i] for i in sorted(copy.touched)]
+    used = {c.customer_id for c in changed}
+    people = [c for c in copy.customers.values() if c.id in used]
+    store.insert_customers(unit, copy.org, [c for c in people if c.details.account not in copy.known], at)
+    store.update_customers(
+        unit, [c for c in people if c.details.account in copy.known and _moved(c, copy.known)], at
+    )
+    store.insert_contracts(unit, copy.org, [c for c in changed if c.id not in copy.before], at)
+    store.update_contracts(unit, [c for c in changed if c.id in copy.before], at)
+    gone: list[tuple[str, int]] = []
+    made: list[tuple[str, BookedChange]] = []
+    kept: list[tuple[str, BookedChange]] = []
+    for contract in changed:
+        standing = copy.before.get(contract.id)
+        old = {c.seq: c for c in standing.changes} if standing else {}
+        new = {c.seq: c for c in contract.changes}
+        gone += [(contract.id, seq) for seq in old if seq not in new]
+        made += [(contract.id, c) for seq, c in new.items() if seq not in old]
+        kept += [(contract.id, c) for seq, c in new.items() if seq in old and old[seq] != c]
+    store.delete_changes(unit, gone)
+    store.insert_changes(unit, copy.org, made, at)
+    store.update_changes(unit, kept)
+
+
+def _moved(customer: Customer, known: Mapping[str, Customer]) -> bool:
+    return known[customer.details.account].details != customer.details
+
+
+def drop(copy: Copy, contract_ids: Iterable[str]) -> None:
+    """Take contracts that could not be billed back to what they were, so that nothing of their commands is saved."""
+    for contract_id in contract_ids:
+        copy.touched.pop(contract_id, None)
+        standing = copy.before.get(contract_id)
+        if standing is None:
+            del copy.after[contract_id]
+        else:
+            copy.after[contract_id] = standing

@@ -1,0 +1,230 @@
+"""The schema of the books: table classes, used for the schema and migrations only; every statement stands in `store`.
+
+Ids are text and time-ordered. Instants (`_at`) are UTC text in whole seconds, `2026-04-01T00:00:00Z`, so that they sort;
+civil dates (`_on`) are `2026-04-01` in the contract's time zone, service instants are local and without offset (decision
+D-11). Money is in minor units; quantities and unit prices are exact decimal text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import BigInteger, Column, Field, Index, MetaData, SQLModel, UniqueConstraint, text
+
+METADATA = MetaData()
+
+
+class Books(SQLModel):
+    """The root of the books' table classes; their schema is `METADATA`."""
+
+    metadata = METADATA
+
+
+def _money() -> Any:
+    return Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class CustomerRow(Books, table=True):
+    """Who is billed, one per CRM account; *balances* is JSON, currency to minor units (below zero = credit)."""
+
+    __tablename__ = "customer"
+    __table_args__ = (UniqueConstraint("org", "account", name="customer_account"),)
+    id: str = Field(primary_key=True)
+    org: str
+    account: str
+    name: str
+    email: str
+    line1: str
+    city: str
+    postal_code: str
+    state: str
+    country: str
+    tax_id: str
+    tax_exempt: str
+    language: str
+    balances: str
+    created_at: str
+    updated_at: str
+
+
+class ContractRow(Books, table=True):
+    """What was agreed; *terms* is JSON in the scenario's vocabulary, *seq* the number of the last change.
+
+    next_due_at - when a run must look at it next, for a line or a new status; NULL: never again. window_on - lines whose
+    service ends after it are read as facts.
+    """
+
+    __tablename__ = "contract"
+    __table_args__ = (
+        UniqueConstraint("org", "deal", name="contract_deal"),
+        Index("contract_customer", "customer_id"),
+        Index("contract_due", "next_due_at", "id"),
+    )
+    id: str = Field(primary_key=True)
+    org: str
+    deal: str
+    label: str
+    customer_id: str
+    currency: str
+    timezone: str
+    terms: str
+    seq: int
+    status: str
+    starts_on: str
+    ends_on: str | None
+    trial_ends_on: str | None
+    value: int = _money()
+    annual_value: int = _money()
+    collection_method: str
+    days_until_due: int
+    po_number: str
+    memo: str
+    is_invoiced: bool
+    window_on: str
+    next_due_at: str | None
+    problem: str
+    created_at: str
+    updated_at: str
+
+
+class ChangeRow(Books, table=True):
+    """One change of a contract, keyed by the deal or intent that asked for it; *data* is JSON.
+
+    charged, credited - what it caused on finalized invoices; pending_* - what waits for the next invoice.
+    """
+
+    __tablename__ = "change"
+    __table_args__ = (UniqueConstraint("org", "deal", name="change_deal"),)
+    contract_id: str = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    org: str
+    deal: str
+    label: str
+    effective: str
+    data: str
+    value: int = _money()
+    annual_value: int = _money()
+    is_invoiced: bool
+    charged: int = _money()
+    credited: int = _money()
+    pending_charged: int = _money()
+    pending_credited: int = _money()
+    invoice_id: str | None
+    created_at: str
+
+
+class InvoiceRow(Books, table=True):
+    """An invoice; *bill_to* is JSON of the customer as of finalization, so that an issued invoice never changes.
+
+    is_overdue - a run has seen it past its due date, so that each is told to the CRM once.
+    """
+
+    __tablename__ = "invoice"
+    __table_args__ = (
+        UniqueConstraint("number", name="invoice_number"),
+        Index("invoice_contract", "contract_id"),
+        Index(
+            "invoice_draft",
+            "contract_id",
+            sqlite_where=text("status = 'draft'"),
+            postgresql_where=text("status = 'draft'"),
+        ),
+        Index(
+            "invoice_open",
+            "due_on",
+            sqlite_where=text("status = 'open' AND NOT is_overdue"),
+            postgresql_where=text("status = 'open' AND NOT is_overdue"),
+        ),
+    )
+    id: str = Field(primary_key=True)
+    number: str | None
+    token: str
+    status: str
+    currency: str
+    customer_id: str
+    contract_id: str
+    deal: str
+    billing_reason: str
+    collection_method: str
+    created_at: str
+    finalized_at: str | None
+    issued_on: str
+    due_on: str | None
+    paid_on: str | None
+    is_overdue: bool
+    subtotal: int = _money()
+    discount: int = _money()
+    tax: int = _money()
+    total: int = _money()
+    starting_balance: int = _money()
+    ending_balance: int = _money()
+    amount_due: int = _money()
+    amount_paid: int = _money()
+    po_number: str
+    memo: str
+    bill_to: str
+
+
+class LineRow(Books, table=True):
+    """One line; its key says what it bills (decision D-10) and is unique, so that nothing can be billed twice."""
+
+    __tablename__ = "line"
+    __table_args__ = (
+        UniqueConstraint("key", name="line_key"),
+        Index("line_contract", "contract_id", "service_end"),
+    )
+    invoice_id: str = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    key: str
+    contract_id: str
+    item_id: str
+    price_id: str
+    product: str
+    description: str
+    quantity: str
+    unit_amount: str | None
+    amount: int = _money()
+    kind: str
+    is_proration: bool
+    is_pending: bool
+    change_id: str
+    credits: str | None
+    service_start: str
+    service_end: str
+    due_on: str
+    discounts: str
+    taxes: str
+
+
+class BalanceEntryRow(Books, table=True):
+    """One movement of a customer's balance; *amount* below zero is credit given, above zero credit used."""
+
+    __tablename__ = "balance_entry"
+    id: str = Field(primary_key=True)
+    customer_id: str
+    currency: str
+    amount: int = _money()
+    ending_balance: int = _money()
+    invoice_id: str | None
+    made_at: str
+
+
+class SeriesRow(Books, table=True):
+    """A series of invoice numbers; *next* is the number to be given next (decision D-15)."""
+
+    __tablename__ = "series"
+    name: str = Field(primary_key=True)
+    next: int
+
+
+class EventRow(Books, table=True):
+    """What happened to the books: when, by whom, to what; appended, never changed."""
+
+    __tablename__ = "event"
+    id: str = Field(primary_key=True)
+    made_at: str
+    actor: str
+    name: str
+    contract_id: str
+    invoice_id: str | None
+    data: str
