@@ -124,7 +124,7 @@ def judged(batch: Batch, upserts: Sequence[Upsert], status: int, body: Any, *, m
     """
     if 200 <= status < 300 and isinstance(body, list):
         return Judged(results={index: _one(upserts[index], body, at) for at, index in enumerate(batch.indices)})
-    if status == 0 or status >= 500 or is_transient(body):
+    if status < 300 or status >= 500 or is_transient(body):
         said = complaints(body)
         why = f"{said[0].code} {said[0].message}".strip() if said else "its answer is missing."
         lost = {i: Written(problem=no_answer(upserts[i], why), is_transient=True) for i in batch.indices}

@@ -157,7 +157,7 @@ class SalesforceCrm:
             answers = self._ask([_Part(url=f"{self._prefix}sobjects/{quote(name)}/describe") for name in names])
             for name, answer in zip(names, answers, strict=True):
                 if not (answer.status == 404 and has_code(answer.body, "NOT_FOUND")):
-                    found[name] = _object_from_describe(self._body(answer))
+                    found[name] = _object_from_describe(self._body(answer, "fields"))
         return found
 
     def query(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[list[dict[str, Any]]]:
@@ -206,7 +206,7 @@ class SalesforceCrm:
                     rows[index].clear()
                     due[index] = firsts[index]
                     continue
-                page = self._body(answer)
+                page = self._body(answer, "done")
                 records = page.get("records") or []
                 _strip(records)
                 rows[index].extend(records)
@@ -287,7 +287,9 @@ class SalesforceCrm:
             for at, part in enumerate(parts)
         ]
         body = _encoder.encode({"allOrNone": False, "compositeRequest": requested})
-        whole = self._body(self._ask_alone(_Part(method="POST", url=f"{self._prefix}composite", body=body)))
+        whole = self._body(
+            self._ask_alone(_Part(method="POST", url=f"{self._prefix}composite", body=body)), "compositeResponse"
+        )
         said = {one["referenceId"]: one for one in whole["compositeResponse"]}
         return [
             _Answer(status=one["httpStatusCode"], body=one.get("body")) if one else _Answer(status=0, body=None)
@@ -312,9 +314,9 @@ class SalesforceCrm:
         except SalesforceError as error:
             return _Answer(status=error.status, body=error.content)
 
-    def _body(self, answer: _Answer) -> Any:
-        """Return what was asked for, or raise what the refusal means."""
-        if 200 <= answer.status < 300 and answer.body is not None:
+    def _body(self, answer: _Answer, key: str) -> Mapping[str, Any]:
+        """Return the body, which has *key*, or raise what the refusal means."""
+        if 200 <= answer.status < 300 and isinstance(answer.body, Mapping) and key in answer.body:
             return answer.body
         raise error_from_reply(answer.status, answer.body, api_version=self._login.api_version)
 
@@ -355,8 +357,11 @@ class SalesforceCrm:
         if token.org_id:
             self._check_org(token.org_id)
         if self._org is not None:
-            self._org = replace(self._org, instance_url=f"https://{token.host}")
+            self._org = replace(self._org, instance_url=self._instance_url(token.host))
         return _Client(token, self._login.api_version, self._session)
+
+    def _instance_url(self, host: str) -> str:
+        return self._login.url.rstrip("/") if self._login.is_loopback else f"https://{host}"
 
     def _check_org(self, org_id: str) -> None:
         if self._org_id and org_id != self._org_id:
@@ -381,7 +386,7 @@ class SalesforceCrm:
                 _Part(url=f"{self._prefix}sobjects"),
             ]
         )
-        page = self._body(full if full.status == 200 else plain)
+        page = self._body(full if full.status == 200 else plain, "records")
         if not page["records"]:
             raise HaltError(
                 "The integration user cannot read the object Organization.",
@@ -394,9 +399,11 @@ class SalesforceCrm:
             id=id18(row["Id"]),
             name=row.get("Name") or "",
             currency=row.get("DefaultCurrencyIsoCode") or "",
-            is_multi_currency=any(one["name"] == "CurrencyType" for one in self._body(everything)["sobjects"]),
+            is_multi_currency=any(
+                one["name"] == "CurrencyType" for one in self._body(everything, "sobjects")["sobjects"]
+            ),
             is_sandbox=bool(row.get("IsSandbox")),
-            instance_url=f"https://{client.sf_instance}",
+            instance_url=self._instance_url(client.sf_instance),
         )
 
 

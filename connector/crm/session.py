@@ -68,11 +68,15 @@ class _AgainError(Exception):
 
 
 class LoopbackAdapter(HTTPAdapter):
-    """Sends what is meant for *.salesforce.com to one loopback address, and refuses every other host."""
+    """Sends what is meant for *.salesforce.com to one loopback address, and refuses every other host.
+
+    The library turns http://127.0.0.1:PORT into https; that, and other names of this machine with the port, go there too.
+    """
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._netloc = parts.netloc
+        self._port = parts.port
         self._prefix = f"http://{parts.netloc}"
         super().__init__()
 
@@ -82,7 +86,8 @@ class LoopbackAdapter(HTTPAdapter):
         Raises: HaltError for a host that is neither Salesforce's nor that address.
         """
         parts = urlsplit(request.url or "")
-        if parts.netloc != self._netloc and not (parts.hostname or "").endswith(".salesforce.com"):
+        is_home = is_loopback(request.url or "") and parts.port == self._port
+        if not is_home and not (parts.hostname or "").endswith(".salesforce.com"):
             raise _stray(parts.netloc, f"crm.url is the loopback address {self._netloc}")
         local = request.copy()
         local.url = self._prefix + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

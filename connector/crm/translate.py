@@ -73,10 +73,17 @@ def is_healing(content: Any) -> bool:
 def error_from_reply(status: int, content: Any, *, api_version: str) -> ConnectorError:
     """Return the error that a refused request means for the loop.
 
-    Args: status - HTTP status, 0 if a part of a composite was not answered. content - decoded body, or text.
+    Args: status - HTTP status; 0 if a part of a composite was not answered, 200 if the answer has another form. content - decoded body, or text.
     """
     said = complaints(content)
     first = said[0] if said else Complaint(code="", message="")
+    if status < 300:
+        return RetryableError(
+            "The CRM left a part of the request unanswered."
+            if status == 0
+            else "The CRM's answer is not what was asked for.",
+            hint="Nothing to do: it is asked again by itself. If it lasts, check crm.url and what stands between us and the CRM.",
+        )
     if status == 401:
         return _no_session(first)
     if first.code == "REQUEST_LIMIT_EXCEEDED":
@@ -87,7 +94,7 @@ def error_from_reply(status: int, content: Any, *, api_version: str) -> Connecto
             hint="Set crm.api_version to a version that `connector check` lists, and check crm.url.",
             code="crm-api-version",
         )
-    if first.code in _TRANSIENT or status in (0, 406) or status >= 500:
+    if first.code in _TRANSIENT or status == 406 or status >= 500:
         return RetryableError(
             f"The CRM could not do it now ({_told(first) if first.code else f'HTTP {status}'}).",
             hint="Nothing to do: it is asked again by itself.",
