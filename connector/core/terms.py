@@ -1,7 +1,8 @@
 """What is agreed: prices, items, phases, contract terms and the changes made to them later. The only class family for it.
 
 The scenario loader, the mapping and the store all build these values; every amount is in minor units (decision D-12) and
-every date and time is a naive local one in the contract's `timezone` (decision D-11). A period is half-open.
+every date and time is a naive local one in the contract's `timezone` (decision D-11); `made_at` and `entered_at` may also be
+aware UTC, and core converts them. A period is half-open.
 
 Worked example: 10 seats at 30.00 EUR a month for a year are
 `ContractTerms(currency="eur", start=2026-01-01, phases=(Phase(end=2027-01-01, items=(Item(id="seat", price=..., quantity=10),)),),
@@ -11,12 +12,15 @@ items=(ItemChange(op="delta", item=Item(... quantity=5)),))`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field
+from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
-IntervalUnit = Literal["day", "week", "month", "year"]
+from connector.core.period import Interval as Interval
+
 Timing = Literal["in_advance", "in_arrears"]
 UsageType = Literal["licensed", "metered"]
 ProrationBehavior = Literal["create_prorations", "always_invoice", "none"]
@@ -25,14 +29,6 @@ CollectionMethod = Literal["charge_automatically", "send_invoice"]
 ProrationBasis = Literal["day", "second", "month_and_day"]
 ChangeKind = Literal["amend", "renew", "cancel", "pause", "resume"]
 CancelWhen = Literal["at", "period_end", "term_end"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A length of time by the calendar, such as 3 months."""
-
-    unit: IntervalUnit
-    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,3 +240,187 @@ class Contract:
     changes: tuple[Change, ...] = ()
     customer_id: str = ""
     withdrawn: bool = field(default=False)
+
+
+# ---------------------------------------------------------------- as data, for the store and for comparing
+# The vocabulary is that of a scenario's `contract:` and `actions:`; what has its default is left out, and prices, coupons
+# and tax rates stand once and are referred to by name. Same terms, same data, in one canonical order of keys.
+
+DATA_VERSION = 1
+_Data = dict[str, Any]
+_Codec = tuple[Callable[[Any, "_Names"], Any], Callable[[Any, "_Names"], Any]]
+
+
+class _Names:
+    """The prices, coupons and tax rates of one document, each by a name; two that differ under one id get a suffix."""
+
+    __slots__ = ("coupons", "prices", "tax_rates")
+
+    def __init__(self) -> None:
+        self.prices: dict[str, Any] = {}
+        self.coupons: dict[str, Any] = {}
+        self.tax_rates: dict[str, Any] = {}
+
+
+def _day(at: datetime, _: _Names) -> str:
+    text = at.isoformat()
+    return text[:10] if text.endswith("T00:00:00") else text
+
+
+def _named(kind: str) -> _Codec:
+    def encode(value: Any, names: _Names) -> str:
+        known = getattr(names, kind)
+        name, number = value.id, 1
+        while known.setdefault(name, value) != value:
+            number += 1
+            name = f"{value.id}~{number}"
+        return name
+
+    def decode(name: str, names: _Names) -> Any:
+        return getattr(names, kind)[name]
+
+    return encode, decode
+
+
+def _same(value: Any, _: _Names) -> Any:
+    return value
+
+
+def _many(codec: _Codec) -> _Codec:
+    encode, decode = codec
+    return (lambda v, n: [encode(x, n) for x in v]), (lambda v, n: tuple([decode(x, n) for x in v]))
+
+
+_PLAIN: _Codec = (_same, _same)
+_NUMBER: _Codec = ((lambda v, _: str(v)), (lambda v, _: Decimal(v)))
+_TIME: _Codec = (_day, lambda v, _: datetime.fromisoformat(v))
+_TEXTS: _Codec = ((lambda v, _: list(v)), (lambda v, _: tuple(v)))
+_PAIRS: _Codec = ((lambda v, _: dict(v)), (lambda v, _: tuple(v.items())))
+_SPAN: _Codec = (
+    (lambda v, _: {"interval": v.unit, "interval_count": v.count}),
+    (lambda v, _: Interval(unit=v["interval"], count=v["interval_count"])),
+)
+_ANCHOR: _Codec = (
+    (lambda v, n: _day(v, n) if isinstance(v, datetime) else v),
+    (lambda v, _: v if v in ("unchanged", "now") else datetime.fromisoformat(v)),
+)
+_COUPONS = _many(_named("coupons"))
+_RATES = _many(_named("tax_rates"))
+
+
+def _codec_of(cls: type, fields: Mapping[str, _Codec]) -> _Codec:
+    """Return the codec of a dataclass: the named fields in their order, each left out where it has its default."""
+    missing = object()
+    rows = tuple((f.name, f.default if f.default is not MISSING else missing, *fields[f.name]) for f in dataclass_fields(cls))
+    readers = {name: decode for name, _, _, decode in rows}
+
+    def encode(value: Any, names: _Names) -> _Data:
+        out = {}
+        for name, default, write, _ in rows:
+            found = getattr(value, name)
+            if found is not default and found != default:
+                out[name] = None if found is None else write(found, names)
+        return out
+
+    def decode(data: _Data, names: _Names) -> Any:
+        return cls(**{k: None if v is None else readers[k](v, names) for k, v in data.items()})
+
+    return encode, decode
+
+
+_TIER = _codec_of(Tier, {"up_to": _NUMBER, "unit_amount": _NUMBER, "flat_amount": _NUMBER})
+_PRICE = _codec_of(
+    Price,
+    dict.fromkeys(("id", "product", "description", "timing", "usage_type", "tiers_mode", "divide_by", "divide_round", "tax_behavior"), _PLAIN)
+    | {"unit_amount": _NUMBER, "interval": _SPAN, "per": _SPAN, "tiers": _many(_TIER)},
+)
+_COUPON = _codec_of(
+    Coupon,
+    dict.fromkeys(("id", "amount_off", "duration", "duration_in_months"), _PLAIN) | {"percent_off": _NUMBER, "applies_to": _TEXTS},
+)
+_RATE = _codec_of(TaxRate, {"id": _PLAIN, "percentage": _NUMBER, "inclusive": _PLAIN})
+_TRIAL = _codec_of(PaidTrial, {"price": _named("prices"), "periods": _PLAIN, "billing_cycle_anchor": _PLAIN})
+_ITEM = _codec_of(
+    Item,
+    {
+        "id": _PLAIN, "price": _named("prices"), "quantity": _NUMBER, "start": _TIME, "end": _TIME, "discounts": _COUPONS,
+        "tax_rates": _RATES, "trial": _TRIAL, "crm_lines": _TEXTS,
+    },
+)  # fmt: skip
+_PHASE = _codec_of(
+    Phase,
+    dict.fromkeys(("trial", "proration_behavior", "billing_cycle_anchor", "billing_behavior"), _PLAIN)
+    | {"start": _TIME, "end": _TIME, "items": _many(_ITEM), "add_invoice_items": _many(_ITEM), "discounts": _COUPONS, "metadata": _PAIRS},
+)
+_SETTINGS = _codec_of(Settings, dict.fromkeys(("proration", "tax_rounding", "cancellation_day"), _PLAIN))
+_RENEWAL = _codec_of(Renewal, {"uplift_percent": _NUMBER})
+_PREBILL = _codec_of(Prebill, {"periods": _PLAIN, "until": _TIME, "prices": _TEXTS})
+_TERMS = _codec_of(
+    ContractTerms,
+    dict.fromkeys(
+        ("currency", "timezone", "collection_method", "days_until_due", "proration_behavior", "end_behavior", "trial_missing_payment"), _PLAIN
+    )
+    | {
+        "settings": _SETTINGS, "start": _TIME, "phases": _many(_PHASE), "entered_at": _TIME, "anchor": _TIME, "discounts": _COUPONS,
+        "tax_rates": _RATES, "renewal": _RENEWAL, "trial_end": _TIME, "prebill": _PREBILL, "metadata": _PAIRS,
+    },
+)  # fmt: skip
+_STEP = _codec_of(ItemChange, {"op": _PLAIN, "item": _ITEM, "item_id": _PLAIN})
+_CHANGE = _codec_of(
+    Change,
+    dict.fromkeys(
+        ("id", "kind", "proration_behavior", "when", "prorate", "invoice_now", "end_behavior", "pause_behavior"), _PLAIN
+    )
+    | {
+        "effective": _TIME, "made_at": _TIME, "items": _many(_STEP), "one_time": _many(_ITEM), "until": _TIME, "discounts_add": _COUPONS,
+        "discounts_remove": _TEXTS, "discounts_set": _COUPONS, "billing_cycle_anchor": _ANCHOR, "new_end": _TIME, "item_ids": _TEXTS,
+        "phases": _many(_PHASE), "duration": _SPAN, "uplift_percent": _NUMBER, "prebill": _PREBILL, "trial_end": _TIME, "metadata": _PAIRS,
+    },
+)  # fmt: skip
+
+_LISTS = (("prices", _PRICE), ("coupons", _COUPON), ("tax_rates", _RATE))
+
+
+def _to_data(value: Any, codec: _Codec) -> _Data:
+    names = _Names()
+    body = codec[0](value, names)
+    out: _Data = {"v": DATA_VERSION}
+    for kind, each in _LISTS:
+        named = getattr(names, kind)
+        if named:
+            out[kind] = {name: each[0](v, names) for name, v in named.items()}
+    out["body"] = body
+    return out
+
+
+def _from_data(data: _Data, codec: _Codec) -> Any:
+    if data.get("v") != DATA_VERSION:
+        raise ValueError(f"terms were written in version {data.get('v')!r}, this program reads {DATA_VERSION}")
+    names = _Names()
+    for kind, each in _LISTS:
+        if kind in data:
+            decode = each[1]
+            setattr(names, kind, {name: decode(v, names) for name, v in data[kind].items()})
+    return codec[1](data["body"], names)
+
+
+def terms_to_data(terms: ContractTerms) -> _Data:
+    """Return terms as a JSON-able dict, canonical: equal terms give equal data."""
+    return _to_data(terms, _TERMS)
+
+
+def terms_from_data(data: _Data) -> ContractTerms:
+    """Return the terms that `terms_to_data` wrote; ValueError for another version."""
+    found: ContractTerms = _from_data(data, _TERMS)
+    return found
+
+
+def change_to_data(change: Change) -> _Data:
+    """Return a change as a JSON-able dict, canonical: equal changes give equal data."""
+    return _to_data(change, _CHANGE)
+
+
+def change_from_data(data: _Data) -> Change:
+    """Return the change that `change_to_data` wrote; ValueError for another version."""
+    found: Change = _from_data(data, _CHANGE)
+    return found

@@ -1,0 +1,110 @@
+"""Which item of a contract a line means (decision D-03), and the words in which candidates are shown.
+
+An item is (product, unit price, interval, charge type, end); the start is not compared. A positive change grows the equal
+item, else it is a new item at its own price. A negative one shrinks the equal item, else the only item of its product;
+with several left a person decides by number: "1: Gold 10 x 10.00 · 2: Gold 5 x 12.00".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from connector.core.money import digits
+from connector.core.terms import Item, Price
+from connector.errors import Problem
+
+
+def product_of(price: Price) -> str:
+    """Return the product's code, or the price's id where the price names no product."""
+    return price.product or price.id
+
+
+def terms_of_price(price: Price) -> tuple[object, ...]:
+    """Return what makes two prices cost the same for the same use."""
+    return (
+        price.unit_amount, price.interval, price.per or price.interval, price.timing, price.usage_type,
+        price.tiers_mode, price.tiers, price.divide_by, price.divide_round,
+    )  # fmt: skip
+
+
+def is_equal_item(a: Item, b: Item, end: datetime | None) -> bool:
+    """Whether two items are the same by D-03; a blank end is the contract's *end*."""
+    if product_of(a.price) != product_of(b.price) or (a.end or end) != (b.end or end):
+        return False
+    return a.price is b.price or terms_of_price(a.price) == terms_of_price(b.price)
+
+
+def amount_text(amount: Decimal | None, currency: str) -> str:
+    """Return a price in major units as people write it: 1000 eur is 10.00, 12.5 is 0.125."""
+    if amount is None:
+        return "tiered"
+    places = digits(currency)
+    value = amount.scaleb(-places)
+    exponent = value.normalize().as_tuple().exponent
+    decimals = max(places, -exponent if isinstance(exponent, int) else 0)
+    return f"{value:.{decimals}f}"
+
+
+def quantity_text(quantity: Decimal | None) -> str:
+    """Return a quantity without trailing zeros."""
+    return "metered" if quantity is None else f"{quantity.normalize():f}"
+
+
+def item_text(number: int, item: Item, currency: str) -> str:
+    """Return an item as messages show it: "1: Gold 10 x 10.00"."""
+    name = item.price.description or product_of(item.price)
+    return f"{number}: {name} {quantity_text(item.quantity)} x {amount_text(item.price.unit_amount, currency)}"
+
+
+def candidates_text(items: Sequence[tuple[int, Item]], currency: str) -> str:
+    """Return numbered items in one line."""
+    return " · ".join(item_text(n, i, currency) for n, i in items)
+
+
+def by_name_or_number(name: str, items: Mapping[str, Item]) -> str | None:
+    """Return the id of the item that *name* means: an id, else its number as messages show it, else the only item of a product."""
+    if name in items:
+        return name
+    if name.isdigit() and 1 <= int(name) <= len(items):
+        return list(items)[int(name) - 1]
+    of_product = [k for k, i in items.items() if name in (product_of(i.price), i.price.id)]
+    return of_product[0] if len(of_product) == 1 else None
+
+
+def target_of(
+    wanted: Item, items: Mapping[str, Item], *, item_id: str | None, end: datetime | None, currency: str
+) -> str | None | Problem:
+    """Return the id of the item that a change in quantity means, None for a new one, or the problem that a person solves."""
+    numbered = [(n, i) for n, i in enumerate(items.values(), 1)]
+    if item_id is not None:
+        found = by_name_or_number(item_id, items)
+        if found is not None:
+            return found
+        return Problem(
+            code="unknown-item",
+            message=f"The contract has no running item {item_id!r}: {candidates_text(numbered, currency) or 'it has none'}.",
+            hint="Name one of these by its number.",
+        )
+    equal = [k for k, i in items.items() if is_equal_item(i, wanted, end)]
+    if equal:
+        return equal[0]
+    if (wanted.quantity or 0) >= 0:
+        return None
+    product = product_of(wanted.price)
+    of_product = [(n, k, i) for n, (k, i) in enumerate(items.items(), 1) if product_of(i.price) == product]
+    if len(of_product) == 1:
+        return of_product[0][1]
+    shown = candidates_text([(n, i) for n, _, i in of_product] or numbered, currency)
+    if not of_product:
+        return Problem(
+            code="unknown-item",
+            message=f"Nothing of {product} is running that could be reduced: {shown or 'the contract has no items'}.",
+            hint="Correct the product of the line, or name the item by its number.",
+        )
+    return Problem(
+        code="ambiguous-item",
+        message=f"Several items of {product} could be meant: {shown}.",
+        hint="Say which one by its number.",
+    )
