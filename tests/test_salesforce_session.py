@@ -43,7 +43,7 @@ def test_every_request_has_timeouts_and_says_who_we_are(wire: responses.Requests
     crm.write([Upsert(object="Opportunity", id="006", values={})])
     assert len(wire.calls) == 4
     for call in wire.calls:
-        assert call.request.req_kwargs["timeout"] == (3.0, 70.0)
+        assert vars(call.request)["req_kwargs"]["timeout"] == (3.0, 70.0)  # noted there by responses
         assert call.request.headers["Sforce-Call-Options"] == "client=connector"
         assert "X-PrettyPrint" not in call.request.headers
     assert crm.usage().calls == 2
@@ -114,6 +114,16 @@ def test_loopback_takes_the_place_of_salesforce(wire: responses.RequestsMock) ->
     with_token(wire, "http://127.0.0.1:8099", instance_url="https://acme.my.salesforce.com")
     wire.get("http://127.0.0.1:8099/services/data/v62.0/query", json=ONE)
     assert client(url="http://127.0.0.1:8099").query(SOQL) == [[{"Id": "001"}]]
+
+
+def test_proxy_of_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A company's proxy and CA bundle count on a real org, never on loopback; later requests do not look again."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/company.pem")
+    session = client()._session
+    assert (session.proxies["https"], session.verify) == ("http://proxy.example:3128", "/etc/ssl/company.pem")
+    assert not session.trust_env
+    assert not client(url="http://127.0.0.1:8099")._session.proxies
 
 
 def test_proxy_page_is_no_json(wire: responses.RequestsMock) -> None:

@@ -122,7 +122,7 @@ def test_password_login() -> None:
             api_version="60.0",
         )
         assert SalesforceCrm(login).connect().id == server.org.org_id
-        crm = SalesforceCrm(replace(login, password="wrong"), sleep=pytest.fail)
+        crm = SalesforceCrm(replace(login, password="wrong"))
         with pytest.raises(HaltError, match="INVALID_LOGIN") as caught:
             crm.connect()
     assert "crm.security_token" in caught.value.hint
@@ -192,7 +192,7 @@ def test_half_written_is_told(world: World) -> None:
 
 def test_unreachable_is_retryable() -> None:
     """A CRM that is not there is for later, and the message says where we looked."""
-    crm = SalesforceCrm(Login(url="http://127.0.0.1:9", client_id="a", client_secret="b"), sleep=pytest.fail)
+    crm = SalesforceCrm(Login(url="http://127.0.0.1:9", client_id="a", client_secret="b"))
     with pytest.raises(RetryableError, match=r"127\.0\.0\.1:9.*could not be reached"):
         crm.connect()
 

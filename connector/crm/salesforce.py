@@ -415,7 +415,12 @@ def _strip(rows: Sequence[dict[str, Any]]) -> None:
     """Remove `attributes` from rows and their parents, column by column: all rows of a query have the same keys."""
     if not rows:
         return
-    nestable = [name for name, value in rows[0].items() if value is None or type(value) is dict]
+    nestable = [
+        name
+        for name, value in rows[0].items()
+        if type(value) is dict
+        or (value is None and not name.endswith("__c"))  # a parent's name ends in __r, or in neither
+    ]
     for row in rows:
         row.pop("attributes", None)
     for name in nestable:
