@@ -1,0 +1,134 @@
+"""Events, logs and metrics: the only door to structlog and prometheus.
+
+An event is a constant `noun.past_verb` of `EVENTS` with fixed keys; text is never put into its name. Secrets never reach a
+log: keys that sound like one are blanked, and every value registered with `register_secret` is blanked wherever it stands.
+A repeated error is logged at most every 30 s with its count (style.md section 6).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from connector.errors import invariant
+
+EVENTS = frozenset(
+    {
+        "run.started",
+        "run.finished",
+        "run.failed",
+        "run.recovered",
+        "pass.finished",
+        "record.staged",
+        "record.parked",
+        "record.applied",
+        "record.written",
+        "contract.created",
+        "invoice.finalized",
+        "crm.called",
+        "crm.limited",
+        "config.reloaded",
+        "config.rejected",
+        "daemon.started",
+        "daemon.stopped",
+        "page.failed",
+    }
+)
+ERRORS = frozenset({"run.failed", "record.parked", "config.rejected", "page.failed", "crm.limited"})
+REPEAT_S = 30.0
+_SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "private_key", "assertion")
+_BLANK = "[hidden]"
+_secrets: set[str] = set()
+_repeats: dict[tuple[str, str], tuple[float, int]] = {}
+_lock = threading.Lock()
+
+REGISTRY = CollectorRegistry()
+RECORDS = Counter("connector_records", "CRM records that passed a step.", ["step"], registry=REGISTRY)
+INVOICES = Counter("connector_invoices", "Invoices finalized.", registry=REGISTRY)
+CRM_CALLS = Gauge("connector_crm_calls", "Calls to the CRM since start.", registry=REGISTRY)
+DEALS = Gauge("connector_deals", "Deals by state.", ["state"], registry=REGISTRY)
+LAST_POLL = Gauge("connector_last_complete_poll_seconds", "When the CRM was last read to the end, Unix time.", registry=REGISTRY)
+RUN_SECONDS = Histogram("connector_run_seconds", "Duration of a job.", ["job"], registry=REGISTRY)
+RUNS = Counter("connector_runs", "Runs of a job by outcome.", ["job", "outcome"], registry=REGISTRY)
+
+
+def register_secret(value: str) -> None:
+    """Blank *value* wherever a log line would show it; very short values are not secrets."""
+    if len(value) >= 6:
+        _secrets.add(value)
+
+
+def redacted(value: Any) -> Any:
+    """Return *value* with every registered secret blanked."""
+    if isinstance(value, str):
+        for secret in _secrets:
+            value = value.replace(secret, _BLANK)
+        return value
+    if isinstance(value, Mapping):
+        return {k: _BLANK if _is_secret_key(str(k)) else redacted(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(v) for v in value]
+    return value
+
+
+def _is_secret_key(key: str) -> bool:
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def _redact(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {k: _BLANK if _is_secret_key(k) else redacted(v) for k, v in event.items()}
+
+
+def configure(form: Literal["json", "console"] = "json", level: str = "info", stream: TextIO | None = None) -> None:
+    """Set up logging to *stream* (default stderr), from *level* on."""
+    render: Any = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def log(event: str, **keys: Any) -> None:
+    """Log one event; a repeated error at most every 30 s, with how often it came meanwhile."""
+    invariant(event in EVENTS, f"the event {event} is registered")
+    if event in ERRORS:
+        count = _repeated(event, str(keys.get("error", "")) + str(keys.get("record_id", "")))
+        if count is None:
+            return
+        if count:
+            keys["repeated"] = count
+        structlog.get_logger().error(event, **keys)
+        return
+    structlog.get_logger().info(event, **keys)
+
+
+def _repeated(event: str, what: str) -> int | None:
+    """Return how often this error was held back since it was last logged; None to hold it back again."""
+    now = time.monotonic()
+    with _lock:
+        last, held = _repeats.get((event, what), (-REPEAT_S, 0))
+        if now - last < REPEAT_S:
+            _repeats[event, what] = (last, held + 1)
+            return None
+        if len(_repeats) > 1000:
+            _repeats.clear()
+        _repeats[event, what] = (now, 0)
+        return held
+
+
+def render_metrics() -> bytes:
+    """Return all metrics in the text format of Prometheus."""
+    return generate_latest(REGISTRY)
