@@ -1,0 +1,489 @@
+"""config.yaml becomes one frozen Config, or a list of everything that is wrong with it, each with its line.
+
+`${NAME}` takes an environment variable, `${NAME:-default}` too, `${file:/path}` the content of a file; such values count as
+secrets in logs. Unknown keys name the nearest known one. A key whose feature does not exist yet is a problem when it is set
+to anything but its default: nobody shall believe in a setting that does nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from connector.errors import ConfigError, Problem, Where
+from connector.kit import observe, yamlpos
+from connector.kit.yamlpos import Located
+from connector.kit.yamlpos import Path as At
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOGIN_HOSTS = ("login.salesforce.com", "test.salesforce.com")
+_SOAP_LOGIN_ENDS = 65
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrmConfig:
+    """Which CRM, and as whom. url - https://DOMAIN.my.salesforce.com, or http:// on a loopback host."""
+
+    kind: Literal["salesforce", "demo"] = "salesforce"
+    url: str = ""
+    auth: Literal["client_credentials", "jwt", "password"] = "client_credentials"
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    security_token: str = field(default="", repr=False)
+    private_key_file: str = ""
+    api_version: str = "62.0"
+    org_id: str | None = None
+    daily_api_budget: str = "0.5"
+    language: Literal["en", "fr"] = "en"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BillingConfig:
+    """How the internal engine bills; what shapes money is copied into each contract when it is made."""
+
+    backend: Literal["internal"] = "internal"
+    proration: Literal["day", "second"] = "day"
+    tax_rounding: Literal["line", "invoice"] = "line"
+    invoice_numbering: str = "{prefix}-{seq:04d}"
+    invoice_prefix: str = "INV"
+    cancellation_day: Literal["free"] = "free"
+    payment_terms: str = "Net 30"
+    max_crm_age_s: int = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """One CRM object to poll; *every_s* seconds between polls."""
+
+    name: str
+    mapping: str
+    every_s: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """Where the pages are served, and the address under which others reach them."""
+
+    listen: str = "127.0.0.1:8080"
+    public_url: str = "http://127.0.0.1:8080"
+    secret: str = field(default="", repr=False)
+    admin_password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """Log lines on stderr: json or console, from a level on."""
+
+    format: Literal["json", "console"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SellerConfig:
+    """Who sells, as printed on every document."""
+
+    name: str = ""
+    address: tuple[str, ...] = ()
+    country: str = ""
+    vat_id: str = ""
+    email: str = ""
+    iban: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration, checked; *file* is where it was read."""
+
+    database: str = "sqlite:///connector.db"
+    timezone: str = "UTC"
+    crm: CrmConfig = CrmConfig()
+    billing: BillingConfig = BillingConfig()
+    sources: tuple[SourceConfig, ...] = ()
+    web: WebConfig = WebConfig()
+    seller: SellerConfig = SellerConfig()
+    billing_run: str = "*/10 * * * *"
+    log: LogConfig = LogConfig()
+    file: str = ""
+
+
+def demo_config(*, database: str, crm_url: str, mappings: Sequence[Path], port: int) -> Config:
+    """Return the configuration of the demo: embedded defaults, a CRM on this machine, a fictitious seller."""
+    return Config(
+        database=database,
+        crm=CrmConfig(kind="demo", url=crm_url, client_id="demo", client_secret="demo-secret"),
+        sources=tuple(SourceConfig(name=p.stem.removeprefix("salesforce-"), mapping=str(p), every_s=5) for p in mappings),
+        web=WebConfig(listen=f"127.0.0.1:{port}", public_url=f"http://127.0.0.1:{port}"),
+        seller=SellerConfig(
+            name="Northwind Instruments",
+            address=("1 Quai du Port", "13002 Marseille", "France"),
+            country="FR",
+            email="billing@northwind.example",
+            iban="FR76 3000 6000 0112 3456 7890 189",
+        ),
+        log=LogConfig(format="console", level="warning"),
+    )
+
+
+def load_config(path: Path, env: Mapping[str, str]) -> Config:
+    """Read and check the configuration.
+
+    Raises: ConfigError with every problem at once, in file order.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        hint = "Run `connector init` to write one, or name it with `-c FILE`."
+        where = Where(file=str(path))
+        raise ConfigError([Problem(code="no-config", message="There is no configuration here.", hint=hint, where=where)]) from error
+    reader = _Reader(yamlpos.loads(text, str(path)), env, path.parent)
+    config = reader.config(str(path))
+    if reader.problems:
+        raise ConfigError(sorted(reader.problems, key=lambda p: (p.where.line or 0, p.where.column or 0)))
+    return config
+
+
+# ---------------------------------------------------------------- values
+
+_VARIABLE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
+_DURATION = re.compile(r"^(\d+)([smhd])$")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+# Keys that interfaces promise and that later features bring: each with the value that means "off".
+_LATER: dict[str, Any] = {
+    "billing.mode": "live",
+    "billing.draft_hold": "0m",
+    "quotes.send": False,
+    "quotes.expires_after": "30d",
+    "quotes.start": "on_accept",
+    "quotes.on_accept": {},
+    "payments.methods": ["manual"],
+    "dunning.remind": [],
+    "dunning.retry": [],
+    "dunning.after": "leave",
+    "portal.allow": [],
+    "mail.url": None,
+    "mail.from": None,
+    "mail.pay_link": True,
+    "mail.test_to": None,
+    "renewals.opportunity_days_before": 0,
+    "webhooks": [],
+    "alerts.mail": None,
+    "alerts.url": None,
+    "guards.new_contracts_per_round": 0,
+    "guards.invoice_amount": 0,
+    "retention.staged": "400d",
+    "retention.attempts": "400d",
+    "schedule.reconcile": None,
+    "schedule.backup": None,
+    "web.api_tokens": [],
+    "seller.logo": None,
+    "tax.kind": "none",
+}
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "": (
+        "database", "timezone", "crm", "billing", "stripe", "sources", "web", "schedule", "log", "seller", "tax", "quotes",
+        "payments", "dunning", "portal", "mail", "renewals", "webhooks", "alerts", "guards", "retention",
+    ),
+    "crm": (
+        "kind", "url", "auth", "client_id", "client_secret", "username", "password", "security_token", "private_key_file",
+        "api_version", "org_id", "daily_api_budget", "language",
+    ),
+    "billing": (
+        "backend", "proration", "tax_rounding", "invoice_numbering", "invoice_prefix", "cancellation_day", "payment_terms",
+        "mode", "max_crm_age", "draft_hold",
+    ),
+    "stripe": ("api_key", "api_base", "webhook_secret"),
+    "web": ("listen", "public_url", "secret", "admin_password", "api_tokens"),
+    "schedule": ("billing_run", "reconcile", "backup"),
+    "log": ("format", "level"),
+    "seller": ("name", "address", "country", "vat_id", "email", "logo", "iban"),
+    "tax": ("kind",),
+    "quotes": ("send", "expires_after", "start", "on_accept"),
+    "payments": ("methods",),
+    "dunning": ("remind", "retry", "after"),
+    "portal": ("allow",),
+    "mail": ("url", "from", "pay_link", "test_to"),
+    "renewals": ("opportunity_days_before",),
+    "alerts": ("mail", "url"),
+    "guards": ("new_contracts_per_round", "invoice_amount"),
+    "retention": ("staged", "attempts"),
+}  # fmt: skip
+
+
+class _Reader:
+    """One walk over the file; every getter notes a problem and returns the default instead of stopping."""
+
+    def __init__(self, located: Located, env: Mapping[str, str], folder: Path) -> None:
+        self._at = located
+        self._env = env
+        self._folder = folder
+        self.problems: list[Problem] = []
+
+    def config(self, file: str) -> Config:
+        tree = self._at.value
+        if not isinstance(tree, dict):
+            self._add("bad-config", (), "The configuration is empty or not a mapping.", "See config.example.yaml.")
+            return Config()
+        self._check_keys(tree)
+        self._check_later()
+        self._required(("tax", "kind"), "Say `tax: {kind: none}`: tax is never silently zero.")
+        return Config(
+            database=self.text(("database",), "sqlite:///connector.db"),
+            timezone=self._timezone(),
+            crm=self._crm(),
+            billing=self._billing(),
+            sources=self._sources(),
+            web=self._web(),
+            seller=self._seller(),
+            billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
+            log=LogConfig(
+                format=self.choice(("log", "format"), ("json", "console"), "json"),
+                level=self.choice(("log", "level"), ("debug", "info", "warning", "error"), "info"),
+            ),
+            file=file,
+        )
+
+    # ------------------------------------------------------------ keys
+
+    def _add(self, code: str, path: At, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        self.problems.append(self._at.problem(code, path, message, hint, at_key=at_key))
+
+    def raw(self, path: At) -> Any:
+        node = self._at.value
+        for step in path:
+            if not isinstance(node, dict) or step not in node:
+                return None
+            node = node[step]
+        return node
+
+    def _check_keys(self, tree: Mapping[str, Any]) -> None:
+        for block, known in _KNOWN.items():
+            node = tree if block == "" else tree.get(block)
+            if node is None:
+                continue
+            path: At = () if block == "" else (block,)
+            if not isinstance(node, dict):
+                self._add("bad-type", path, f"`{block}` is a mapping of keys.", f"Known keys: {', '.join(known)}.")
+                continue
+            for key in node:
+                if key not in known:
+                    near = difflib.get_close_matches(key, known, 1)
+                    hint = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(known)}."
+                    self._add("unknown-key", (*path, key), f"There is no key `{key}` here.", hint, at_key=True)
+
+    def _check_later(self) -> None:
+        for name, off in _LATER.items():
+            path = tuple(name.split("."))
+            value = self.raw(path)
+            if value is not None and value != off:
+                text = f"`{name}` is for a feature that this version does not have yet."
+                self._add("not-built-yet", path, text, f"Remove it, or set it to {off!r}.")
+
+    def _required(self, path: At, hint: str) -> None:
+        if self.raw(path) is None:
+            self._add("missing-key", path[:-1], f"`{'.'.join(map(str, path))}` must be said.", hint)
+
+    # ------------------------------------------------------------ typed values
+
+    def text(self, path: At, default: str, *, is_secret: bool = False) -> str:
+        value = self.raw(path)
+        if value is None:
+            return default
+        if not isinstance(value, (str, int)) or isinstance(value, bool):
+            self._add("bad-type", path, f"`{path[-1]}` is a text.", "Put it in quotes.")
+            return default
+        return self._expanded(str(value), path, is_secret=is_secret)
+
+    def _expanded(self, text: str, path: At, *, is_secret: bool) -> str:
+        used_variable = False
+
+        def value_of(match: re.Match[str]) -> str:
+            nonlocal used_variable
+            used_variable = True
+            if match["file"]:
+                try:
+                    return Path(match["file"]).read_text(encoding="utf-8").strip()
+                except OSError as error:
+                    self._add("unreadable-file", path, f"{match['file']} cannot be read: {error.strerror}.", "Check its path and rights.")
+                    return ""
+            if match["name"] in self._env:
+                return self._env[match["name"]]
+            if match["default"] is None:
+                text = f"The environment variable {match['name']} is not set."
+                self._add("unset-variable", path, text, "Set it, or write ${NAME:-default}.")
+            return match["default"] or ""
+
+        made = _VARIABLE.sub(value_of, text)
+        if is_secret:
+            observe.register_secret(made)
+            if made and not used_variable:
+                self._add("secret-in-file", path, f"`{path[-1]}` is a secret.", "Write ${NAME} and set the environment variable.")
+        return made
+
+    def choice(self, path: At, known: Sequence[str], default: Any, *, later: Sequence[str] = ()) -> Any:
+        value = self.text(path, default)
+        if value in known:
+            return value
+        if value in later:
+            hint = f"This version has: {', '.join(known)}."
+            self._add("not-built-yet", path, f"`{path[-1]}: {value}` is not in this version yet.", hint)
+        else:
+            self._add("bad-value", path, f"`{path[-1]}` cannot be {value!r}.", f"Choose one of: {', '.join(known)}.")
+        return default
+
+    def seconds(self, path: At, default: int) -> int:
+        value = self.raw(path)
+        if value is None:
+            return default
+        match = _DURATION.match(str(value))
+        if match is None:
+            self._add("bad-duration", path, f"{value!r} is no duration.", "Write a number and s, m, h or d, such as 30s.")
+            return default
+        return int(match[1]) * _SECONDS[match[2]]
+
+    def _timezone(self) -> str:
+        name = self.text(("timezone",), "UTC")
+        try:
+            ZoneInfo(name)
+        except (ValueError, KeyError, OSError):
+            self._add("bad-timezone", ("timezone",), f"There is no time zone {name}.", "Write one such as Europe/Paris.")
+            return "UTC"
+        return name
+
+    # ------------------------------------------------------------ blocks
+
+    def _crm(self) -> CrmConfig:
+        def secret(name: str) -> str:
+            return self.text(("crm", name), "", is_secret=True)
+
+        crm = CrmConfig(
+            kind=self.choice(("crm", "kind"), ("salesforce", "demo"), "salesforce"),
+            url=self.text(("crm", "url"), "").rstrip("/"),
+            auth=self.choice(("crm", "auth"), ("client_credentials", "jwt", "password"), "client_credentials"),
+            client_id=self.text(("crm", "client_id"), ""),
+            client_secret=secret("client_secret"),
+            username=self.text(("crm", "username"), ""),
+            password=secret("password"),
+            security_token=secret("security_token"),
+            private_key_file=self.text(("crm", "private_key_file"), ""),
+            api_version=self.text(("crm", "api_version"), "62.0"),
+            org_id=self.text(("crm", "org_id"), "") or None,
+            daily_api_budget=str(self.raw(("crm", "daily_api_budget")) or "0.5"),
+            language=self.choice(("crm", "language"), ("en", "fr"), "en"),
+        )
+        self._check_login(crm)
+        return crm
+
+    def _check_login(self, crm: CrmConfig) -> None:
+        parts = urlsplit(crm.url)
+        host = parts.hostname or ""
+        at: At = ("crm", "url")
+        if not crm.url:
+            self._add("missing-key", ("crm",), "`crm.url` must be said.", "Write https://YOUR-DOMAIN.my.salesforce.com.")
+        elif host in LOOPBACK:
+            if parts.scheme not in ("http", "https"):
+                self._add("bad-url", at, f"{crm.url} is no address.", "Write http://127.0.0.1:PORT.")
+        elif parts.scheme != "https":
+            self._add("bad-url", at, f"{crm.url} is not https.", "http:// is accepted for loopback hosts only.")
+        elif host in _LOGIN_HOSTS and crm.auth == "client_credentials":
+            hint = "Write https://YOUR-DOMAIN.my.salesforce.com (Setup, My Domain), or use auth: jwt."
+            self._add("bad-url", at, f"client_credentials cannot log in at {host}.", hint)
+        version = re.fullmatch(r"(\d+)(?:\.0)?", crm.api_version)
+        if version is None or int(version[1]) < 60:
+            self._add("bad-value", ("crm", "api_version"), "`api_version` is 60.0 or newer.", 'Write it in quotes: "62.0".')
+        elif crm.auth == "password" and int(version[1]) >= _SOAP_LOGIN_ENDS:
+            hint = "Use auth: client_credentials or jwt, or api_version 64.0 until Summer '27."
+            self._add("bad-value", ("crm", "auth"), "Salesforce has no password login from API 65.0 on.", hint)
+
+    def _billing(self) -> BillingConfig:
+        def choice(name: str, known: Sequence[str], default: str, later: Sequence[str] = ()) -> Any:
+            return self.choice(("billing", name), known, default, later=later)
+
+        return BillingConfig(
+            backend=choice("backend", ("internal",), "internal", ("stripe",)),
+            proration=choice("proration", ("day", "second"), "day", ("month_and_day",)),
+            tax_rounding=choice("tax_rounding", ("line", "invoice"), "line"),
+            invoice_numbering=self._numbering(),
+            invoice_prefix=self.text(("billing", "invoice_prefix"), "INV"),
+            cancellation_day=choice("cancellation_day", ("free",), "free", ("billed",)),
+            payment_terms=choice(
+                "payment_terms", ("Charge automatically", "Due on receipt", "Net 15", "Net 30", "Net 45", "Net 60"), "Net 30"
+            ),
+            max_crm_age_s=self.seconds(("billing", "max_crm_age"), 86_400),
+        )
+
+    def _numbering(self) -> str:
+        at: At = ("billing", "invoice_numbering")
+        text = self.text(at, "{prefix}-{seq:04d}")
+        try:
+            first, second = (text.format(prefix="INV", year=2026, seq=n) for n in (1, 2))
+        except (KeyError, ValueError, IndexError):
+            first = second = ""
+        if first == second:
+            self._add("bad-value", at, f"{text!r} does not number invoices.", "Use {prefix}, {year} and {seq:04d}; {seq} must be there.")
+            return "{prefix}-{seq:04d}"
+        return text
+
+    def _sources(self) -> tuple[SourceConfig, ...]:
+        found = self.raw(("sources",))
+        if not isinstance(found, list) or not found:
+            self._add("missing-key", ("sources",), "`sources` lists what is polled.", "See config.example.yaml.")
+            return ()
+        made: list[SourceConfig] = []
+        for number, node in enumerate(found):
+            at: At = ("sources", number)
+            if not isinstance(node, dict) or not node.get("name") or not node.get("mapping"):
+                self._add("missing-key", at, "A source has a `name` and a `mapping`.", "See config.example.yaml.")
+                continue
+            for key in node:
+                if key not in ("name", "mapping", "every"):
+                    self._add("unknown-key", (*at, key), f"There is no key `{key}` here.", "Known: name, mapping, every.", at_key=True)
+            if node["name"] in {s.name for s in made}:
+                self._add("duplicate-source", at, f"There are two sources named {node['name']}.", "Rename one.")
+            every_s = self._every(at, node)
+            made.append(SourceConfig(name=str(node["name"]), mapping=str(self._folder / str(node["mapping"])), every_s=every_s))
+        return tuple(made)
+
+    def _every(self, at: At, node: Mapping[str, Any]) -> int:
+        match = _DURATION.match(str(node.get("every", "30s")))
+        every_s = int(match[1]) * _SECONDS[match[2]] if match else 0
+        if every_s < 1:
+            self._add("bad-duration", (*at, "every"), "`every` is at least 1s.", "Write 30s.")
+            return 30
+        return every_s
+
+    def _web(self) -> WebConfig:
+        listen = self.text(("web", "listen"), "127.0.0.1:8080")
+        if not re.fullmatch(r".+:\d{1,5}", listen):
+            self._add("bad-value", ("web", "listen"), f"{listen!r} is no address to listen on.", "Write 127.0.0.1:8080.")
+            listen = "127.0.0.1:8080"
+        return WebConfig(
+            listen=listen,
+            public_url=self.text(("web", "public_url"), f"http://{listen}").rstrip("/"),
+            secret=self.text(("web", "secret"), "", is_secret=True),
+            admin_password=self.text(("web", "admin_password"), "", is_secret=True),
+        )
+
+    def _seller(self) -> SellerConfig:
+        def text(name: str) -> str:
+            return self.text(("seller", name), "")
+
+        address = self.raw(("seller", "address"))
+        lines: tuple[str, ...] = ()
+        if isinstance(address, dict):
+            lines = tuple(str(v) for v in address.values() if v)
+        elif isinstance(address, (list, str)):
+            lines = tuple(map(str, address)) if isinstance(address, list) else (address,)
+        return SellerConfig(
+            name=text("name"), address=lines, country=text("country"), vat_id=text("vat_id"), email=text("email"), iban=text("iban")
+        )
+
+

@@ -1,0 +1,253 @@
+"""The demo: the whole product on embedded defaults, and a sales story of six months played through it.
+
+A demo CRM on its own port, the internal engine and an SQLite ledger in a temporary folder share one shifted clock (decision
+D-30). What the rep does happens in the CRM; everything else is done by the same passes that the daemon runs.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from connector import app, printing
+from connector.config import Config, demo_config
+from connector.core.money import major
+from connector.errors import ConfigError, Problem, Where, invariant
+from connector.kit import observe, shipped, yamlpos
+from connector.kit.clock import ShiftedClock
+from connector.lookalike.crm.org import Org
+from connector.lookalike.crm.seed import seed, seed_from
+from connector.lookalike.crm.server import CrmServer, serve
+from connector.sync import rounds
+from connector.sync.seam import Seam, Tally
+
+START = date(2026, 1, 1)
+_HOUR = 9
+_SHOWN = (
+    "acme_seats",
+    "acme_upgrade",
+    "borealis_ramp",
+    "cobalt_licence",
+    "delta_platform",
+    "everest_support",
+    "everest_cancel",
+    "fjord_seats",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One day of the story: what the rep does (in words and in the CRM); afterwards the connector reads, bills, writes back."""
+
+    on: date
+    text: str
+    act: Callable[[Org, dict[str, str]], None]
+
+
+def _win(*names: str) -> Callable[[Org, dict[str, str]], None]:
+    def act(org: Org, ids: dict[str, str]) -> None:
+        for name in names:
+            _edit(org, "Opportunity", ids[name], StageName="Closed Won")
+
+    return act
+
+
+def _edit(org: Org, kind: str, record: str, **fields: Any) -> None:
+    with org.lock, org.transaction(user=org.rep_user):
+        org.update(kind, record, fields)
+
+
+def _accept_and_win(org: Org, ids: dict[str, str]) -> None:
+    _edit(org, "Quote", ids["delta_quote"], Status="Accepted")
+    _edit(org, "Opportunity", ids["delta_platform"], StageName="Closed Won")
+
+
+def _nothing(_org: Org, _ids: dict[str, str]) -> None:
+    """A billing day on which the rep does nothing."""
+
+
+STORY = (
+    Step(
+        on=date(2026, 1, 1),
+        text="Won: Acme 10 seats a month, Borealis 3-year ramp, Cobalt licence + setup fee, Everest support, Fjord seats",
+        act=_win("acme_seats", "borealis_ramp", "cobalt_licence", "everest_support", "fjord_seats"),
+    ),
+    Step(on=date(2026, 2, 1), text="Delta accepts its quote, and the rep wins the opportunity", act=_accept_and_win),
+    Step(on=date(2026, 3, 1), text="Billing day", act=_nothing),
+    Step(on=date(2026, 3, 15), text="Acme upgrades in the middle of the month: 5 more seats", act=_win("acme_upgrade")),
+    Step(on=date(2026, 4, 1), text="Everest cancels its support as of 1 May", act=_win("everest_cancel")),
+    Step(on=date(2026, 5, 1), text="Billing day", act=_nothing),
+    Step(on=date(2026, 6, 1), text="Billing day", act=_nothing),
+    Step(on=date(2026, 7, 1), text="Billing day", act=_nothing),
+)
+
+
+def at_nine(day: date) -> datetime:
+    """Return nine o'clock UTC of a day of the story."""
+    return datetime(day.year, day.month, day.day, _HOUR, tzinfo=UTC)
+
+
+# ---------------------------------------------------------------- playing
+
+
+def play(seam: Seam, org: Org, ids: dict[str, str], clock: ShiftedClock, say: Callable[[str], None]) -> Tally:
+    """Play the story to its end; return what was done."""
+    tally = Tally()
+    for step in STORY:
+        clock.move_to(at_nine(step.on))
+        step.act(org, ids)
+        before = tally.applied
+        rounds.sync(seam, tally)
+        billed = rounds.bill(seam, clock.now(), tally)
+        done = f"{tally.applied - before} deals decided, {billed.invoices} more invoices in the billing run"
+        say(f"{step.on:%d %b %Y}  {step.text}\n             -> {done}")
+    return tally
+
+
+def summary(org: Org, ids: dict[str, str], books: dict[str, Decimal], currency: str) -> str:
+    """Return the story's end as a sales lead reads it: from the CRM records, beside the books' own sums."""
+    rows = []
+    for name in _SHOWN:
+        record = org.get("Opportunity", ids[name])
+        rows.append(
+            (
+                record["Name"],
+                record.get("Billing_Status__c"),
+                _amount(record.get("Contract_Value__c")),
+                _amount(record.get("Amount_Billed__c")),
+                _amount(record.get("Amount_Due__c")),
+                record.get("Next_Invoice_Date__c"),
+            )
+        )
+    text = printing.table(("deal", "status", "value", "billed", "due", "next invoice"), rows, right=(2, 3, 4))
+    messages = [f"  {org.get('Opportunity', ids[n])['Name']}: {org.get('Opportunity', ids[n]).get('Billing_Message__c')}" for n in _SHOWN]
+    crm_total = sum((r.get("Amount_Billed__c") or Decimal(0) for r in org.rows("Opportunity")), Decimal(0))
+    invoices = [r for r in org.rows("Billing_Invoice__c") if not r.get("IsDeleted")]
+    invoice_total = sum((r["Total__c"] for r in invoices), Decimal(0))
+    lines = [
+        text,
+        "What the rep reads:",
+        *messages,
+        "",
+        f"Billed in all: {_amount(crm_total)} {currency} on the deals in the CRM, {_amount(invoice_total)} {currency} on"
+        f" {len(invoices)} invoice rows in the CRM, {_amount(books['total'])} {currency} on {books['count']} invoices in the books.",
+    ]
+    return "\n".join(lines)
+
+
+def _amount(value: Decimal | None) -> str:
+    return "" if value is None else f"{value:,.2f}"
+
+
+def books_total(house: app.House, currency: str) -> dict[str, Decimal]:
+    """Return the sum and number of finalized invoices in the books."""
+    with house.database.read() as unit:
+        ((total, count),) = unit.query("SELECT COALESCE(SUM(total), 0), COUNT(*) FROM invoice WHERE status IN ('open', 'paid')")
+    return {"total": major(int(total), currency), "count": Decimal(count)}
+
+
+def run(*, once: bool, port: int, crm_port: int, is_json: bool) -> int:
+    """Start everything, play the story, print the summary; with *once* exit, else keep running until Ctrl-C."""
+    clock = ShiftedClock(at_nine(START))
+    say: Callable[[str], None] = (lambda _text: None) if is_json else (lambda text: print(text, flush=True))
+    with tempfile.TemporaryDirectory(prefix="connector-demo-") as folder:
+        org = Org(clock=clock.now, path=Path(folder) / "crm.db")
+        ids = seed(org, START)
+        with CrmServer(org, port=0 if once else crm_port) as crm:
+            mappings = _mappings(Path(folder))
+            config = demo_config(
+                database=f"sqlite:///{folder}/connector.db", crm_url=crm.url, mappings=mappings, port=0 if once else port
+            )
+            observe.configure(config.log.format, "warning", sys.stderr)
+            return _played(config, org, ids, clock, say, once=once, is_json=is_json)
+
+
+def _played(
+    config: Config,
+    org: Org,
+    ids: dict[str, str],
+    clock: ShiftedClock,
+    say: Callable[[str], None],
+    *,
+    once: bool,
+    is_json: bool,
+) -> int:
+    with app.writing_house(config, "demo", clock=clock) as house:
+        play(house.seam, org, ids, clock, say)
+        totals = books_total(house, org.currency)
+        if is_json:
+            records = [dict(org.get("Opportunity", ids[n])) for n in _SHOWN]
+            sys.stdout.write(printing.json_text({"opportunities": records, "books": totals}) + "\n")
+        else:
+            say("\n" + summary(org, ids, totals, org.currency))
+        shown = sum((r.get("Amount_Billed__c") or Decimal(0) for r in org.rows("Opportunity")), Decimal(0))
+        invariant(shown == totals["total"], "the CRM's deals add up to the books' invoices")
+        if once:
+            return 0
+        return _keep_running(house, say)
+
+
+def _keep_running(house: app.House, say: Callable[[str], None]) -> int:
+    from connector import service
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _n, _f: stop.set())
+    with service.pages(house) as url:
+        say(f"\nConsole:  {url}/console\nDemo CRM: {house.config.crm.url}/   (win a deal there; it is billed within seconds)\nCtrl-C ends it.")
+        while not stop.wait(5):
+            tally = Tally()
+            rounds.sync(house.seam, tally)
+            rounds.bill(house.seam, house.clock.now(), tally, reads_crm=False)
+    return 0
+
+
+def _mappings(folder: Path) -> Sequence[Path]:
+    """Write the shipped mappings into *folder*; return their files."""
+    files = []
+    for name, text in shipped.files_for_init():
+        if name.startswith("mappings/"):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            files.append(target)
+    return files
+
+
+# ---------------------------------------------------------------- the demo CRM alone
+
+
+def serve_crm(*, port: int, seed_file: Path | None, file: Path | None) -> int:
+    """Run the demo CRM in the foreground until it is stopped."""
+    is_new = file is None or not file.exists()
+    org = Org(path=file)
+    if is_new:
+        if seed_file is None:
+            seed(org, datetime.now(UTC).date().replace(day=1))
+        else:
+            seed_from(org, _seed_data(seed_file))
+    print(f"Demo CRM on http://127.0.0.1:{port}/ (any client id and secret will do). Ctrl-C ends it.", flush=True)
+    serve(org, port=port)
+    return 0
+
+
+def _seed_data(file: Path) -> dict[str, list[dict[str, Any]]]:
+    located = yamlpos.loads(file.read_text(encoding="utf-8"), str(file))
+    data = located.value
+    if not isinstance(data, dict) or not all(isinstance(v, list) for v in data.values()):
+        problem = Problem(
+            code="bad-seed",
+            message="A seed file is a mapping from object names to lists of records.",
+            hint="Write `Account: [{Name: …}]`.",
+            where=Where(file=str(file)),
+        )
+        raise ConfigError([problem])
+    return data
