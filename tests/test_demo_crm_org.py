@@ -185,18 +185,21 @@ def test_external_ids_are_unique_and_address_records(org: Org) -> None:
 def test_a_failed_transaction_leaves_nothing(org: Org) -> None:
     """A line that fails after its opportunity was written takes the opportunity with it; indexes forget both."""
     ids = seed(org, START)
-    with pytest.raises(Refusal), org.transaction():
-        org.create(
-            "Opportunity",
-            {"Name": "half", "StageName": "Prospecting", "CloseDate": "2026-01-01", "AccountId": ids["iris"]},
-        )
-        org.create("OpportunityLineItem", {"OpportunityId": ids["iris_pilot"], "Quantity": 1, "UnitPrice": 1})
+
+    def half() -> None:
+        with org.transaction():
+            deal = {"Name": "half", "StageName": "Prospecting", "CloseDate": "2026-01-01", "AccountId": ids["iris"]}
+            org.create("Opportunity", deal)
+            org.create("OpportunityLineItem", {"OpportunityId": ids["iris_pilot"], "Quantity": 1, "UnitPrice": 1})
+
+    with pytest.raises(Refusal):
+        half()
     assert len(records(org, f"SELECT Id FROM Opportunity WHERE AccountId = '{ids['iris']}'")) == 1
     assert records(org, "SELECT Id FROM Opportunity WHERE Name = 'half'") == []
 
 
 def test_a_mass_bump_moves_stamps_only(org: Org, clock: Clock) -> None:
-    """restamp puts rows into a later window, once each, with the same content."""
+    """Restamp puts rows into a later window, once each, with the same content."""
     deals = bulk_deals(org, 50, close_date=START)
     clock.on(3600)
     org.restamp("Opportunity", deals)
@@ -284,7 +287,7 @@ def test_a_file_brings_back_every_record(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_killed_org_keeps_what_it_answered(tmp_path: Path) -> None:
-    """kill -9 right after a save: the save is in the file, an open transaction is not."""
+    """Kill -9 right after a save: the save is in the file, an open transaction is not."""
     path = tmp_path / "org.db"
     script = (
         "import sys\n"

@@ -160,7 +160,7 @@ def test_describe_tells_types_and_rights(call: Caller) -> None:
 
 
 def test_pages_follow_the_locator(call: Caller) -> None:
-    """totalSize is the whole count on every page; the locator in the path wins over q; a bad one is refused."""
+    """TotalSize is the whole count on every page; the locator in the path wins over q; a bad one is refused."""
     bulk_deals(call.org, 450, close_date=START)
     page = call("GET", "query", q="SELECT Id FROM Opportunity", headers={"sforce-query-options": "batchSize=200"}).body
     seen = [row["Id"] for row in page["records"]]
@@ -192,7 +192,7 @@ def test_child_pages_are_capped_and_can_be_followed(call: Caller) -> None:
 
 
 def test_query_all_shows_deleted_rows_on_every_page(call: Caller) -> None:
-    """nextRecordsUrl of a queryAll says /query/ and still includes deleted rows."""
+    """NextRecordsUrl of a queryAll says /query/ and still includes deleted rows."""
     deals = bulk_deals(call.org, 300, close_date=START)
     call("DELETE", f"sobjects/Opportunity/{deals[250]}")
     page = call(
@@ -248,7 +248,7 @@ def test_all_or_none_rolls_collections_back(call: Caller) -> None:
 
 
 def test_collections_upsert_by_external_id(call: Caller) -> None:
-    """created says which rows are new; the key is read from each record."""
+    """Created says which rows are new; the key is read from each record."""
     rows = [
         {"attributes": {"type": "Billing_Invoice__c"}, "Billing_Invoice_Id__c": key, "Total__c": 5}
         for key in ("a", "b", "a")

@@ -186,7 +186,7 @@ def test_counts_and_groups(org: Org) -> None:
         org,
         "SELECT StageName s, COUNT(Id) cnt1, SUM(Amount) total FROM Opportunity GROUP BY StageName ORDER BY COUNT(Id) DESC, StageName",
     )
-    assert [(row["s"], row["cnt1"], row["total"]) for row in groups][0] == ("Closed Won", 2, Decimal("200.49"))
+    assert next((row["s"], row["cnt1"], row["total"]) for row in groups) == ("Closed Won", 2, Decimal("200.49"))
     kept = records(
         org,
         "SELECT Account.Name, COUNT_DISTINCT(StageName) FROM Opportunity GROUP BY Account.Name HAVING COUNT(Id) > 1",
@@ -204,7 +204,7 @@ def test_fields_functions(org: Org) -> None:
 
 
 def test_deleted_rows_show_through_query_all_only() -> None:
-    """query hides the recycle bin, queryAll shows it with IsDeleted."""
+    """Query hides the recycle bin, queryAll shows it with IsDeleted."""
     org = populated()
     gone = records(org, "SELECT Id FROM Account WHERE Name = 'Unused'")[0]["Id"]
     org.delete("Account", gone)

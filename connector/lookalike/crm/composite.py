@@ -131,12 +131,9 @@ class Collections:
 
     def _read(self, request: Request, name: str) -> Reply:
         kind = self._org.type(name)
-        if request.method == "GET":
-            ids, fields = (request.query.get(key, "").split(",") for key in ("ids", "fields"))
-        else:
-            body = body_of(request)
-            ids, fields = body.get("ids") or [], body.get("fields") or []
-        if not fields or not fields[0]:
+        body = request.query if request.method == "GET" else body_of(request)
+        ids, fields = _listed(body.get("ids")), _listed(body.get("fields"))
+        if not fields:
             raise Refusal("MISSING_ARGUMENT", "fields are required")
         return Reply(body=[self._found(request, kind.name, one, fields) for one in ids])
 
@@ -179,12 +176,11 @@ class Composite:
 
     def _answered(self, request: Request, entry: dict[str, Any], done: dict[str, Reply]) -> Reply:
         try:
-            url = _resolved(entry["url"], done)
+            url = str(_resolved(entry["url"], done))
             body = _resolved(entry.get("body"), done)
-            headers = {
-                **request.headers,
-                **{key.lower(): str(value) for key, value in (entry.get("httpHeaders") or {}).items()},
-            }
+            own = entry.get("httpHeaders")
+            own = {key.lower(): str(value) for key, value in own.items()} if isinstance(own, dict) else {}
+            headers = {**request.headers, **own}
             with self._rest.org.transaction():
                 return self._forwarded(subrequest(entry["method"].upper(), url, headers, body))
         except Refusal as refusal:
@@ -200,7 +196,9 @@ class Composite:
 
     def _batch(self, request: Request) -> Reply:
         entries = body_of(request).get("batchRequests")
-        if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_SUBREQUESTS:
+        if not isinstance(entries, list) or any(not isinstance(one, dict) for one in entries):
+            raise Refusal("JSON_PARSER_ERROR", "batchRequests must be an array of objects")
+        if not 0 < len(entries) <= _MAX_SUBREQUESTS:
             raise Refusal("INVALID_INPUT", f"a batch carries 1 to {_MAX_SUBREQUESTS} requests")
         replies = []
         for entry in entries:
@@ -243,6 +241,13 @@ def _has_failed(reply: Reply) -> bool:
     return isinstance(reply.body, list) and any(
         isinstance(one, dict) and one.get("success") is False for one in reply.body
     )
+
+
+def _listed(value: Any) -> list[str]:
+    found = value.split(",") if isinstance(value, str) else value or []
+    if not isinstance(found, list) or any(not isinstance(one, str) for one in found):
+        raise Refusal("JSON_PARSER_ERROR", "ids and fields must be arrays of strings")
+    return [one for one in found if one]
 
 
 def _check_size(found: list[Any]) -> None:

@@ -134,7 +134,10 @@ class Front:
         if request.path == "/demo/faults" and request.method == "POST":
             if not isinstance(request.body, dict):
                 raise Refusal("JSON_PARSER_ERROR", "a JSON object of knobs is required")
-            self.org.faults.apply(request.body)
+            try:
+                self.org.faults.apply(request.body)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise Refusal("INVALID_INPUT", f"a knob has the wrong shape: {error}") from error
             if request.body.get("revoke_tokens"):
                 self.gate.revoke()
             if request.body.get("forget_locators"):

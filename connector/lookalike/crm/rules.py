@@ -117,7 +117,7 @@ def opportunity_totals(opportunity: Row, lines: list[Row]) -> dict[str, Any]:
         "HasOpportunityLineItem": True,
         "Amount": amount,
         "TotalOpportunityQuantity": sum((line["Quantity"] for line in lines), _ZERO),
-        "ExpectedRevenue": rounded(amount * opportunity.get("Probability", _ZERO) / 100, 2),
+        "ExpectedRevenue": rounded(amount * (opportunity.get("Probability") or _ZERO) / 100, 2),
     }
 
 
@@ -129,7 +129,7 @@ def quote_totals(quote: Row, lines: list[Row]) -> dict[str, Any]:
         "Subtotal": subtotal,
         "TotalPrice": total,
         "Discount": rounded((subtotal - total) * 100 / subtotal, 2) if subtotal else _ZERO,
-        "GrandTotal": total + quote.get("Tax", _ZERO) + quote.get("ShippingHandling", _ZERO),
+        "GrandTotal": total + (quote.get("Tax") or _ZERO) + (quote.get("ShippingHandling") or _ZERO),
         "LineItemCount": len(lines),
     }
 
@@ -137,7 +137,7 @@ def quote_totals(quote: Row, lines: list[Row]) -> dict[str, Any]:
 def line_prices(line: Row) -> dict[str, Any]:
     """Return subtotal and total of a line: quantity x unit price, less its discount in percent."""
     subtotal = rounded(line["Quantity"] * line["UnitPrice"], 2)
-    share = (100 - line.get("Discount", _ZERO)) / Decimal(100)
+    share = (100 - (line.get("Discount") or _ZERO)) / Decimal(100)
     return {"Subtotal": subtotal, "TotalPrice": rounded(line["Quantity"] * line["UnitPrice"] * share, 2)}
 
 
@@ -179,7 +179,7 @@ def _opportunity(records: Records, draft: Row, old: Row | None) -> None:
             )
     amount = draft.get("Amount")
     draft["ExpectedRevenue"] = (
-        rounded(amount * draft.get("Probability", _ZERO) / 100, 2) if amount is not None else None
+        rounded(amount * (draft.get("Probability") or _ZERO) / 100, 2) if amount is not None else None
     )
     quote = draft.get("SyncedQuoteId")
     if quote and quote != before.get("SyncedQuoteId"):

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -26,6 +27,8 @@ from connector.lookalike.crm.wire import Reply, Request, decoded, encoded
 _METHODS = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"]
 _START_TIMEOUT_S = 10
 _STOP_TIMEOUT_S = 10
+_DRAIN_TIMEOUT_S = 2
+_BACKLOG = 256
 _TEXT_PATHS = ("/services/oauth2/token", "/services/Soap/")
 
 
@@ -97,6 +100,7 @@ def _config(front: Front, host: str, port: int) -> uvicorn.Config:
     return uvicorn.Config(
         application(front), host=host, port=port, http="httptools", loop="auto", ws="none", lifespan="off", log_config=None,
         access_log=False, proxy_headers=False, server_header=False, date_header=False, timeout_keep_alive=75,
+        timeout_graceful_shutdown=_DRAIN_TIMEOUT_S,
     )  # fmt: skip
 
 
@@ -113,11 +117,7 @@ class CrmServer:
 
     def start(self) -> Self:
         """Listen; return self. Raises: OSError if the port is taken, TimeoutError if the server does not come up."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((self._host, self._port))
-        self.url = f"http://{self._host}:{listener.getsockname()[1]}"
-        self.front.gate.base_url = self.url
+        listener, self.url = _listening(self.front, self._host, self._port)
         server = uvicorn.Server(_config(self.front, self._host, self._port))
         self._server = server
         self._thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="demo-crm", daemon=True)
@@ -142,8 +142,30 @@ class CrmServer:
         self.stop()
 
 
-def serve(org: Org, host: str = "127.0.0.1", port: int = 8090, *, logins: Logins | None = None) -> None:
-    """Run the demo CRM in the foreground until SIGINT or SIGTERM."""
+def serve(
+    org: Org,
+    host: str = "127.0.0.1",
+    port: int = 8090,
+    *,
+    logins: Logins | None = None,
+    on_ready: Callable[[str], None] = lambda _url: None,
+) -> None:
+    """Run the demo CRM in the foreground until SIGINT or SIGTERM; *on_ready* gets its URL. Raises: OSError if the port is taken."""
     front = Front(org, logins)
-    front.gate.base_url = f"http://{host}:{port}"
-    uvicorn.Server(_config(front, host, port)).run()
+    listener, url = _listening(front, host, port)
+    on_ready(url)
+    uvicorn.Server(_config(front, host, port)).run(sockets=[listener])
+
+
+def _listening(front: Front, host: str, port: int) -> tuple[socket.socket, str]:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    front.gate.base_url = url
+    return listener, url

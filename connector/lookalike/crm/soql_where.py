@@ -110,6 +110,8 @@ class Where:
         if literal.kind == "range":
             return self._ranged(column, condition)
         value = self.value(column.field, literal)
+        if sign in _ORDERING and value is None:
+            raise complaint(self.scope.soql, literal.at, "an empty text cannot be ordered", "INVALID_FIELD")
         if kind in STRINGS:
             get = _lowered(get)
         if sign == "=":
