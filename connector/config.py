@@ -118,7 +118,7 @@ def demo_config(*, database: str, crm_url: str, mappings: Sequence[Path], port: 
     """Return the configuration of the demo: embedded defaults, a CRM on this machine, a fictitious seller."""
     return Config(
         database=database,
-        crm=CrmConfig(kind="demo", url=crm_url, client_id="demo", client_secret="demo-secret"),
+        crm=CrmConfig(kind="demo", url=crm_url, client_id="demo-client", client_secret="demo-secret"),
         sources=tuple(SourceConfig(name=p.stem.removeprefix("salesforce-"), mapping=str(p), every_s=5) for p in mappings),
         web=WebConfig(listen=f"127.0.0.1:{port}", public_url=f"http://127.0.0.1:{port}"),
         seller=SellerConfig(

@@ -234,7 +234,7 @@ def serve_crm(*, port: int, seed_file: Path | None, file: Path | None) -> int:
             seed(org, datetime.now(UTC).date().replace(day=1))
         else:
             seed_from(org, _seed_data(seed_file))
-    print(f"Demo CRM on http://127.0.0.1:{port}/ (any client id and secret will do). Ctrl-C ends it.", flush=True)
+    print(f"Demo CRM on http://127.0.0.1:{port}/ (client id demo-client, secret demo-secret). Ctrl-C ends it.", flush=True)
     serve(org, port=port)
     return 0
 
