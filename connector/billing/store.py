@@ -75,17 +75,17 @@ class BookedContract:
     value: int = 0
     annual_value: int = 0
     is_invoiced: bool = False
+    billed_until: str = ""
     window_on: str = ""
     next_due_at: str | None = None
 
     @property
     def contract(self) -> Contract:
-        """Return the contract as the engine sees it, its changes in the order in which they count."""
-        ordered = sorted((c.change for c in self.changes), key=lambda c: (c.effective, c.made_at, c.id))
+        """Return the contract as the engine sees it."""
         return Contract(
             id=self.id,
             terms=self.terms,
-            changes=tuple(ordered),
+            changes=tuple(c.change for c in self.changes),
             customer_id=self.customer_id,
             withdrawn=self.status == "withdrawn",
         )
@@ -218,7 +218,8 @@ def _insert(table: str, columns: str) -> str:
 _CUSTOMER = "id, account, name, email, line1, city, postal_code, state, country, tax_id, tax_exempt, language, balances"
 _CONTRACT = (
     "id, deal, label, customer_id, terms, seq, status, starts_on, ends_on, trial_ends_on, value, annual_value,"
-    " collection_method, days_until_due, po_number, memo, is_invoiced, window_on, next_due_at"
+    " collection_method, days_until_due, po_number, memo, is_invoiced, billed_until, window_on,"
+    " next_due_at"
 )
 _CHANGE = (
     "contract_id, seq, label, data, value, annual_value, is_invoiced, charged, credited, pending_charged,"
@@ -231,7 +232,7 @@ _INVOICE = (
 )
 _LINE = (
     "contract_id, key, item_id, price_id, product, description, quantity, unit_amount, amount, kind, is_proration,"
-    " is_pending, change_id, credits, service_start, service_end, due_on, discounts, taxes"
+    " is_pending, change_id, credits, service_start, service_end, due_on, discounts, taxes, place"
 )
 _INSERT_CUSTOMER = _insert("customer", _CUSTOMER + ", org, created_at, updated_at")
 _UPDATE_CUSTOMER = (
@@ -241,11 +242,12 @@ _UPDATE_CUSTOMER = (
 _INSERT_CONTRACT = _insert("contract", _CONTRACT + ", org, currency, timezone, problem, created_at, updated_at")
 _UPDATE_CONTRACT = (
     "UPDATE contract SET label=?, customer_id=?, terms=?, seq=?, status=?, starts_on=?, ends_on=?, trial_ends_on=?,"
-    " value=?, annual_value=?, collection_method=?, days_until_due=?, po_number=?, memo=?, is_invoiced=?, window_on=?,"
-    " next_due_at=?, currency=?, timezone=?, problem='', updated_at=? WHERE id=?"
+    " value=?, annual_value=?, collection_method=?, days_until_due=?, po_number=?, memo=?, is_invoiced=?, billed_until=?,"
+    " window_on=?, next_due_at=?, currency=?, timezone=?, problem='', updated_at=? WHERE id=?"
 )
 _ADVANCE_CONTRACT = (
-    "UPDATE contract SET status=?, is_invoiced=?, window_on=?, next_due_at=?, problem='', updated_at=? WHERE id=?"
+    "UPDATE contract SET status=?, is_invoiced=?, billed_until=?, window_on=?, next_due_at=?, problem='', updated_at=?"
+    " WHERE id=?"
 )
 _PARK_CONTRACT = "UPDATE contract SET problem=?, next_due_at=?, updated_at=? WHERE id=?"
 _INSERT_CHANGE = _insert("change", _CHANGE + ", org, deal, effective, created_at")
@@ -359,8 +361,9 @@ def _contract(row: tuple[Any, ...], changes: Sequence[BookedChange]) -> BookedCo
         annual_value=row[11],
         how=HowBilled(collection_method=row[12], days_until_due=row[13], po_number=row[14], memo=row[15]),
         is_invoiced=bool(row[16]),
-        window_on=row[17],
-        next_due_at=row[18],
+        billed_until=row[17],
+        window_on=row[18],
+        next_due_at=row[19],
         changes=tuple(changes),
     )
 
@@ -433,6 +436,7 @@ def insert_contracts(unit: Unit, org: str, made: Sequence[BookedContract], at: s
             c.annual_value,
             *_how(c.how),
             c.is_invoiced,
+            c.billed_until,
             c.window_on,
             c.next_due_at,
             org,
@@ -461,6 +465,7 @@ def update_contracts(unit: Unit, changed: Sequence[BookedContract], at: str) -> 
             c.annual_value,
             *_how(c.how),
             c.is_invoiced,
+            c.billed_until,
             c.window_on,
             c.next_due_at,
             c.terms.currency,
@@ -473,8 +478,8 @@ def update_contracts(unit: Unit, changed: Sequence[BookedContract], at: str) -> 
     unit.executemany(_UPDATE_CONTRACT, rows)
 
 
-def advance_contracts(unit: Unit, rows: Sequence[tuple[str, bool, str, str | None, str, str]]) -> None:
-    """Save how far contracts are billed: (status, is_invoiced, window_on, next_due_at, at, id) each."""
+def advance_contracts(unit: Unit, rows: Sequence[tuple[str, bool, str, str, str | None, str, str]]) -> None:
+    """Save how far contracts are billed: (status, is_invoiced, billed_until, window_on, next_due_at, at, id) each."""
     unit.executemany(_ADVANCE_CONTRACT, rows)
 
 
@@ -583,6 +588,17 @@ def delete_drafts(unit: Unit, contract_ids: Iterable[str]) -> int:
     return count
 
 
+def drafts(unit: Unit, contract_ids: Iterable[str]) -> dict[str, tuple[date, int]]:
+    """Return the day and total of the draft of each contract that has one."""
+    found: dict[str, tuple[date, int]] = {}
+    for batch in _batches(contract_ids):
+        sql = (
+            f"SELECT contract_id, issued_on, total FROM invoice WHERE status='draft' AND contract_id IN ({_marks(len(batch))})"
+        )
+        found.update((row[0], (date.fromisoformat(row[1]), row[2])) for row in unit.query(sql, batch))
+    return found
+
+
 def take_numbers(unit: Unit, series: str, count: int) -> int:
     """Take *count* numbers of a series and return the first; a rollback gives them back (decision D-15)."""
     sql = "INSERT INTO series (name, next) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET next = series.next + ? RETURNING next"
@@ -649,6 +665,7 @@ def _line_values(line: Line) -> tuple[Any, ...]:
         line.due.isoformat(),
         msgspec.json.encode(line.discounts).decode() if line.discounts else "",
         msgspec.json.encode(line.taxes).decode() if line.taxes else "",
+        line.order,
     )
 
 
@@ -673,7 +690,13 @@ def _line(row: tuple[Any, ...]) -> Line:
         due=datetime.fromisoformat(row[16]),
         discounts=msgspec.json.decode(row[17], type=tuple[tuple[str, int], ...]) if row[17] else (),
         taxes=msgspec.json.decode(row[18], type=tuple[tuple[str, int, bool], ...]) if row[18] else (),
+        order=row[19],
     )
+
+
+def invoice_lines(unit: Unit, invoice_id: str) -> list[Line]:
+    """Return the lines of an invoice in order."""
+    return [_line(row) for row in unit.query(f"SELECT {_LINE} FROM line WHERE invoice_id=? ORDER BY position", (invoice_id,))]
 
 
 def insert_balance_entries(unit: Unit, made: Sequence[BalanceEntry], at: str) -> None:

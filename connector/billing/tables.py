@@ -50,8 +50,9 @@ class CustomerRow(Books, table=True):
 class ContractRow(Books, table=True):
     """What was agreed; *terms* is JSON in the scenario's vocabulary, *seq* the number of the last change.
 
-    next_due_at - when a run must look at it next, for a line or a new status; NULL: never again. window_on - lines whose
-    service ends after it are read as facts.
+    next_due_at - when a run must look at it next, for a line or a new status; NULL: never again. billed_until - all lines due
+    before this local instant stand on finalized invoices; window_on - lines whose service ends after it are read as facts.
+    Both are empty where all lines must be read.
     """
 
     __tablename__ = "contract"
@@ -80,6 +81,7 @@ class ContractRow(Books, table=True):
     po_number: str
     memo: str
     is_invoiced: bool
+    billed_until: str
     window_on: str
     next_due_at: str | None
     problem: str
@@ -194,6 +196,7 @@ class LineRow(Books, table=True):
     due_on: str
     discounts: str
     taxes: str
+    place: int
 
 
 class BalanceEntryRow(Books, table=True):

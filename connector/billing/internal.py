@@ -1,0 +1,309 @@
+"""The internal billing engine behind the `Billing` port: core's mathematics over the books.
+
+Owns: which contracts are touched and due, in which order, and that each command leaves either its whole effect or none.
+Does not own: any arithmetic (core), any statement (store), when a run happens (the caller). Everything is written in the
+caller's transaction, so that decision and books commit together (decision D-17).
+
+Payments are `manual`: nothing is charged by itself. An invoice that is to be charged automatically stays open, due at once,
+until a payment method exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from connector.billing import commands as carrying
+from connector.billing import store
+from connector.billing.commands import Copy
+from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
+from connector.billing.standing import standings_of
+from connector.billing.store import BookedContract, BookedInvoice, Event
+from connector.core.invoicing import Line
+from connector.core.settlement import CustomerState, Invoice
+from connector.core.terms import Change, Contract
+from connector.errors import ConnectorError, Problem, RejectedError, Where
+from connector.ports import BilledRun, Command, InvoiceView, Outcome, Preview, PreviewInvoice, PreviewLine, Standing, Unit
+
+PREVIEW_INVOICES = 12
+PREVIEW_STEPS = 400  # due instants that a preview walks through, those without an invoice included
+MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
+
+
+class InternalBilling:
+    """The internal engine for one CRM org; safe to share between threads, it keeps nothing between calls."""
+
+    transactional = True
+
+    def __init__(
+        self,
+        *,
+        org: str,
+        timezone: str,
+        numbering: str = "{prefix}-{seq:04d}",
+        prefix: str = "INV",
+        max_lines: int = MAX_LINES,
+    ) -> None:
+        self._org = org
+        self._timezone = timezone
+        self._series = Series(numbering=numbering, prefix=prefix)
+        self._max_lines = max_lines
+
+    # ---------------------------------------------------------------- commands
+
+    def apply(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> list[Outcome]:
+        """Carry out the commands in order and bill what became due; one outcome a command, refusals as problems.
+
+        A refused command leaves no trace and holds back only the other commands of its contract that need it. A command whose
+        work is already done succeeds without a trace.
+        """
+        copy = carrying.loaded(unit, self._org, commands, now)
+        outcomes = [_carried(copy, command) for command in commands]
+        moment = self._moment(now, hold=hold)
+        issue, refused = self._bill_touched(copy, unit, moment)
+        if refused:
+            carrying.drop(copy, refused)
+        self._save_applied(copy, issue, unit, moment)
+        return [_final(copy, outcome, refused) for outcome in outcomes]
+
+    def _moment(self, at: datetime, *, hold: bool) -> Moment:
+        return Moment(at=at, text=store.at_text(at), hold=hold, max_lines=self._max_lines)
+
+    def _bill_touched(self, copy: Copy, unit: Unit, moment: Moment) -> tuple[Issue, dict[str, Problem]]:
+        """Bill the contracts that the commands touched; return what was made and who was refused at that, by contract."""
+        touched = [copy.after[i] for i in sorted(copy.touched)]
+        for contract in touched:
+            copy.after[contract.id] = replace(contract, window_on=window_with(contract, _changed(copy, contract)))
+        windows = {i: copy.after[i].window_on for i in sorted(copy.touched) if copy.after[i].is_invoiced}
+        facts = store.facts(unit, windows) if windows else {}
+        issue = Issue(moment=moment, customers={c.id: c for c in copy.customers.values()})
+        refused: dict[str, Problem] = {}
+        for contract_id in sorted(copy.touched):
+            try:
+                made = issue.bill(copy.after[contract_id], facts.get(contract_id, ()))
+            except RejectedError as error:
+                refused[contract_id] = error.problem
+            else:
+                copy.after[contract_id] = made.after
+        return issue, refused
+
+    def _save_applied(self, copy: Copy, issue: Issue, unit: Unit, moment: Moment) -> None:
+        if not copy.touched:
+            return
+        store.delete_drafts(unit, [i for i in copy.touched if i in copy.before])
+        pairs = issue.save_invoices(unit, self._series)
+        for made, booked in pairs:
+            copy.after[made.after.id] = _with_shown(made, booked)
+        carrying.save(copy, unit, moment.text)
+        events = [
+            Event(
+                id=carrying.new_id("ev", moment.at),
+                actor=",".join(keys),
+                name="contract.changed" if contract_id in copy.before else "contract.made",
+                contract_id=contract_id,
+            )
+            for contract_id, keys in copy.touched.items()
+        ]
+        store.insert_events(unit, events, moment.text)
+
+    # ---------------------------------------------------------------- the billing run
+
+    def bill(self, unit: Unit, as_of: datetime, *, limit: int, hold: bool) -> BilledRun:
+        """Bill up to *limit* contracts that are due at *as_of*; nothing due = a run of zero contracts.
+
+        All due contracts of a customer come together, so that a run may take a few more than *limit*. A contract that cannot
+        be billed is left out with a problem and tried again an hour later; the others go on. What fell overdue since the last
+        run is reported among the deals.
+        """
+        moment = self._moment(as_of, hold=hold)
+        ids = store.due_contracts(unit, moment.text, limit, with_drafts=not hold)
+        late: list[str] = []
+        if len(ids) < limit:
+            late = store.mark_overdue(unit, today_in(self._timezone, as_of), limit - len(ids))
+        if not ids:
+            return BilledRun(contracts=len(late), deals=tuple(store.deals_of_contracts(unit, late)))
+        contracts = store.contracts(unit, ids)
+        drafts = store.delete_drafts(unit, ids)
+        windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
+        facts = store.facts(unit, windows) if windows else {}
+        people = store.customers(unit, ids=[c.customer_id for c in contracts])
+        issue = Issue(moment=moment, customers={c.id: c for c in people})
+        problems = [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
+        pairs = issue.save_invoices(unit, self._series)
+        self._save_run(issue, pairs, unit)
+        moved = [m.after.id for m in issue.done if m.has_moved or drafts]
+        return BilledRun(
+            contracts=len(contracts) + len(late),
+            invoices=sum(1 for _, b in pairs if b.status != "draft"),
+            drafts=sum(1 for _, b in pairs if b.status == "draft"),
+            lines=sum(len(b.lines) for _, b in pairs),
+            deals=tuple(_deals(unit, issue, [*moved, *late])),
+            problems=tuple(problems),
+        )
+
+    def _save_run(self, issue: Issue, pairs: Sequence[tuple[Billed, BookedInvoice]], unit: Unit) -> None:
+        moment = issue.moment
+        shown = {made.after.id: _with_shown(made, booked) for made, booked in pairs if made.after.changes}
+        rows = []
+        changes = []
+        for made in issue.done:
+            after = shown.get(made.after.id, made.after)
+            rows.append(
+                (
+                    after.status,
+                    after.is_invoiced,
+                    after.billed_until,
+                    after.window_on,
+                    after.next_due_at,
+                    moment.text,
+                    after.id,
+                )
+            )
+            if after.changes and after.changes != made.before.changes:
+                changes += [(after.id, c) for c in after.changes]
+        store.advance_contracts(unit, rows)
+        store.update_changes(unit, changes)
+        again = retry_at(moment)
+        store.park_contracts(unit, [(p.text(), again, moment.text, c.id) for c, p in issue.problems])
+
+    # ---------------------------------------------------------------- what the CRM is told
+
+    def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
+        """Return how the deals stand, from the books; a deal that has no contract is missing."""
+        return standings_of(unit, self._org, deals, now)
+
+    def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
+        """Return the finalized invoices of the deals' contracts, oldest first."""
+        ids = store.contracts_of_deals(unit, self._org, deals)
+        return store.finalized_invoices(unit, sorted(set(ids.values())))
+
+    def contract(self, contract_id: str, unit: Unit) -> Contract | None:
+        """Return a contract with its terms and changes."""
+        found = store.contracts(unit, [contract_id])
+        return found[0].contract if found else None
+
+    def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
+        """Return what the command would cause, by the same functions as `apply`; writes nothing."""
+        copy = carrying.loaded(unit, self._org, [command], now)
+        outcome = _carried(copy, command)
+        if outcome.problem is not None or outcome.contract_id is None:
+            return Preview(problem=outcome.problem)
+        contract = copy.after[outcome.contract_id]
+        window = window_with(contract, _changed(copy, contract))
+        contract = replace(contract, window_on=window)
+        facts = store.facts(unit, {contract.id: window}).get(contract.id, []) if contract.is_invoiced else []
+        customer = copy.customer_by_id(contract.customer_id)
+        state = CustomerState(id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt)
+        try:
+            made = self._ahead(contract, facts, state, now)
+        except RejectedError as error:
+            return Preview(problem=error.problem)
+        change = next((c for c in contract.changes if c.change.id == command.deal), None)
+        return Preview(
+            invoices=tuple(_previewed(i, contract.terms.timezone) for i in made),
+            value=change.value if change else contract.value,
+            currency=contract.terms.currency,
+        )
+
+    def _ahead(
+        self, contract: BookedContract, facts: Sequence[Line], state: CustomerState, now: datetime
+    ) -> list[tuple[datetime, Invoice]]:
+        """Bill a contract in memory, from now on, one due instant after the other."""
+        found: list[tuple[datetime, Invoice]] = []
+        known = list(facts)
+        at: datetime | None = now
+        for _ in range(PREVIEW_STEPS):
+            if at is None or len(found) == PREVIEW_INVOICES:
+                break
+            made, state = billed(contract, known, state, self._moment(at, hold=False))
+            if made.invoice is not None:
+                known += made.invoice.lines
+                found.append((at, made.invoice))
+            # all facts stay in memory, so the window need not move
+            contract = replace(made.after, window_on=contract.window_on)
+            at = datetime.fromisoformat(contract.next_due_at) if contract.next_due_at else None
+        return found
+
+
+def _carried(copy: Copy, command: Command) -> Outcome:
+    try:
+        contract_id = carrying.carry_out(copy, command)
+    except RejectedError as error:
+        return Outcome(key=command.key, problem=error.problem)
+    return Outcome(key=command.key, contract_id=contract_id)
+
+
+def _final(copy: Copy, outcome: Outcome, refused: Mapping[str, Problem]) -> Outcome:
+    if outcome.contract_id is None:
+        return outcome
+    problem = refused.get(outcome.contract_id)
+    if problem is not None:
+        return Outcome(key=outcome.key, problem=problem)
+    return replace(outcome, customer_id=copy.after[outcome.contract_id].customer_id)
+
+
+def _changed(copy: Copy, contract: BookedContract) -> list[Change]:
+    """Return the changes that differ between the contract as it was and as it shall be, on both sides."""
+    standing = copy.before.get(contract.id)
+    old = {c.seq: c for c in standing.changes} if standing else {}
+    new = {c.seq: c for c in contract.changes}
+    return [c.change for seq, c in old.items() if seq not in new] + [c.change for seq, c in new.items() if seq not in old]
+
+
+def _with_shown(made: Billed, booked: BookedInvoice) -> BookedContract:
+    if not made.after.changes or booked.status == "draft":
+        return made.after
+    return replace(made.after, changes=with_invoice(made.after.changes, booked.lines, booked.id))
+
+
+def _run_one(issue: Issue, contract: BookedContract, facts: Sequence[Line]) -> Problem | None:
+    """Bill one contract of a run; return the problem that keeps it from being billed, so that the others go on."""
+    try:
+        issue.bill(contract, facts)
+    except RejectedError as error:
+        problem = error.problem
+    except (ConnectorError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        problem = Problem(
+            code="internal-error",
+            message=f"Not billed: '{contract.label}' ({contract.id}) met an error of this program: {error!r}.",
+            hint="Report it; the contract is tried again every hour.",
+            where=Where(record=contract.deal),
+        )
+    else:
+        return None
+    issue.problems.append((contract, problem))
+    return problem
+
+
+def _deals(unit: Unit, issue: Issue, contract_ids: Sequence[str]) -> list[str]:
+    """Return the deals of contracts; of those in memory without another read."""
+    known = {m.after.id: m.after for m in issue.done}
+    found: list[str] = []
+    for contract_id in dict.fromkeys(contract_ids):
+        if contract_id in known:
+            contract = known[contract_id]
+            found += [contract.deal, *(c.change.id for c in contract.changes)]
+    return found + store.deals_of_contracts(unit, [i for i in contract_ids if i not in known])
+
+
+def _previewed(made: tuple[datetime, Invoice], timezone: str) -> PreviewInvoice:
+    at, invoice = made
+    return PreviewInvoice(
+        on=today_in(timezone, at),
+        due_on=invoice.due_on,
+        lines=tuple(
+            PreviewLine(
+                description=line.description,
+                quantity=line.quantity,
+                start=line.start.date(),
+                end=(line.end - timedelta(microseconds=1)).date() if line.end > line.start else line.start.date(),
+                amount=line.amount,
+                discount=sum(amount for _, amount in line.discounts),
+                tax=sum(tax[1] for tax in line.taxes),
+                is_proration=line.is_proration,
+            )
+            for line in invoice.lines
+        ),
+        total=invoice.total,
+    )

@@ -1,0 +1,349 @@
+"""Billing contracts: for each the lines that are due, its invoice, its status, and when to look at it again.
+
+`billed` is pure; `Issue` gathers what a chunk of contracts made and writes it with one statement a table, the numbers last
+(decision D-15). Both `apply` and the billing run come here, so a new contract is billed by the very functions that bill it
+a year later (decision D-14).
+
+Worked example: 30.00 a month from 1 April, billed on 1 May: one line [1 May, 1 Jun), one invoice, looked at again on 1 June.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+
+from connector.billing import store
+from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
+from connector.core.invoicing import Line, Slice, contract_status_on, next_due_on, proposed_on, window_start
+from connector.core.period import to_local, to_utc
+from connector.core.schedule import timeline
+from connector.core.segments import Timeline
+from connector.core.settlement import CustomerState, Invoice, drafted, finalized, pause_behavior
+from connector.core.terms import Change
+from connector.errors import Problem, RejectedError, Where
+from connector.kit.db import new_id
+from connector.ports import Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When a run bills, and how: *hold* leaves its invoices as drafts; *text* is *at* as the books write it."""
+
+    at: datetime
+    text: str
+    hold: bool
+    max_lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billed:
+    """What billing one contract made; *invoice* None: nothing was due. *after* - the contract as it is to be saved."""
+
+    before: BookedContract
+    after: BookedContract
+    invoice: Invoice | None
+    deal: str
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether a reader of the CRM record would see a difference."""
+        return self.invoice is not None or self.after.status != self.before.status
+
+
+def piece_of(contract: BookedContract, facts: Sequence[Line], tax_exempt: str) -> Slice:
+    """Return the contract with its facts as the engine takes it."""
+    return Slice(
+        contract=contract.contract,
+        facts=tuple(facts),
+        has_invoices=contract.is_invoiced,
+        since=datetime.fromisoformat(contract.window_on) if contract.window_on else None,
+        tax_exempt=tax_exempt,  # type: ignore[arg-type]
+    )
+
+
+def window_with(contract: BookedContract, changed: Sequence[Change]) -> str:
+    """Return where the facts of a contract begin that matter when *changed* are made or taken back; empty: all matter."""
+    if not contract.is_invoiced or not contract.billed_until:
+        return ""
+    zone = contract.terms.timezone
+    local = tuple(replace(c, effective=to_local(c.effective, zone)) for c in changed)
+    since = window_start(contract.contract, datetime.fromisoformat(contract.billed_until), local)
+    return since.isoformat() if since else ""
+
+
+def billed(
+    contract: BookedContract, facts: Sequence[Line], customer: CustomerState, moment: Moment
+) -> tuple[Billed, CustomerState]:
+    """Bill one contract up to the moment and return what was made, and its customer after it.
+
+    Raises: RejectedError if it would make more lines at once than is allowed (a guard against runaway bills).
+    """
+    if contract.status == "withdrawn":
+        after = replace(contract, next_due_at=None, billed_until="", window_on="")
+        return Billed(before=contract, after=after, invoice=None, deal=contract.deal), customer
+    piece = piece_of(contract, facts, customer.tax_exempt)
+    local = to_local(moment.at, contract.terms.timezone)
+    plan = timeline(piece.contract, horizon=local)
+    lines = proposed_on(plan, piece, local)
+    if len(lines) > moment.max_lines:
+        raise _too_many(contract, len(lines), moment.max_lines)
+    invoice = None
+    later = piece
+    if lines:
+        invoice, customer = _invoice(lines, piece, customer, moment)
+        later = replace(piece, facts=(*piece.facts, *lines), has_invoices=True)
+    return _billed(contract, plan, later, invoice, local), customer
+
+
+def _invoice(
+    lines: list[Line], piece: Slice, customer: CustomerState, moment: Moment
+) -> tuple[Invoice, CustomerState]:
+    terms, is_first = piece.contract.terms, not piece.has_invoices
+    if moment.hold:
+        return drafted(lines, terms=terms, at=moment.at, is_first=is_first), customer
+    behavior = pause_behavior(piece, to_local(moment.at, terms.timezone)) if piece.contract.changes else None
+    if behavior in ("void", "mark_uncollectible"):
+        status = "void" if behavior == "void" else "uncollectible"
+        made = drafted(lines, terms=terms, at=moment.at, is_first=is_first)
+        left = 0 if status == "void" else made.total
+        return replace(made, status=status, finalized_at=moment.at, amount_remaining=left), customer
+    return finalized(lines, customer=customer, terms=terms, at=moment.at, is_first=is_first)
+
+
+def _billed(
+    contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, local: datetime
+) -> Billed:
+    """Return the contract after its billing: status, when it is due next, what its changes caused."""
+    due = next_due_on(plan, later, local)
+    moves = [at for at in _status_instants(plan) if at > local]
+    look = min([*moves, due] if due else moves, default=None)
+    is_fact = invoice is not None and invoice.status != "draft"
+    billed_until, window_on = contract.billed_until, contract.window_on
+    if invoice is None or is_fact:
+        since = window_start(later.contract, due)
+        billed_until, window_on = (due.isoformat(), since.isoformat()) if due and since else ("", "")
+    after = replace(
+        contract,
+        status=contract_status_on(plan, local, has_overdue=False),
+        is_invoiced=contract.is_invoiced or is_fact,
+        billed_until=billed_until,
+        window_on=window_on,
+        next_due_at=store.at_text(to_utc(look, contract.terms.timezone)) if look else None,
+        changes=_caused(contract, plan, later, invoice, due) if contract.changes else (),
+    )
+    deal = deal_of_line(plan, contract, first_recurring(invoice.lines)) if invoice else contract.deal
+    return Billed(before=contract, after=after, invoice=invoice, deal=deal)
+
+
+def _status_instants(plan: Timeline) -> list[datetime]:
+    """Return the local instants at which the status may change without any line."""
+    found = [plan.root.start, *(t.start for t in plan.terms), *(start for start, _, _ in plan.pauses)]
+    found += [end for _, end, _ in plan.pauses if end is not None]
+    found += [at for at in (plan.trial_end, plan.end, plan.term_end) if at is not None]
+    return found
+
+
+def _caused(
+    contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, due: datetime | None
+) -> tuple[BookedChange, ...]:
+    """Return the changes with what they charged and credited: on finalized invoices, and waiting for the next one."""
+    emitted = invoice.lines if invoice is not None and invoice.status != "draft" else ()
+    waiting: Sequence[Line] = ()
+    if any(s.cause.pending for s in plan.segments) or (invoice is not None and invoice.status == "draft"):
+        ahead = [line for line in proposed_on(plan, later, due)] if due else []
+        waiting = [line for line in ahead if line.is_pending]
+        if invoice is not None and invoice.status == "draft":
+            waiting = [*waiting, *invoice.lines]
+    return tuple(_caused_by(change, emitted, waiting) for change in contract.changes)
+
+
+def _caused_by(change: BookedChange, emitted: Sequence[Line], waiting: Sequence[Line]) -> BookedChange:
+    own = [line for line in emitted if line.change_id == change.change.id]
+    moved = [line.net for line in own if is_effect(line)]
+    pending = [line.net for line in waiting if line.change_id == change.change.id and is_effect(line)]
+    return replace(
+        change,
+        is_invoiced=change.is_invoiced or bool(own),
+        charged=change.charged + sum(n for n in moved if n > 0),
+        credited=change.credited + sum(n for n in moved if n < 0),
+        pending_charged=sum(n for n in pending if n > 0),
+        pending_credited=sum(n for n in pending if n < 0),
+    )
+
+
+def is_effect(line: Line) -> bool:
+    """Whether a line shows what a change did, rather than a later period of what it began."""
+    return line.is_proration or line.kind != "charge"
+
+
+def first_recurring(lines: Sequence[Line]) -> Line:
+    """Return the first recurring line of an invoice, else its first (deals.md section 5)."""
+    return next((line for line in lines if line.kind == "charge"), lines[0])
+
+
+def deal_of_line(plan: Timeline, contract: BookedContract, line: Line) -> str:
+    """Return the New or Renew deal in whose term a line lies."""
+    deal = contract.deal
+    for term in plan.terms:
+        if term.start <= line.start and not term.is_automatic:
+            deal = term.change_id or contract.deal
+    return deal
+
+
+def _too_many(contract: BookedContract, count: int, most: int) -> RejectedError:
+    return RejectedError(
+        Problem(
+            code="too-many-lines",
+            message=f"Not billed: '{contract.label}' would get {count} lines at once; the guard is {most}.",
+            hint="Check its start, frequency and quantities.",
+            where=Where(record=contract.deal),
+        )
+    )
+
+
+# ---------------------------------------------------------------- what a chunk made, and saving it
+
+
+@dataclass(slots=True, kw_only=True)
+class Issue:
+    """What a chunk of contracts made, gathered until everything is written at once."""
+
+    moment: Moment
+    customers: Mapping[str, Customer]
+    states: dict[str, CustomerState] = field(default_factory=dict)
+    done: list[Billed] = field(default_factory=list)
+    problems: list[tuple[BookedContract, Problem]] = field(default_factory=list)
+
+    def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
+        """Bill one contract and keep what it made; contracts come in order of id, because they share balances (D-34)."""
+        state = self.states.get(contract.customer_id)
+        if state is None:
+            customer = self.customers[contract.customer_id]
+            state = CustomerState(
+                id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt
+            )
+        made, after = billed(contract, facts, state, self.moment)
+        self.states[contract.customer_id] = after
+        self.done.append(made)
+        return made
+
+    def save_invoices(self, unit: Unit, series: Series) -> list[tuple[Billed, BookedInvoice]]:
+        """Write invoices, lines, balances and events of everything that was billed; numbers are taken last."""
+        pairs = [(made, self._booked(made)) for made in self.done if made.invoice is not None]
+        final = [i for i, (_, booked) in enumerate(pairs) if booked.status != "draft"]
+        numbers = series.numbers(unit, [pairs[i][1].issued_on.year for i in final])
+        for i, number in zip(final, numbers, strict=True):
+            pairs[i] = (pairs[i][0], replace(pairs[i][1], number=number))
+        store.insert_invoices(unit, [booked for _, booked in pairs])
+        self._save_balances(unit, [booked for _, booked in pairs])
+        store.insert_events(unit, [_event(booked) for _, booked in pairs], self.moment.text)
+        return pairs
+
+    def _booked(self, made: Billed) -> BookedInvoice:
+        invoice, contract = made.invoice, made.after
+        assert invoice is not None
+        is_draft = invoice.status == "draft"
+        invoice_id = new_id("in", self.moment.at)
+        issued_on = to_local(self.moment.at, contract.terms.timezone).date()
+        return BookedInvoice(
+            id=invoice_id,
+            number=None,
+            token=token_for(invoice_id),
+            status=invoice.status,
+            currency=invoice.currency,
+            customer_id=contract.customer_id,
+            contract_id=contract.id,
+            deal=made.deal,
+            billing_reason=invoice.billing_reason,
+            how=contract.how,
+            created_at=self.moment.text,
+            finalized_at=None if is_draft else self.moment.text,
+            issued_on=issued_on,
+            due_on=None if is_draft else invoice.due_on or issued_on,
+            paid_on=issued_on if invoice.status == "paid" else None,
+            subtotal=invoice.subtotal,
+            discount=invoice.discount,
+            tax=invoice.tax,
+            total=invoice.total,
+            starting_balance=invoice.starting_balance,
+            ending_balance=invoice.ending_balance,
+            amount_due=invoice.amount_due,
+            amount_paid=invoice.amount_paid,
+            bill_to=store.bill_to_text(self.customers[contract.customer_id].details),
+            lines=invoice.lines,
+        )
+
+    def _save_balances(self, unit: Unit, made: Sequence[BookedInvoice]) -> None:
+        moved = [i for i in made if i.starting_balance != i.ending_balance and i.status != "draft"]
+        entries = [
+            BalanceEntry(
+                id=i.id.replace("in_", "bal_", 1),
+                customer_id=i.customer_id,
+                currency=i.currency,
+                amount=i.ending_balance - i.starting_balance,
+                ending_balance=i.ending_balance,
+                invoice_id=i.id,
+            )
+            for i in moved
+        ]
+        store.insert_balance_entries(unit, entries, self.moment.text)
+        people = sorted({i.customer_id for i in moved})
+        changed = [replace(self.customers[c], balances=self.states[c].balances) for c in people]
+        store.update_balances(unit, changed, self.moment.text)
+
+
+def with_invoice(changes: Sequence[BookedChange], lines: Sequence[Line], invoice_id: str) -> tuple[BookedChange, ...]:
+    """Return the changes of a contract, those whose effect stands on the invoice with its id."""
+    shown = {line.change_id for line in lines if line.change_id and is_effect(line)}
+    return tuple(replace(c, invoice_id=invoice_id) if c.change.id in shown else c for c in changes)
+
+
+def token_for(invoice_id: str) -> str:
+    """Return the text of an invoice's link: its time-ordered id, by which it is found, and 128 random bits."""
+    return invoice_id.removeprefix("in_") + secrets.token_hex(16)
+
+
+def _event(booked: BookedInvoice) -> Event:
+    is_draft = booked.status == "draft"
+    return Event(
+        id=booked.id.replace("in_", "ev_", 1),
+        actor="run",
+        name="invoice.drafted" if is_draft else "invoice.finalized",
+        contract_id=booked.contract_id,
+        invoice_id=booked.id,
+        data=f'{{"number":"{booked.number or ""}","total":{booked.total},"currency":"{booked.currency}"}}',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """How invoices are numbered: *numbering* with the fields prefix, year and seq (decision D-15)."""
+
+    numbering: str
+    prefix: str
+
+    def numbers(self, unit: Unit, years: Sequence[int]) -> list[str]:
+        """Take one number for each invoice, finalized in these years; a rollback gives them back, so there is no gap."""
+        is_yearly = "{year" in self.numbering
+        names = [f"{self.prefix}/{year}" if is_yearly else self.prefix for year in years]
+        following: dict[str, int] = {}
+        for name in dict.fromkeys(names):
+            following[name] = store.take_numbers(unit, name, names.count(name))
+        taken = []
+        for name, year in zip(names, years, strict=True):
+            taken.append(self.numbering.format(prefix=self.prefix, year=year, seq=following[name]))
+            following[name] += 1
+        return taken
+
+
+def today_in(timezone: str, at: datetime) -> date:
+    """Return the civil day of an instant."""
+    return to_local(at, timezone).date()
+
+
+def retry_at(moment: Moment) -> str:
+    """Return when a contract that could not be billed is tried again, so that it never blocks the line."""
+    return store.at_text(moment.at + timedelta(hours=1))
+

@@ -1,0 +1,199 @@
+"""How deals stand in the books, and what comes next: read for the CRM record, with one statement a table for all of them.
+
+A contract lives through many deals. The New deal and every Renew deal own one term each, with the invoices in it; when the
+next term begins they are completed. Amend, Cancel, Pause and Resume deals own no invoice: they show what they changed
+(deals.md section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from connector.billing import store
+from connector.billing.commands import last_day
+from connector.billing.issue import piece_of
+from connector.billing.store import BookedChange, BookedContract, Customer, Sums
+from connector.core.invoicing import Line, Slice, contract_status_on, next_due_on, proposed_on
+from connector.core.period import to_local
+from connector.core.schedule import timeline
+from connector.core.segments import Term, Timeline
+from connector.ports import InvoiceView, Standing, Unit
+
+LOOKS_AHEAD = 400  # due instants without a line that are skipped in search of the next invoice
+_OVER = ("withdrawn", "completed", "canceled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlook:
+    """What all deals of a contract share."""
+
+    contract: BookedContract
+    status: str
+    local: datetime
+    terms: tuple[Term, ...]
+    next_on: date | None
+    next_amount: int | None
+    opened: Sequence[InvoiceView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shelf:
+    """What was read for all contracts at once."""
+
+    facts: Mapping[str, Sequence[Line]]
+    customers: Mapping[str, Customer]
+    drafts: Mapping[str, tuple[date, int]]
+    opened: Mapping[str, Sequence[InvoiceView]]
+    sums: Mapping[str, Sums]
+    last: Mapping[str, InvoiceView]
+    named: Mapping[str, InvoiceView]
+
+
+def standings_of(unit: Unit, org: str, deals: Sequence[str], now: datetime) -> dict[str, Standing]:
+    """Return how the deals stand at *now* (aware); a deal without a contract is missing."""
+    by_deal = store.contracts_of_deals(unit, org, deals)
+    contracts = store.contracts(unit, sorted(set(by_deal.values())))
+    shelf = _shelf(unit, contracts)
+    outlooks = {c.id: _outlook(c, shelf, now) for c in contracts}
+    found: dict[str, Standing] = {}
+    for deal in deals:
+        if deal in by_deal:
+            outlook = outlooks[by_deal[deal]]
+            change = next((c for c in outlook.contract.changes if c.change.id == deal), None)
+            is_change = change is not None and change.change.kind != "renew"
+            found[deal] = _of_change(outlook, change, shelf) if change and is_change else _of_term(outlook, deal, change, shelf)
+    return found
+
+
+def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
+    ids = [c.id for c in contracts]
+    windows = {c.id: c.window_on for c in contracts if c.is_invoiced and c.next_due_at}
+    named = [c.invoice_id for k in contracts for c in k.changes if c.invoice_id]
+    return _Shelf(
+        facts=store.facts(unit, windows) if windows else {},
+        customers={c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])},
+        drafts=store.drafts(unit, ids),
+        opened=store.open_invoices(unit, ids),
+        sums=store.sums(unit, ids),
+        last=store.last_invoices(unit, ids),
+        named=store.invoices_by_id(unit, named),
+    )
+
+
+def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime) -> _Outlook:
+    local = to_local(now, contract.terms.timezone)
+    opened = shelf.opened.get(contract.id, ())
+    if contract.status == "withdrawn":
+        return _Outlook(
+            contract=contract, status="withdrawn", local=local, terms=(), next_on=None, next_amount=None, opened=()
+        )
+    exempt = shelf.customers[contract.customer_id].details.tax_exempt
+    piece = piece_of(contract, shelf.facts.get(contract.id, ()), exempt)
+    plan = timeline(piece.contract, horizon=local)
+    has_overdue = any(i.due_on is not None and i.due_on < local.date() for i in opened)
+    draft = shelf.drafts.get(contract.id)
+    ahead = draft if draft is not None else next_invoice(plan, piece, local) if contract.next_due_at else None
+    return _Outlook(
+        contract=contract,
+        status=contract_status_on(plan, local, has_overdue=has_overdue),
+        local=local,
+        terms=tuple(plan.terms),
+        next_on=ahead[0] if ahead else None,
+        next_amount=ahead[1] if ahead else None,
+        opened=opened,
+    )
+
+
+def next_invoice(plan: Timeline, piece: Slice, local: datetime) -> tuple[date, int] | None:
+    """Return the day and total of the invoice that the engine makes next after a local instant, None: there is none."""
+    at = local
+    for _ in range(LOOKS_AHEAD):
+        due = next_due_on(plan, piece, at)
+        if due is None:
+            return None
+        if plan.term_end is not None and due >= plan.term_end:
+            plan = timeline(piece.contract, horizon=due)
+        lines = proposed_on(plan, piece, due)
+        if lines:
+            return due.date(), sum(line.gross for line in lines)
+        at = due
+    return None
+
+
+def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: _Shelf) -> Standing:
+    """A New or Renew deal: its term, its invoices, and who renewed it."""
+    contract = outlook.contract
+    own, following = _term_of(outlook.terms, deal if renewal else "")
+    status, renewed_by = outlook.status, None
+    if following is not None and following.start <= outlook.local:
+        status, renewed_by = "completed", _label(contract, following.change_id)
+    elif own is not None and own.start > outlook.local and status not in _OVER:
+        status = "scheduled"
+    is_running = renewed_by is None and status != "withdrawn"
+    sums = shelf.sums.get(deal, Sums())
+    mine = [i for i in outlook.opened if i.deal == deal]
+    return Standing(
+        deal=deal,
+        contract_id=contract.id,
+        customer_id=contract.customer_id,
+        currency=contract.terms.currency,
+        contract_status=status,
+        starts_on=own.start.date() if own else contract.starts_on,
+        ends_on=last_day(own.end) if own else contract.ends_on,
+        is_invoiced=renewal.is_invoiced if renewal else contract.is_invoiced,
+        value=renewal.value if renewal else contract.value,
+        annual_value=renewal.annual_value if renewal else contract.annual_value,
+        next_on=outlook.next_on if is_running else None,
+        next_amount=outlook.next_amount if is_running else None,
+        billed=sums.billed,
+        paid=sums.paid,
+        due=sums.due,
+        effective_on=own.start.date() if own and renewal else None,
+        trial_ends_on=contract.trial_ends_on,
+        last=shelf.last.get(deal),
+        oldest_open=mine[0] if mine else None,
+        renewed_by=renewed_by,
+    )
+
+
+def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standing:
+    """An Amend, Cancel, Pause or Resume deal: what it changed, from when, charged and credited how much."""
+    contract = outlook.contract
+    return Standing(
+        deal=change.change.id,
+        contract_id=contract.id,
+        customer_id=contract.customer_id,
+        currency=contract.terms.currency,
+        contract_status=outlook.status,
+        starts_on=contract.starts_on,
+        ends_on=contract.ends_on,
+        is_change=True,
+        is_invoiced=change.is_invoiced,
+        value=change.value,
+        next_on=outlook.next_on,
+        next_amount=outlook.next_amount,
+        charged=change.charged + change.pending_charged,
+        credited=change.credited + change.pending_credited,
+        effective_on=to_local(change.change.effective, contract.terms.timezone).date(),
+        last=shelf.named.get(change.invoice_id) if change.invoice_id else None,
+        oldest_open=outlook.opened[0] if outlook.opened else None,
+    )
+
+
+def _term_of(terms: Sequence[Term], change_id: str) -> tuple[Term | None, Term | None]:
+    """Return the term that a deal owns, stretched over its automatic renewals, and the next deal's term."""
+    own: Term | None = None
+    for term in terms:
+        if own is None:
+            own = term if term.change_id == change_id and not term.is_automatic else None
+        elif term.is_automatic:
+            own = Term(start=own.start, end=term.end, change_id=own.change_id)
+        else:
+            return own, term
+    return own, None
+
+
+def _label(contract: BookedContract, deal: str) -> str:
+    return next((c.label for c in contract.changes if c.change.id == deal), deal) or deal
