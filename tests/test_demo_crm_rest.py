@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -567,6 +570,24 @@ def test_bad_json_is_a_400(server: CrmServer) -> None:
         f"{server.url}{BASE}/sobjects/Billing_Invoice__c/{made['id']}", headers=sf.headers, timeout=5
     ).text
     assert '"Total__c":1234567890123.10' in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_foreground_server_ends_well_on_a_signal(number: signal.Signals) -> None:
+    """`serve` says where it listens, answers, and returns when told to stop."""
+    script = (
+        "from connector.lookalike.crm.org import Org\n"
+        "from connector.lookalike.crm.server import serve\n"
+        "serve(Org(), port=0, on_ready=lambda url: print(url, flush=True))\n"
+        "print('done')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert requests.get(f"{url}/services/data", timeout=10).status_code == 200
+        process.send_signal(number)
+        assert process.stdout.read() == "done\n"
+        assert process.wait(10) == 0
 
 
 def test_the_rep_closes_a_deal_on_the_page(server: CrmServer) -> None:

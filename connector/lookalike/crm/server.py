@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
 import time
@@ -150,11 +151,20 @@ def serve(
     logins: Logins | None = None,
     on_ready: Callable[[str], None] = lambda _url: None,
 ) -> None:
-    """Run the demo CRM in the foreground until SIGINT or SIGTERM; *on_ready* gets its URL. Raises: OSError if the port is taken."""
+    """Run the demo CRM in the foreground until SIGINT or SIGTERM, then return; *on_ready* gets its URL.
+
+    Raises: OSError if the port is taken. Call it from the main thread.
+    """
     front = Front(org, logins)
     listener, url = _listening(front, host, port)
     on_ready(url)
-    uvicorn.Server(_config(front, host, port)).run(sockets=[listener])
+    # uvicorn stops on a signal and then raises it again for whoever was listening before: that is nobody
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        uvicorn.Server(_config(front, host, port)).run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listening(front: Front, host: str, port: int) -> tuple[socket.socket, str]:
