@@ -129,6 +129,12 @@ def _repeated(event: str, what: str) -> int | None:
         return held
 
 
+def gauge_deals(counts: Mapping[str, int]) -> None:
+    """Show how many deals are in each state."""
+    for state in ("staged", "mapped", "applied", "written", "waiting", "parked", "idle"):
+        DEALS.labels(state).set(counts.get(state, 0))
+
+
 def render_metrics() -> bytes:
     """Return all metrics in the text format of Prometheus."""
     return generate_latest(REGISTRY)

@@ -1,0 +1,24 @@
+"""The connector: from closed deals in a Salesforce-style CRM to correct bills, and back onto the CRM's records.
+
+How data walks, one direction, no room calls back:
+
+    CRM --poll--> [staged] --map--> [mapped] --decide + apply--> [applied] --write back--> [written] --> CRM
+
+Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Rooms, from the door inwards; arrows point down:
+
+    cli, printing     verbs of the command line, exit codes, what they print
+    demo, verbs       the demo story; one function a verb
+    service           pages and jobs over the house
+    app               composition root: the only file that names concrete adapters
+    daemon, web, config, simulate, migrations
+    sync              ledger, decide (pure), the four passes, rounds
+    mapping           YAML field mappings (pure): language, check, compile, preview
+    crm, billing      adapters: simple-salesforce; the books and the internal engine
+    lookalike         the demo CRM; shares no code with crm and billing
+    ports             protocols and the values that cross them
+    core              billing mathematics (pure): terms, timeline, propose-subtract-emit, settlement
+    kit               clock, events, YAML with positions, database, lock
+    errors            six classes by what the loop does next, and Problem
+"""
+
+__version__ = "0.1.0"
