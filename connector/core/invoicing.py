@@ -668,3 +668,30 @@ def _is_plain(contract: Contract) -> bool:
         i.price.timing == "in_advance" and i.price.usage_type == "licensed" and i.trial is None and (i.price.interval is not None or i.start is None)
         for i in items
     ) and all(i.start is None for i in phases[0].add_invoice_items)
+
+
+def priced_charges(piece: Slice) -> list[Line]:
+    """Return the first charge of every item, priced, discounted and taxed, whenever it falls due."""
+    plan = timeline(piece.contract)
+    first = [c for c in (next(_charges(plan, s, piece, None), None) for s in plan.segments) if c is not None]
+    _price(plan, piece, first)
+    return _taxed(plan, piece, [(_line(plan, c), c.item) for c in first])
+
+
+def contract_status(contract: Contract, on: datetime, *, has_overdue: bool) -> str:
+    """Return the contract's status word on *on* (local): withdrawn, scheduled, trialing, active, past_due, paused, canceled, completed."""
+    if contract.withdrawn:
+        return "withdrawn"
+    plan = timeline(contract, horizon=on)
+    if on < contract.terms.start:
+        return "scheduled"
+    if plan.end is not None and plan.end <= on:
+        kinds = {c.id: c for c in contract.changes}
+        cause = kinds.get(plan.ended_by.id) if plan.ended_by is not None else None
+        return "canceled" if cause is not None and cause.kind == "cancel" and cause.when != "term_end" else "completed"
+    if any(start <= on and (end is None or on < end) for start, end, _ in plan.pauses):
+        return "paused"
+    running = [s for s in plan.segments if s.start <= on and (s.end is None or on < s.end)]
+    if running and all(s.is_free or (s.price is not s.item.price and s.full[0] == 0) for s in running):
+        return "trialing"
+    return "past_due" if has_overdue else "active"

@@ -15,12 +15,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from connector.core.bounds import bounds
 from connector.core.matching import candidates_text, quantity_text, target_of
 from connector.core.period import boundary, index, length_between, next_boundary, to_local
 from connector.core.pricing import raised
 from connector.core.segments import ALWAYS, Board, Cause, Cut, OneTime, PrebillWindow, Slot, Term, Timeline, day_after
 from connector.core.terms import Change, Contract, Coupon, Interval, Item, ItemChange, Phase
-from connector.errors import Problem
+from connector.errors import Problem, Where
 
 _MAX_EVENTS = 100_000  # billing.md section 4: at most so many lines; a timeline that needs more events is none
 
@@ -64,10 +65,10 @@ class _Drawing:
         contract = self.timeline.contract
         if contract.withdrawn:
             return self.timeline
-        self._plan_phases(self.terms.phases, self.root)
         if self.terms.trial_end is not None and self.terms.trial_end > self.start:
             self.board.free_until = self.timeline.trial_end = self.terms.trial_end
             self._push(self.terms.trial_end, 0, self._end_trial)
+        self._plan_phases(self.terms.phases, self.root)
         if self.terms.prebill is not None:
             due = max(self.start, self.root.known)
             self.timeline.prebills.append(PrebillWindow(start=self.start, prebill=self.terms.prebill, due=due, is_first_skipped=False))
@@ -105,8 +106,11 @@ class _Drawing:
             self.board.close_all(self.term_end, self.end_cause)
         timeline.terms.append(self.term)
 
-    def _problem(self, code: str, message: str, hint: str) -> None:
-        self.timeline.problems.append(Problem(code=code, message=message, hint=hint))
+    def _problem(self, code: str, message: str, hint: str, change_id: str = "") -> None:
+        self._report(Problem(code=code, message=message, hint=hint), change_id)
+
+    def _report(self, problem: Problem, change_id: str) -> None:
+        self.timeline.problems.append(replace(problem, where=Where(record=change_id or None)))
 
     # ------------------------------------------------------------------ terms and phases
 
@@ -263,6 +267,7 @@ class _Drawing:
                     "before-start",
                     f"The change is effective on {at.date().isoformat()}, before the contract starts on {self.start.date().isoformat()}.",
                     "Correct the effective date.",
+                    change.id,
                 )
             elif not self.is_over:
                 move(change, when, cause)
@@ -272,6 +277,7 @@ class _Drawing:
                     "contract-ended",
                     f"The contract has ended; its last day was {ended.date().isoformat()}.",
                     "Close it as Renew or New.",
+                    change.id,
                 )
 
         self._push(at, 1, run, made)
@@ -337,7 +343,7 @@ class _Drawing:
         probe = step.item or Item(id=name, price=next(iter(items.values())).price) if items else None
         found = target_of(probe, items, item_id=name, end=self.term_end, currency=self.terms.currency) if probe else None
         if not isinstance(found, str):
-            self.timeline.problems.append(found or Problem(code="unknown-item", message=f"The contract has no running item {name!r}."))
+            self._report(found or Problem(code="unknown-item", message=f"The contract has no running item {name!r}."), cause.id)
             return
         old = items[found]
         if step.op == "remove" or step.item is None:
@@ -345,9 +351,9 @@ class _Drawing:
             if until is not None:
                 self._push(until, 1, lambda t: self._step(ItemChange(op="add", item=old), t, replace(cause, at=t, known=t), None), cause.made)
             return
-        item = step.item
+        item = step.item if step.item_id is not None else replace(step.item, id=found)
         if item.id != found and item.id in items:
-            self._problem("duplicate-item", f"The contract already has an item {item.id!r}.", "Give the new item its own id.")
+            self._problem("duplicate-item", f"The contract already has an item {item.id!r}.", "Give the new item its own id.", cause.id)
             return
         self.board.switch(found, item, at, cause)
         self._plan_item_end(item)
@@ -363,7 +369,7 @@ class _Drawing:
             self._agree(item, at, cause)
             return
         if slot.item.quantity is None or item.quantity is None or slot.item.price != item.price:
-            self._problem("duplicate-item", f"The contract already has an item {item.id!r} at another price.", "Give the new item its own id.")
+            self._problem("duplicate-item", f"The contract already has an item {item.id!r} at another price.", "Give the new item its own id.", cause.id)
             return
         self._resize(item.id, item.quantity, at, cause, until)
 
@@ -385,7 +391,7 @@ class _Drawing:
         items = {k: s.item for k, s in self.board.slots.items()}
         found = target_of(wanted, items, item_id=item_id, end=self.term_end, currency=self.terms.currency)
         if isinstance(found, Problem):
-            self.timeline.problems.append(found)
+            self._report(found, cause.id)
             return
         by = wanted.quantity or Decimal(0)
         if found is None:
@@ -401,6 +407,7 @@ class _Drawing:
                 "over-decrease",
                 f"The line takes {quantity_text(-by)} away, but only {quantity_text(running)} run on {at.date().isoformat()}: {shown}.",
                 f"Reduce it by at most {quantity_text(running)}.",
+                cause.id,
             )
             return
         lines = items[found].crm_lines + tuple(c for c in wanted.crm_lines if c not in items[found].crm_lines)
@@ -443,7 +450,7 @@ class _Drawing:
 
     def _cancel_at_term_end(self, cause: Cause) -> None:
         if self.term_end is None:
-            self._problem("no-term-end", "The contract has no term that could end.", "Cancel it on a date or at the end of a period.")
+            self._problem("no-term-end", "The contract has no term that could end.", "Cancel it on a date or at the end of a period.", cause.id)
             return
         self.end_behavior = "cancel"
         self.end_cause = replace(cause, is_final=True)
@@ -458,7 +465,7 @@ class _Drawing:
             found = name if name in items else next((k for k, i in items.items() if i.price.id == name), None)
             if found is None or found not in self.board.slots:
                 shown = candidates_text(list(enumerate(items.values(), 1)), self.terms.currency)
-                self._problem("unknown-item", f"The contract has no running item {name!r}: {shown}.", "Name one of these.")
+                self._problem("unknown-item", f"The contract has no running item {name!r}: {shown}.", "Name one of these.", cause.id)
                 continue
             self.timeline.cuts.append(Cut(at=at, known=cause.made, items=(found,)))
             self.board.remove(found, at, cause)
@@ -482,7 +489,7 @@ class _Drawing:
     def _resume(self, change: Change, at: datetime, cause: Cause) -> None:
         pauses = self.timeline.pauses
         if not pauses or pauses[-1][1] is not None:
-            self._problem("not-paused", f"The contract is not paused on {at.date().isoformat()}.", "Remove the resumption.")
+            self._problem("not-paused", f"The contract is not paused on {at.date().isoformat()}.", "Remove the resumption.", change.id)
             return
         pauses[-1] = (pauses[-1][0], at, pauses[-1][2])
         if self.board.is_paused:
@@ -605,6 +612,12 @@ def timeline(contract: Contract, *, horizon: datetime | None = None) -> Timeline
 
 
 # ---------------------------------------------------------------- what others ask
+
+
+def problems(contract: Contract) -> tuple[Problem, ...]:
+    """Return everything that is impossible in the contract's terms and changes; a change is named in `where.record`."""
+    found = tuple(bounds(contract))
+    return found or tuple(timeline(contract).problems)
 
 
 def ends_on(contract: Contract) -> datetime | None:

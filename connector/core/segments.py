@@ -272,8 +272,14 @@ class Board:
             self.anchor = anchor
         for slot in self.slots.values():
             before = self.close(slot, at, cause)
-            if before is not None:
-                self.open(slot, at, cause, after=before)
+            if before is None:
+                continue
+            segment = self.open(slot, at, cause, after=before)
+            if anchor is not None and segment is not None and segment.price.interval is not None:
+                # a new cycle bills its whole first period, proration or not
+                on = boundary(anchor, segment.price.interval, index(anchor, segment.price.interval, at)) == at
+                if on or not cause.prorates:
+                    segment.charge_from = at if on else next_boundary(anchor, segment.price.interval, at)
 
     def close_all(self, at: datetime, cause: Cause) -> None:
         """Close every running segment."""
