@@ -193,7 +193,7 @@ def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectI
     return describe
 
 
-def _mapping_text(path: Path) -> str:
+def _mapping_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -215,13 +215,13 @@ def _source(
     compiled = compile_mapping(mapping, describe, org, mapping_options(config))
     return Source(
         name=name,
-        object=mapping.source.object,
-        line_object=mapping.source.lines.object if mapping.source.lines else None,
-        line_parent=mapping.source.lines.parent if mapping.source.lines else None,
+        object=compiled.object,
+        line_object=compiled.line_object or None,
+        line_parent=compiled.line_parent or None,
         compiled=compiled,
         related=compiled.related,
         first_load=compiled.first_load,
-        start_from=mapping.source.start_from,
+        start_from=compiled.start_from,
         hash=mapping_hash(text),
         file=file,
         text=text,

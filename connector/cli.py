@@ -81,9 +81,9 @@ def demo(
 @app.command()
 def run() -> None:
     """Run the daemon: scheduler, passes, web pages."""
-    from connector import verbs
+    from connector import daemon_run
 
-    raise typer.Exit(verbs.run(Global.config))
+    raise typer.Exit(daemon_run.run(Global.config))
 
 
 @app.command()
@@ -187,33 +187,33 @@ def invoices_list(
     limit: Annotated[int, typer.Option(help="At most so many.")] = 200,
 ) -> None:
     """List the invoices."""
-    from connector import printing, verbs
+    from connector import printing, reading
 
-    _print(verbs.invoices_list(Global.config, status=status, limit=limit), printing.invoices_text)
+    _print(reading.invoices_list(Global.config, status=status, limit=limit), printing.invoices_text)
 
 
 @invoices_app.command("show")
 def invoices_show(number: str) -> None:
     """Show one invoice with its lines."""
-    from connector import printing, verbs
+    from connector import printing, reading
 
-    _print(verbs.invoices_show(Global.config, number), printing.invoice_text)
+    _print(reading.invoices_show(Global.config, number), printing.invoice_text)
 
 
 @contracts_app.command("list")
 def contracts_list(*, limit: Annotated[int, typer.Option(help="At most so many.")] = 200) -> None:
     """List the contracts."""
-    from connector import printing, verbs
+    from connector import printing, reading
 
-    _print(verbs.contracts_list(Global.config, limit=limit), printing.contracts_text)
+    _print(reading.contracts_list(Global.config, limit=limit), printing.contracts_text)
 
 
 @contracts_app.command("show")
 def contracts_show(contract: str) -> None:
     """Show one contract: terms, changes, standing, invoices."""
-    from connector import printing, verbs
+    from connector import printing, reading
 
-    _print(verbs.contracts_show(Global.config, contract), printing.contract_text)
+    _print(reading.contracts_show(Global.config, contract), printing.contract_text)
 
 
 @mapping_app.command("check")

@@ -51,7 +51,7 @@ class Unit:
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for every tuple of *rows*; nothing for none."""
         if rows:
-            self._connection.exec_driver_sql(self._sql(sql), rows)  # type: ignore[arg-type]
+            self._connection.exec_driver_sql(self._sql(sql), rows)
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""

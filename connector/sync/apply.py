@@ -157,7 +157,7 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
     if chosen is None:
         return _Case(deal=deal)
     record = next(r for r in found if (r.object, r.id) == (chosen.object, chosen.record))
-    result = desired_of(seam, record, deal)
+    result = desired_of(seam, record, deal, as_won=chosen.condition == "won")
     if result.desired is None:
         if settled and chosen.condition != "won":
             return _Case(deal=deal, record=record)

@@ -53,13 +53,16 @@ def is_settled(deal: Deal | None, record: Record) -> bool:
     )
 
 
-def desired_of(seam: Seam, record: Record, deal: Deal | None) -> MapResult:
-    """Return what the record asks for, by the revision that holds for it; a deleted record asks for nothing."""
+def desired_of(seam: Seam, record: Record, deal: Deal | None, *, as_won: bool = False) -> MapResult:
+    """Return what the record asks for, by the revision that holds for it; a deleted record asks for nothing.
+
+    *as_won* gives terms also to a record that is not won itself, such as the synced quote of a won opportunity.
+    """
     compiled = source_of(seam, record).compiled
     if is_settled(deal, record) and record.mapping_hash:
         compiled = seam.older(record.mapping_hash) or compiled
     fields: Mapping[str, Any] = record.fields or {}
-    result = compiled.map(fields, record.lines)
+    result = compiled.map(fields, record.lines, as_won=as_won)
     if fields.get("IsDeleted") and result.desired is not None:
         return MapResult(desired=replace(result.desired, condition="idle"), values=result.values)
     return result

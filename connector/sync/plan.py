@@ -8,7 +8,7 @@ from connector.errors import Problem, RejectedError, Where
 from connector.ports import MappedValue, Preview
 from connector.sync import ledger
 from connector.sync.apply import decided
-from connector.sync.decide import Do, Flag, Nothing, Park, Wait
+from connector.sync.decide import Do, Flag, Park, Wait
 from connector.sync.ledger import Deal
 from connector.sync.seam import Seam
 from connector.sync.stage import read_record
@@ -71,6 +71,5 @@ def preview_of(seam: Seam, record_id: str) -> Planned:
     if isinstance(decision, (Park, Wait, Flag)):
         kind = {"Park": "cannot be billed", "Wait": "waits", "Flag": "goes on unchanged"}[type(decision).__name__]
         return Planned(object=source.object, label=label, decision=kind, values=values, problems=(decision.problem,))
-    is_deal = isinstance(decision, Nothing) and decision.is_deal
-    words = "nothing: what is billed is what the record says" if is_deal else "nothing: this record is not a deal (yet)"
+    words = "nothing: what is billed is what the record says" if decision.is_deal else "nothing: this record is not a deal (yet)"
     return Planned(object=source.object, label=label, decision=words, values=values)

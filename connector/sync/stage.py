@@ -289,7 +289,7 @@ def _moved_by_related(seam: Seam, source: Source, pages: Mapping[str, list[dict[
                 for record in ledger.records_pointing_at(unit, part):
                     pointed = (record.account, record.contact)
                     if record.object == source.object and any(
-                        stamps[i] != record.seen.related.get(i) for i in pointed if i in stamps
+                        stamps[i] != record.seen.related.get(i) for i in pointed if i is not None and i in stamps
                     ):
                         moved.append(record.id)
     return moved

@@ -1,0 +1,138 @@
+"""The verbs that read the books: lists and single invoices and contracts, as plain results."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connector import app
+from connector.billing import books
+from connector.core.money import major
+from connector.errors import Problem, RejectedError
+from connector.verbs import Result, open_config
+
+
+def _local(now: datetime, timezone: str) -> datetime:
+    return now.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+
+
+def _missing(what: str, name: str, verb: str) -> RejectedError:
+    hint = f"See `connector {verb} list`."
+    return RejectedError(Problem(code=f"unknown-{what}", message=f"The books have no {what} {name}.", hint=hint))
+
+
+def _last_day(end: datetime) -> date:
+    """Return the last day of a half-open period, as people write it."""
+    return date.fromordinal(end.date().toordinal() - 1) if end.time().isoformat() == "00:00:00" else end.date()
+
+
+def invoices_list(config_path: Path, *, status: str | None, limit: int) -> list[Result]:
+    """Return invoices, newest first; amounts in major units."""
+    with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
+        found = books.invoices(unit, status=status, limit=limit)
+    return [
+        {
+            "number": i.number or f"(draft {i.id})",
+            "status": i.status,
+            "customer": i.customer,
+            "issued_on": i.issued_on,
+            "due_on": i.due_on,
+            "total": str(major(i.total, i.currency)),
+            "amount_due": str(major(i.amount_due - i.amount_paid, i.currency)),
+            "currency": i.currency.upper(),
+            "contract": i.contract,
+            "deal": i.deal,
+        }
+        for i in found
+    ]
+
+
+def invoices_show(config_path: Path, number: str) -> Result:
+    """Return one invoice with its lines. Raises: RejectedError if there is none of this number."""
+    with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
+        sheet = books.invoice(unit, number, _local(house.now(), house.config.timezone).date())
+        url = house.config.web.public_url
+    if sheet is None:
+        raise _missing("invoice", number, "invoices")
+
+    def money(minor: int) -> str:
+        return str(major(minor, sheet.currency))
+
+    return {
+        "number": sheet.number,
+        "status": sheet.status,
+        "customer": sheet.customer,
+        "issued_on": sheet.issued_on,
+        "due_on": sheet.due_on,
+        "currency": sheet.currency.upper(),
+        "subtotal": money(sheet.subtotal),
+        "discount": money(sheet.discount),
+        "tax": money(sheet.tax),
+        "total": money(sheet.total),
+        "amount_due": money(sheet.amount_remaining),
+        "po_number": sheet.po_number,
+        "contract": sheet.contract,
+        "deal": sheet.deal,
+        "url": f"{url}/i/{sheet.token}",
+        "lines": [_line(x, money) for x in sheet.lines],
+    }
+
+
+def _line(line: books.SheetLine, money: Any) -> Result:
+    return {
+        "description": line.description or line.product,
+        "quantity": str(line.quantity),
+        "period": "" if line.kind == "one_time" else f"{line.start.date()} to {_last_day(line.end)}",
+        "amount": money(line.amount),
+        "discount": money(line.discount),
+        "tax": money(line.tax),
+        "is_proration": line.is_proration,
+    }
+
+
+def contracts_list(config_path: Path, *, limit: int) -> list[Result]:
+    """Return contracts, newest first; amounts in major units."""
+    with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
+        found = books.contracts(unit, _local(house.now(), house.config.timezone).date(), limit=limit)
+    return [_contract(c) for c in found]
+
+
+def _contract(listing: books.ContractListing) -> Result:
+    return {
+        "contract": listing.contract,
+        "status": listing.status,
+        "customer": listing.customer,
+        "name": listing.name,
+        "deal": listing.deal,
+        "starts_on": listing.starts_on,
+        "ends_on": listing.ends_on,
+        "value": str(major(listing.value, listing.currency)),
+        "currency": listing.currency.upper(),
+        "next_on": listing.next_on,
+    }
+
+
+def contracts_show(config_path: Path, name: str) -> Result:
+    """Return one contract by its id or a deal of it. Raises: RejectedError if there is none."""
+    with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
+        now = _local(house.now(), house.config.timezone)
+        sheet = books.contract(unit, name, now, now.date())
+    if sheet is None:
+        raise _missing("contract", name, "contracts")
+    currency = sheet.listing.currency
+    return _contract(sheet.listing) | {
+        "items": [
+            {
+                "item": f"{view.number}: {view.item.price.description or view.item.price.product or view.item.id}",
+                "quantity": str(view.quantity),
+                "price": "" if view.item.price.unit_amount is None else str(major(int(view.item.price.unit_amount), currency)),
+                "from": view.item.start.date() if view.item.start else "",
+                "to": _last_day(view.item.end) if view.item.end else "",
+            }
+            for view in sheet.items
+        ],
+        "changes": [{"id": c.id, "kind": c.kind, "effective": c.effective.date()} for c in sheet.changes],
+        "invoices": [i.number for i in sheet.invoices],
+    }
