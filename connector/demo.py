@@ -213,7 +213,7 @@ def _keep_running(house: app.House, say: Callable[[str], None]) -> int:
 def _mappings(folder: Path) -> Sequence[Path]:
     """Write the shipped mappings into *folder*; return their files."""
     files = []
-    for name, text in shipped.shipped_files().items():
+    for name, text in shipped.files_for_init():
         if name.startswith("mappings/") and name.endswith(".yaml"):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

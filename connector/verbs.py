@@ -72,8 +72,8 @@ def init(folder: Path) -> Result:
     """Write config.yaml and mappings/ into *folder*; existing files stay as they are."""
     written, kept = [], []
     today = datetime.now(UTC).date().isoformat()
-    for name, text in shipped.shipped_files().items():
-        target = folder / ("config.yaml" if name == "config.example.yaml" else name)
+    for name, text in shipped.files_for_init():
+        target = folder / name
         if target.exists():
             kept.append(str(target))
             continue
