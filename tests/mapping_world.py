@@ -96,3 +96,31 @@ def product(code: str, name: str, **fields: Any) -> dict[str, Any]:
 
 def day(text: str) -> Any:
     return date.fromisoformat(text)
+
+
+def bad_case(text: str) -> tuple[dict[str, ObjectInfo], Org]:
+    """Return the org that the first line of a bad file asks for: `# org: multi-currency; hide A.B; formula A.B`."""
+    first = text.split("\n", 1)[0]
+    wishes = [w.strip() for w in first.removeprefix("# org:").split(";")] if first.startswith("# org:") else []
+    is_multi = "multi-currency" in wishes
+    found = describe(multi_currency=is_multi)
+    for wish in wishes:
+        kind, _, path = wish.partition(" ")
+        if not path:
+            continue
+        name, _, field = path.partition(".")
+        fields = dict(found[name].fields)
+        if kind == "hide":
+            del fields[field]
+        else:
+            fields[field] = FieldInfo(name=field, type="percent", label=field, is_calculated=True, is_updateable=False)
+        found[name] = ObjectInfo(name=name, label=found[name].label, fields=fields)
+    return found, org(is_multi_currency=is_multi)
+
+
+def said_of(file: Path) -> str:
+    """Return what the checker says of a bad file, as people read it."""
+    text = file.read_text(encoding="utf-8")
+    shown, the_org = bad_case(text)
+    _, problems = check(source_text(text, file.name), describe=shown, org=the_org)
+    return "\n\n".join(p.text() for p in problems) + "\n"

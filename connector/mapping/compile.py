@@ -105,7 +105,7 @@ class Compiled:
 
     def deal_name(self, record: Record) -> str:
         """Return the deal's name: the record's `source.name`, its own id where that is empty (decision D-01)."""
-        return str(self._name(record) or record["Id"])
+        return str(self._name(record) or record.get("Id") or "")
 
     def map(self, record: Record, lines: Sequence[Record], *, as_won: bool = False) -> MapResult:
         """Return what the record asks for, or every problem it has.
@@ -131,7 +131,7 @@ class Compiled:
 
     def leaves(self, record: Record, lines: Sequence[Record]) -> Iterator[tuple[str, Leaf, Record, Reading]]:
         """Yield every leaf that the mapping fills, with the record it reads: of the deal, then of each line that is billed."""
-        reading = Reading(self.object, record["Id"], record)
+        reading = Reading(self.object, record.get("Id") or "", record)
         for leaf in self._deal_leaves:
             yield f"deal.{leaf.key}", leaf, record, reading
         number = 0

@@ -12,7 +12,7 @@ Which items there are never depends on the order or the ids of the CRM's lines: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -25,15 +25,13 @@ from connector.core.terms import (
     Coupon,
     EndBehavior,
     Interval,
-    Item,
-    ItemChange,
     Phase,
     Prebill,
     ProrationBehavior,
     Renewal,
     Settings,
 )
-from connector.mapping.lines import DealLine, LineReader
+from connector.mapping.lines import LineReader, items_of, steps_of
 from connector.mapping.readers import AGAIN, Leaf, Reading, Record
 from connector.ports import Action, Address, Condition, CustomerDetails, Desired, HowBilled, MapResult
 
@@ -103,7 +101,7 @@ class Deals:
     def result(self, record: Record, lines: Sequence[Record], condition: Condition, name: str, *, is_full: bool) -> MapResult:
         """Return what the record asks for; *is_full* False: only who it is, for a record that is no deal (any more)."""
         read = self._read
-        reading = Reading(self._frame.object, record["Id"], record)
+        reading = Reading(self._frame.object, record.get("Id") or "", record)
         closed_on = self._needed("closed_on", record, reading)
         created_at = self._needed("created_at", record, reading)
         action: Action | None = self._needed("action", record, reading)
@@ -124,7 +122,7 @@ class Deals:
             customer, how = self._bare_customer(record), HowBilled()
         desired = Desired(
             object=self._frame.object,
-            record=record["Id"],
+            record=reading.record,
             deal=name,
             label=read["label"](record, reading) or name,
             action=action,
@@ -159,7 +157,7 @@ class Deals:
     # ------------------------------------------------------------ who and how
 
     def _bare_customer(self, record: Record) -> CustomerDetails:
-        notes = Reading(self._frame.object, record["Id"], record)
+        notes = Reading(self._frame.object, record.get("Id") or "", record)
         account = self._read["customer.account"](record, notes) or ""
         return CustomerDetails(account=account, name=self._read["customer.name"](record, notes) or "")
 
@@ -228,7 +226,7 @@ class Deals:
         if reading.problems or start is None or currency is None:
             return None
         end = plus_months(start, term) if term else None
-        items, one_time = _items(found)
+        items, one_time = items_of(found)
         end_behavior: EndBehavior = "release" if end is None else "renew" if is_renewing else "cancel"
         return ContractTerms(
             currency=currency,
@@ -373,7 +371,7 @@ class Deals:
             hint = f"Add the products that change, with the change in quantity{AGAIN}"
             reading.fail("nothing-changes", "this Amend deal changes nothing.", hint)
             return None
-        steps, one_time = _steps(found, made.name)
+        steps, one_time = steps_of(found, made.name)
         return Change(
             id=made.name,
             kind="amend",
@@ -407,7 +405,7 @@ class Deals:
             reading.fail("no-renewal-start", "lines with dates of their own need the first day of the new term.", hint, day.field)
         if reading.problems:
             return None
-        items, one_time = _items(found)
+        items, one_time = items_of(found)
         end = plus_months(effective, term) if term else None
         phases = (Phase(start=effective, end=end, items=items, add_invoice_items=one_time),) if found else ()
         end_behavior: EndBehavior = "release" if phases and end is None else "renew" if is_renewing else "cancel"
@@ -483,38 +481,3 @@ def _with_article(action: str) -> str:
 
 def _span(start: datetime | None, months: int | None) -> tuple[datetime | None, datetime | None]:
     return start, plus_months(start, months) if start is not None and months else None
-
-
-def _named(found: Sequence[DealLine]) -> list[tuple[DealLine, Item]]:
-    """Return the lines with their items, each under a name of its own: GOLD, GOLD#2."""
-    counts: dict[str, int] = {}
-    named: list[tuple[DealLine, Item]] = []
-    for line in found:
-        count = counts[line.product] = counts.get(line.product, 0) + 1
-        name = line.product if count == 1 else f"{line.product}#{count}"
-        named.append((line, line.item(name)))
-    return named
-
-
-def _items(found: Sequence[DealLine]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Return the recurring and the one-time items."""
-    named = _named(found)
-    return tuple([item for line, item in named if not line.is_one_time]), tuple([item for line, item in named if line.is_one_time])
-
-
-_RANK = {"remove": 0, "set": 1, "delta": 2}
-
-
-def _steps(found: Sequence[DealLine], deal: str) -> tuple[tuple[ItemChange, ...], tuple[Item, ...]]:
-    """Return the steps of an amendment (what goes, what is set, what grows or shrinks) and its one-time charges.
-
-    What is set in place of a numbered item carries the deal's name: its product's name may be taken by another item.
-    """
-    named = _named(found)
-    steps: list[tuple[int, ItemChange]] = []
-    for line, item in named:
-        if not line.is_one_time:
-            set_item = replace(item, id=f"{item.id}@{deal}") if line.op == "set" and line.amends else item
-            steps.append((_RANK[line.op], ItemChange(op=line.op, item=set_item, item_id=line.amends)))
-    steps.sort(key=lambda pair: pair[0])
-    return tuple(step for _, step in steps), tuple(item for line, item in named if line.is_one_time)

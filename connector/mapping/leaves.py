@@ -35,6 +35,8 @@ _CAST: Mapping[str, tuple[Kind, ...]] = {
     "text": ("text", "word"),
 }
 _CURRENCY: Path = ("deal", "currency")
+# a field that is only hidden from us must not be taken for a slip of a rather similar name
+_TYPO = 0.85
 _NUMBERS: tuple[Kind, ...] = ("decimal", "money", "percent")
 
 
@@ -226,7 +228,7 @@ class Leaves:
             lookups = [f.relationship for f in shown.fields.values() if f.relationship]
             message, hint = f'{owner} has no lookup that is read as "{failed}".', nearest(failed, lookups)
         else:
-            hint = nearest(failed, shown.fields)
+            hint = nearest(failed, shown.fields, cutoff=_TYPO)
             message = f'{owner} has no field "{failed}".' if hint else f'{owner} has no field "{failed}":'
         hint = hint or "it does not exist, or the integration user lacks field access."
         if is_key:

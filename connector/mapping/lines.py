@@ -8,13 +8,14 @@ billing period of the line (decision D-04); Upfront makes that period the line's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any, Literal
 
 from connector.core.money import digits
 from connector.core.period import length_between
-from connector.core.terms import Coupon, Interval, Item, PaidTrial, Price
+from connector.core.terms import Coupon, Interval, Item, ItemChange, PaidTrial, Price
 from connector.mapping.readers import AGAIN, Leaf, Reading, Record
 
 Op = Literal["delta", "set", "remove"]
@@ -409,3 +410,38 @@ def _merged(found: list[DealLine]) -> list[DealLine]:
         if line.quantity is not None and len(line.ids) > 1:
             line.quantity = _plain_number(line.quantity)
     return [line for line in merged if line.op != "delta" or line.quantity is None or line.quantity]
+
+
+def _named(found: Sequence[DealLine]) -> list[tuple[DealLine, Item]]:
+    """Return the lines with their items, each under a name of its own: GOLD, GOLD#2."""
+    counts: dict[str, int] = {}
+    named: list[tuple[DealLine, Item]] = []
+    for line in found:
+        count = counts[line.product] = counts.get(line.product, 0) + 1
+        name = line.product if count == 1 else f"{line.product}#{count}"
+        named.append((line, line.item(name)))
+    return named
+
+
+def items_of(found: Sequence[DealLine]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Return the recurring and the one-time items."""
+    named = _named(found)
+    return tuple([item for line, item in named if not line.is_one_time]), tuple([item for line, item in named if line.is_one_time])
+
+
+_RANK = {"remove": 0, "set": 1, "delta": 2}
+
+
+def steps_of(found: Sequence[DealLine], deal: str) -> tuple[tuple[ItemChange, ...], tuple[Item, ...]]:
+    """Return the steps of an amendment (what goes, what is set, what grows or shrinks) and its one-time charges.
+
+    What is set in place of a numbered item carries the deal's name: its product's name may be taken by another item.
+    """
+    named = _named(found)
+    steps: list[tuple[int, ItemChange]] = []
+    for line, item in named:
+        if not line.is_one_time:
+            set_item = replace(item, id=f"{item.id}@{deal}") if line.op == "set" and line.amends else item
+            steps.append((_RANK[line.op], ItemChange(op=line.op, item=set_item, item_id=line.amends)))
+    steps.sort(key=lambda pair: pair[0])
+    return tuple(step for _, step in steps), tuple(item for line, item in named if line.is_one_time)

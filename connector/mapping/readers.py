@@ -136,7 +136,7 @@ def place_of(path: str, scene: Scene) -> Place:
     for hop in path.split(".")[:-1]:
         lookup = lookup_named(scene.describe, current, hop)
         name = (lookup.label or hop) if lookup else hop
-        hops.append((hop, name.removesuffix(" ID")))
+        hops.append((hop, name.removesuffix(" ID").rstrip("2")))  # people say product, not Product2
         current = lookup.reference_to[0] if lookup and lookup.reference_to else ""
     _, info, _ = field_at(scene.describe, scene.object, path)
     label = (info.label or info.name) if info else path

@@ -103,11 +103,11 @@ class Report:
         return column, len(word.group(0)) if word else 1
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `Did you mean "X"?` for the known word closest to *word*, "" where none is close."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = _CLOSE) -> str:
+    """Return `Did you mean "X"?` for the known word closest to *word*, "" where none is closer than *cutoff* (1 = equal)."""
     candidates = list(known)
     folded = {c.casefold(): c for c in candidates}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=_CLOSE)
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
     return f'Did you mean "{folded[close[0]]}"?' if close else ""
 
 

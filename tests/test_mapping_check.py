@@ -1,0 +1,137 @@
+"""Mapping files are checked all at once: golden complaints, the shipped files, the schema."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mapping_world import ROOT, bad_case, describe, org, said_of, shipped, source_text
+
+from connector.errors import ConfigError
+from connector.mapping.check import check
+from connector.mapping.language import DEAL, LINE, objects_needed
+from connector.mapping.report import WARNINGS
+from connector.mapping.schema import schema
+
+BAD = sorted((ROOT / "tests" / "mappings_bad").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda f: f.stem)
+def test_bad_file_says_exactly_this(file: Path) -> None:
+    """A bad file gives exactly the text beside it: place, excerpt with caret, what is wrong, what to type."""
+    assert said_of(file) == file.with_suffix(".txt").read_text(encoding="utf-8")
+
+
+def test_warnings_leave_the_file_usable() -> None:
+    """A file with nothing but warnings becomes a mapping; one with errors does not."""
+    for file in BAD:
+        text = file.read_text(encoding="utf-8")
+        shown, the_org = bad_case(text)
+        mapping, problems = check(source_text(text), describe=shown, org=the_org)
+        assert (mapping is not None) == all(p.code in WARNINGS for p in problems), file.name
+        assert all(p.code.startswith("warn") == (p.code in WARNINGS) for p in problems)
+
+
+@pytest.mark.parametrize("name", ["opportunity", "quote"])
+@pytest.mark.parametrize("multi_currency", [False, True])
+def test_shipped_mapping_is_clean(name: str, multi_currency: bool) -> None:
+    """The shipped mappings check without a word, with and without several currencies, and offline."""
+    found = describe(multi_currency=multi_currency)
+    mapping, problems = check(source_text(shipped(name)), describe=found, org=org(is_multi_currency=multi_currency))
+    assert mapping is not None
+    assert problems == ()
+    assert check(source_text(shipped(name)), describe=None, org=None)[1] == ()
+
+
+def test_shipped_opportunity_mapping_fills_every_key() -> None:
+    """The shipped Opportunity mapping uses every key of the grammar, so that it can serve as its example."""
+    mapping, _ = check(source_text(shipped()), describe=describe(), org=org())
+    assert mapping is not None
+    assert set(mapping.deal) == set(DEAL)
+    assert set(mapping.line) == set(LINE)
+
+
+def test_five_mistakes_are_five_problems_in_file_order() -> None:
+    """All problems of a file are told at once, in the order of the file."""
+    file = ROOT / "tests" / "mappings_bad" / "many.yaml"
+    _, problems = check(source_text(file.read_text(encoding="utf-8")), describe=describe(), org=org())
+    assert [p.code for p in problems] == ["bad-condition", "unknown-field", "unquoted-decimal", "unknown-source"]
+    assert [p.where.line for p in problems] == sorted(p.where.line or 0 for p in problems)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_position_of_every_problem_lies_in_its_file(data: st.DataObject) -> None:
+    """Whatever line of a good file is damaged, every problem points into the file, and nothing raises."""
+    lines = shipped().splitlines()
+    at = data.draw(st.integers(0, len(lines) - 1))
+    key, colon, rest = lines[at].partition(":")
+    damage = data.draw(st.sampled_from(["xx", "[1, 2]", "{first: 3}", "{field: 7, values: {A: b}}", "null", "9", "true", "{expr: '1 +'}"]))
+    if colon and "&" not in rest and "*" not in rest:
+        lines[at] = f"{key}: {damage}"
+        while at + 1 < len(lines) and lines[at + 1].startswith(key[: len(key) - len(key.lstrip())] + " "):
+            del lines[at + 1]
+    text = "\n".join(lines)
+    try:
+        source = source_text(text)
+    except ConfigError:
+        return  # no YAML any more: the reader's complaint, not the checker's
+    _, problems = check(source, describe=describe(), org=org())
+    for problem in problems:
+        assert problem.where.line is not None
+        assert problem.where.column is not None
+        assert 1 <= problem.where.line <= len(lines)
+        assert 1 <= problem.where.column <= len(lines[problem.where.line - 1]) + 1
+
+
+def test_hidden_field_is_not_taken_for_a_slip() -> None:
+    """A field that the integration user may not see is said to be missing or hidden, without a wrong suggestion."""
+    text = "# org: hide Opportunity.Billing_Day__c\n" + shipped()
+    shown, the_org = bad_case(text)
+    _, problems = check(source_text(text), describe=shown, org=the_org)
+    assert [p.message + " " + p.hint for p in problems] == [
+        'Opportunity has no field "Billing_Day__c": it does not exist, or the integration user lacks field access.'
+    ]
+
+
+def test_objects_needed_follow_lookups() -> None:
+    """The objects to describe are found from the file, lookup by lookup."""
+    tree = source_text(shipped("quote")).located.value
+    first = objects_needed(tree, {})
+    assert first == ("Quote", "QuoteLineItem", "Account", "Billing_Invoice__c")
+    assert set(objects_needed(tree, describe())) == {*first, "Opportunity", "Contact", "Product2", "User"}
+
+
+def test_schema_knows_every_key() -> None:
+    """The JSON Schema has every key of the grammar, nested as in the file."""
+    found = schema()["properties"]
+    for block, table in (("deal", DEAL), ("line", LINE)):
+        for key in table:
+            node = found[block]
+            for part in key.split("."):
+                node = node["properties"][part]
+            assert "anyOf" in node
+
+
+def test_documentation_names_every_complaint_about_records() -> None:
+    """docs/mapping.md has every code that a record may be told."""
+    text = (ROOT / "docs" / "mapping.md").read_text(encoding="utf-8")
+    code = re.compile(r'(?:fail|_UnfitError)\(\s*"([a-z-]+)"')
+    sources = [(ROOT / "connector" / "mapping" / f"{name}.py").read_text(encoding="utf-8") for name in ("deals", "lines", "readers")]
+    codes = {found for source in sources for found in code.findall(source)}
+    assert len(codes) > 20
+    assert [found for found in sorted(codes) if f"`{found}`" not in text] == []
+
+
+def test_documentation_names_every_key() -> None:
+    """docs/mapping.md explains every key, every write-back source and every complaint."""
+    text = (ROOT / "docs" / "mapping.md").read_text(encoding="utf-8")
+    from connector.mapping.functions import FUNCTIONS
+    from connector.mapping.language import WRITABLE
+
+    keys = [*DEAL, *LINE, *FUNCTIONS, *WARNINGS, *(name for table in WRITABLE.values() for name in table)]
+    codes = {line.split(": ")[1] for f in BAD for line in f.with_suffix(".txt").read_text().splitlines() if line.startswith(f.name)}
+    assert [key for key in (*keys, *sorted(codes)) if f"`{key}`" not in text and f"`{key}(" not in text] == []
