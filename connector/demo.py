@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from connector import app, printing
+from connector.billing.figures import Figures, figures
 from connector.config import Config, demo_config
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, Where, invariant
@@ -27,7 +28,7 @@ from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.seed import seed, seed_from
 from connector.lookalike.crm.server import CrmServer, serve
 from connector.sync import rounds
-from connector.sync.seam import Seam, Tally
+from connector.sync.seam import Tally
 
 START = date(2026, 1, 1)
 _HOUR = 9
@@ -66,6 +67,7 @@ def _edit(org: Org, kind: str, record: str, **fields: Any) -> None:
 
 
 def _accept_and_win(org: Org, ids: dict[str, str]) -> None:
+    _edit(org, "Opportunity", ids["delta_platform"], SyncedQuoteId=ids["delta_quote"])
     _edit(org, "Quote", ids["delta_quote"], Status="Accepted")
     _edit(org, "Opportunity", ids["delta_platform"], StageName="Closed Won")
 
@@ -98,17 +100,17 @@ def at_nine(day: date) -> datetime:
 # ---------------------------------------------------------------- playing
 
 
-def play(seam: Seam, org: Org, ids: dict[str, str], clock: ShiftedClock, say: Callable[[str], None]) -> Tally:
+def play(house: app.House, org: Org, ids: dict[str, str], clock: ShiftedClock, say: Callable[[str], None]) -> Tally:
     """Play the story to its end; return what was done."""
     tally = Tally()
     for step in STORY:
         clock.move_to(at_nine(step.on))
         step.act(org, ids)
-        before = tally.applied
-        rounds.sync(seam, tally)
-        billed = rounds.bill(seam, clock.now(), tally)
-        done = f"{tally.applied - before} deals decided, {billed.invoices} more invoices in the billing run"
-        say(f"{step.on:%d %b %Y}  {step.text}\n             -> {done}")
+        deals, invoices = tally.applied, books_figures(house).invoices
+        rounds.sync(house.seam, tally)
+        rounds.bill(house.seam, clock.now(), tally)
+        made = books_figures(house).invoices - invoices
+        say(f"{step.on:%d %b %Y}  {step.text}\n             -> {tally.applied - deals} deals applied, {made} invoices made")
     return tally
 
 
@@ -147,11 +149,17 @@ def _amount(value: Decimal | None) -> str:
     return "" if value is None else f"{value:,.2f}"
 
 
-def books_total(house: app.House, currency: str) -> dict[str, Decimal]:
-    """Return the sum and number of finalized invoices in the books."""
+def books_figures(house: app.House) -> Figures:
+    """Return the books' own sums."""
     with house.database.read() as unit:
-        ((total, count),) = unit.query("SELECT COALESCE(SUM(total), 0), COUNT(*) FROM invoice WHERE status IN ('open', 'paid')")
-    return {"total": major(int(total), currency), "count": Decimal(count)}
+        return figures(unit)
+
+
+def books_total(house: app.House, currency: str) -> dict[str, Decimal]:
+    """Return the sum (major units) and number of finalized invoices in the books."""
+    found = books_figures(house)
+    billed, _due = found.by_currency.get(currency.lower(), (0, 0))
+    return {"total": major(billed, currency), "count": Decimal(found.invoices)}
 
 
 def run(*, once: bool, port: int, crm_port: int, is_json: bool) -> int:
@@ -181,7 +189,7 @@ def _played(
     is_json: bool,
 ) -> int:
     with app.writing_house(config, "demo", clock=clock) as house:
-        play(house.seam, org, ids, clock, say)
+        play(house, org, ids, clock, say)
         totals = books_total(house, org.currency)
         if is_json:
             records = [dict(org.get("Opportunity", ids[n])) for n in _SHOWN]

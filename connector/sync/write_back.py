@@ -245,7 +245,7 @@ def _difference(
     command = Command(
         key="preview",
         kind="create",
-        deal=record.id,
+        deal=f"preview of {record.id}",
         label=desired.label,
         customer=desired.customer,
         how=desired.how,

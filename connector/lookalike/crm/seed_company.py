@@ -181,7 +181,8 @@ def _opportunities(start: date) -> list[Fields]:
         _deal("acme_upgrade", "acme", "Acme 5 more seats", upgrade, Billing_Action__c="Amend", Amends_Opportunity__c=_ref("acme_seats"),
               Billing_Effective_Date__c=upgrade, Proration__c="Immediately", **change),
         _deal("everest_cancel", "everest", "Everest ends support", month_after(start, 3), Billing_Action__c="Cancel",
-              Amends_Opportunity__c=_ref("everest_support"), Billing_Effective_Date__c=month_after(start, 4), Cancel_When__c="On date", **change),
+              Amends_Opportunity__c=_ref("everest_support"), Billing_Effective_Date__c=month_after(start, 4), Cancel_When__c="On date",
+              Proration__c="Immediately", **change),
         _deal("cobalt_renewal", "cobalt", "Cobalt licence renewal", month_after(start, 11), Billing_Action__c="Renew",
               Amends_Opportunity__c=_ref("cobalt_licence"), Contract_Term_Months__c=12, Renewal_Uplift_Percent__c=5, StageName="Qualification"),
     ]  # fmt: skip
