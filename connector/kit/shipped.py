@@ -6,6 +6,7 @@ In a source checkout they stand at top level, where people look for them; a whee
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from connector.errors import HaltError
@@ -14,17 +15,16 @@ PACKAGE = Path(__file__).resolve().parent.parent
 SUFFIXES = (".yaml", ".yml", ".md")
 
 
-def files_for_init() -> tuple[tuple[str, str], ...]:
-    """Return (relative path, text) of each file that `connector init` writes: config.yaml and the mappings, sorted.
+def shipped_files() -> Mapping[str, str]:
+    """Return the text of each shipped file by its relative path, e.g. "mappings/salesforce-quote.yaml"; sorted.
 
     Raises: HaltError if the installation lacks them.
     """
     for root in (PACKAGE / "shipped", PACKAGE.parent):
-        example = root / "config.example.yaml"
-        if example.is_file():
-            mappings = sorted(path for path in (root / "mappings").glob("**/*") if path.suffix in SUFFIXES)
-            named = [("config.yaml", example), *((path.relative_to(root).as_posix(), path) for path in mappings)]
-            return tuple((name, path.read_text(encoding="utf-8")) for name, path in named)
+        if (root / "config.example.yaml").is_file():
+            found = [root / "config.example.yaml"]
+            found += [path for path in (root / "mappings").glob("**/*") if path.suffix in SUFFIXES]
+            return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(found)}
     raise HaltError(
         "The shipped mappings and config.example.yaml are missing from this installation.",
         hint="Install the package again.",
