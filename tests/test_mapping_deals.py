@@ -11,7 +11,8 @@ import pytest
 from mapping_world import ACCOUNT, OPTIONS, compiled, line, mapping, opportunity, org, product, shipped
 from mapping_world import describe as demo_describe
 
-from connector.core.terms import ContractTerms, Interval, Prebill
+from connector.core import schedule
+from connector.core.terms import Contract, ContractTerms, Interval, Prebill
 from connector.errors import ConfigError, Problem
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.ports import Desired
@@ -509,3 +510,24 @@ def test_who_is_billed_and_who_edited() -> None:
     assert (found.customer.address.city, found.customer.address.country) == ("Berlin", "Germany")
     assert (found.label, found.editor, found.closed_on, found.synced_quote) == ("Acme 2026", "Rita Rep", date(2025, 12, 20), "0Q0000000000001AAA")
     assert (found.how.po_number, found.how.memo) == ("PO 7", "Thanks")
+
+
+def test_the_engine_draws_every_change_that_the_mapping_makes() -> None:
+    """Terms and changes as mapped are drawn by the engine without a complaint, and mean what the record says."""
+    base = terms(opportunity(), line(), line(Id="b", Product2=product("BOX", "Box"), Quantity=5, UnitPrice=12))
+    changes = [
+        change("Amend", line(Quantity=5), line(Id="b", Quantity=-2, Product2=product("BOX", "Box"), UnitPrice=12)),
+        change("Amend", line(Quantity=7, Line_Change__c="Set", Amends_Line__c="1: Box 5 x 12.00", Product2=product("BOX", "Box"), UnitPrice=15)),
+        change("Renew", Contract_Term_Months__c=12, Renewal_Uplift_Percent__c=5),
+        change("Renew", line(Quantity=20), Contract_Term_Months__c=24),
+        change("Cancel"),
+        change("Cancel", line(), Billing_Effective_Date__c="2026-07-01", Proration__c="Immediately"),
+        change("Pause"),
+    ]
+    ends = []
+    for one in changes:
+        contract = Contract(id="con", terms=base, changes=(one,))
+        assert schedule.problems(contract) == ()
+        drawn = schedule.timeline(contract)
+        ends.append(max(s.end for s in drawn.segments if s.end is not None).date().isoformat())
+    assert ends == ["2027-01-01", "2027-01-01", "2028-01-01", "2029-01-01", "2026-05-01", "2027-01-01", "2026-04-16"]
