@@ -11,9 +11,10 @@ Worked example: 30.00 a month billed on 1 April; +5 on 16 April leaves the charg
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -190,20 +191,24 @@ def _period_start(segment: Segment, at: datetime) -> datetime:
     return max(boundary(segment.anchor, interval, index(segment.anchor, interval, at)), segment.charge_from)
 
 
-def _covers(plan: Timeline, segment: Segment, since: datetime | None) -> Iterator[tuple[datetime, datetime, datetime, datetime]]:
-    """Yield (start, end of the segment's coverage, period start, period end) for each period from the window on."""
-    interval, end, begin = segment.price.interval, segment.end, segment.charge_from
+def _covers(segment: Segment, since: datetime | None, last: datetime | None) -> Iterator[tuple[datetime, datetime, datetime, datetime]]:
+    """Yield (start, end of the segment's coverage, period start, period end) for each period from the window on.
+
+    last - where given, periods that begin after it are not asked for.
+    """
+    interval, end, begin, anchor = segment.price.interval, segment.end, segment.charge_from, segment.anchor
     if interval is None or (end is not None and begin >= end):
         return
-    k = index(segment.anchor, interval, begin if since is None or since <= begin else since)
-    low = boundary(segment.anchor, interval, k)
+    k = index(anchor, interval, begin if since is None or since <= begin else since)
+    low = boundary(anchor, interval, k)
     while True:
-        high = boundary(segment.anchor, interval, k + 1)
         start = begin if begin > low else low
-        if end is not None and start >= end:
+        if (end is not None and start >= end) or (last is not None and start > last):
             return
+        k += 1
+        high = boundary(anchor, interval, k)
         yield start, high, low, high
-        k, low = k + 1, high
+        low = high
 
 
 def _cut(plan: Timeline, segment: Segment, start: datetime, end: datetime, due: datetime) -> datetime:
@@ -226,7 +231,8 @@ def _charges(plan: Timeline, segment: Segment, piece: Slice, last: datetime | No
         yield from _free(plan, segment, piece)
         return
     arrears = segment.price.timing == "in_arrears" or segment.price.usage_type == "metered"
-    for start, end, low, high in _covers(plan, segment, piece.since):
+    reach = None if arrears or plan.prebills or segment.cause.up_front else last
+    for start, end, low, high in _covers(segment, piece.since, reach):
         due, is_pending, is_event = _charge_due(plan, segment, start, high, is_stub=start != low)
         if is_pending:
             due = next_invoice_after(plan, segment.cause.known)
@@ -607,14 +613,18 @@ def next_due_on(plan: Timeline, piece: Slice, after: datetime) -> datetime | Non
     """Return what `next_due` does, for a timeline that was drawn already."""
     known = {f.key for f in piece.facts}
     found: list[datetime] = []
-    ahead = replace(piece, since=max(after - timedelta(days=1), piece.since or after)) if not plan.root.prebill else piece
     for segment in plan.segments:
         if segment.end is not None and segment.end <= after and segment.price.timing == "in_advance":
             continue
-        for charge in _charges(plan, segment, piece if _is_slow(segment) else ahead, None):
-            if charge.due > after and charge.key not in known:
-                found.append(charge.due)
-                break
+        if plan.prebills or segment.cause.is_event or segment.is_free or _is_slow(segment):
+            charges = _charges(plan, segment, piece, None)
+            found.extend(itertools.islice((c.due for c in charges if c.due > after and c.key not in known), 1))
+        elif segment.price.interval is not None:
+            start, earliest = segment.charge_from, segment.cause.made if segment.cause.id else plan.entered
+            if start <= after and earliest <= after:
+                start = next_boundary(segment.anchor, segment.price.interval, after)
+            if segment.end is None or start < segment.end:
+                found.append(max(start, earliest))
     for segment in plan.segments:
         for cause in (segment.cause, segment.ended_by):
             if cause is not None and cause.id:

@@ -75,6 +75,11 @@ def index(anchor: datetime, interval: Interval, at: datetime) -> int:
     if months is None:
         return (at - anchor) // timedelta(days=_DAYS[interval.unit] * interval.count)
     length = months * interval.count
+    if anchor.day <= 28:  # every month has the day, so the calendar decides without trying
+        passed = (at.year - anchor.year) * 12 + at.month - anchor.month
+        if at.day < anchor.day or (at.day == anchor.day and at.time() < anchor.time()):
+            passed -= 1
+        return passed // length
     k = ((at.year - anchor.year) * 12 + at.month - anchor.month) // length
     while boundary(anchor, interval, k) > at:
         k -= 1

@@ -14,7 +14,7 @@ from connector.core.invoicing import Line, Slice, next_due_on, priced_charges, p
 from connector.core.money import quotient
 from connector.core.period import boundary, index, plus_months, to_local, to_utc
 from connector.core.proration import share
-from connector.core.schedule import changes_in_order, timeline
+from connector.core.schedule import changes_in_order, drawn, timeline
 from connector.core.segments import ALWAYS, Cut, Segment, Term, Timeline
 from connector.core.settlement import Account, CustomerState, Invoice, advance
 from connector.core.terms import Contract, ContractTerms, Coupon, Phase
@@ -82,7 +82,7 @@ def _lines_until(plan: Timeline, piece: Slice, until: datetime) -> Iterator[Line
 
 
 def _value(contract: Contract, start: datetime | None, until: datetime | None, *, has_one_time: bool = True) -> int:
-    plan = timeline(contract, horizon=until)
+    plan = drawn(contract, horizon=until)
     term = plan.terms[0] if plan.terms else None
     if term is None:
         return 0

@@ -128,7 +128,7 @@ class _Drawing:
                 )  # fmt: skip
                 self._push(at, 0, lambda t, p=phase, c=entry: self._enter_phase(t, p, c, is_first=False))  # type: ignore[misc]
         self.term_end = phases[-1].end
-        self.term = replace(self.term, end=self.term_end)
+        self.term = Term(start=self.term.start, end=self.term_end, change_id=self.term.change_id, is_automatic=self.term.is_automatic)
         if self.term_end is not None:
             self.end_cause = cause
 
@@ -606,9 +606,26 @@ def rebased(phases: tuple[Phase, ...], at: datetime) -> tuple[Phase, ...]:
     return tuple(out)
 
 
-def timeline(contract: Contract, *, horizon: datetime | None = None) -> Timeline:
-    """Return the timeline of a contract; a contract that renews itself is drawn up to *horizon*, at least to its next term end."""
+_last: tuple[Contract, datetime | None, Timeline] | None = None
+
+
+def drawn(contract: Contract, *, horizon: datetime | None = None) -> Timeline:
+    """Return a timeline of its own, which the caller may add to."""
     return _Drawing(contract, horizon).draw()
+
+
+def timeline(contract: Contract, *, horizon: datetime | None = None) -> Timeline:
+    """Return the timeline of a contract; a contract that renews itself is drawn up to *horizon*, at least to its next term end.
+
+    The last one is remembered: billing a contract and asking for its next date draw it once.
+    """
+    global _last  # noqa: PLW0603 - a memo of one pure result, swapped whole
+    last = _last
+    if last is not None and last[0] is contract and (last[1] == horizon or last[2].term_end is None):
+        return last[2]
+    plan = drawn(contract, horizon=horizon)
+    _last = (contract, horizon, plan)
+    return plan
 
 
 # ---------------------------------------------------------------- what others ask
