@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from connector.billing import store
+from connector.core.invoicing import Line
 from connector.core.schedule import running_items
 from connector.core.terms import Change, Item
 from connector.ports import Unit
@@ -240,7 +241,7 @@ def _sheet(unit: Unit, row: Sequence[Any], today: date) -> InvoiceSheet:
     )
 
 
-def _sheet_line(line: store.Line) -> SheetLine:
+def _sheet_line(line: Line) -> SheetLine:
     return SheetLine(
         description=line.description,
         product=line.product,
@@ -268,7 +269,9 @@ _CONTRACT = (
 def contracts(unit: Unit, today: date, *, before: str | None = None, limit: int = 200) -> list[ContractListing]:
     """Return contracts, newest first; *before* is the id of the last one of the page before."""
     where, given = ("WHERE t.id < ?", [before]) if before else ("", [])
-    sql = f"SELECT {_CONTRACT} FROM contract t JOIN customer c ON c.id = t.customer_id {where} ORDER BY t.id DESC LIMIT ?"
+    sql = (
+        f"SELECT {_CONTRACT} FROM contract t JOIN customer c ON c.id = t.customer_id {where} ORDER BY t.id DESC LIMIT ?"
+    )
     return [_listing(row) for row in unit.query(sql, [today.isoformat(), *given, min(limit, LIST_ROWS)])]
 
 
@@ -310,4 +313,3 @@ def _listing(row: Sequence[Any]) -> ContractListing:
 
 def _on(value: str | None) -> date | None:
     return date.fromisoformat(value) if value else None
-

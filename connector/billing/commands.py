@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from connector.billing import store
 from connector.billing.store import BookedChange, BookedContract, Customer
 from connector.core.quoting import annual_value, change_value, contract_value
-from connector.core.schedule import ends_on, problems
+from connector.core.schedule import ends_on, timeline
 from connector.core.terms import Change, ContractTerms
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
@@ -95,7 +95,9 @@ def _create(copy: Copy, command: Command) -> BookedContract:
     terms, data = _agreed(command)
     standing = copy.contract_of(command.deal)
     if standing is not None and standing.deal != command.deal:
-        raise _refused("deal-is-change", f"'{command.label}' already changed another contract ({standing.id}).", command)
+        raise _refused(
+            "deal-is-change", f"'{command.label}' already changed another contract ({standing.id}).", command
+        )
     if standing is not None and standing.status != "withdrawn":
         if standing.data != data:
             raise _refused(
@@ -155,9 +157,7 @@ def _settled_how(copy: Copy, command: Command, standing: BookedContract) -> Book
         return standing
     terms = _with_how(standing.terms, command.how)
     data = standing.data if terms is standing.terms else store.terms_text(terms)
-    return replace(
-        standing, customer_id=customer.id, how=command.how, label=command.label, terms=terms, data=data
-    )
+    return replace(standing, customer_id=customer.id, how=command.how, label=command.label, terms=terms, data=data)
 
 
 def _withdraw(copy: Copy, command: Command) -> BookedContract:
@@ -272,7 +272,7 @@ def _with_how(terms: ContractTerms, how: HowBilled) -> ContractTerms:
 def _checked(contract: BookedContract, command: Command) -> BookedContract:
     """Return the contract with its dates and values, refused where its terms and changes are impossible."""
     whole = contract.contract
-    found = problems(whole)
+    found = timeline(whole).problems
     if found:
         hints = dict.fromkeys(p.hint for p in found if p.hint)
         raise _refused(found[0].code, " ".join(p.message for p in found), command, hint=" ".join(hints))
@@ -319,9 +319,7 @@ def save(copy: Copy, unit: Unit, at: str) -> None:
     used = {c.customer_id for c in changed}
     people = [c for c in copy.customers.values() if c.id in used]
     store.insert_customers(unit, copy.org, [c for c in people if c.details.account not in copy.known], at)
-    store.update_customers(
-        unit, [c for c in people if c.details.account in copy.known and _moved(c, copy.known)], at
-    )
+    store.update_customers(unit, [c for c in people if c.details.account in copy.known and _moved(c, copy.known)], at)
     store.insert_contracts(unit, copy.org, [c for c in changed if c.id not in copy.before], at)
     store.update_contracts(unit, [c for c in changed if c.id in copy.before], at)
     gone: list[tuple[str, int]] = []

@@ -19,15 +19,27 @@ from connector.billing import store
 from connector.billing.commands import Copy
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
 from connector.billing.standing import standings_of
-from connector.billing.store import BookedContract, BookedInvoice, Event
+from connector.billing.store import BookedContract, BookedInvoice, Event, Unreadable
 from connector.core.invoicing import Line
 from connector.core.settlement import CustomerState, Invoice
 from connector.core.terms import Change, Contract
 from connector.errors import ConnectorError, Problem, RejectedError, Where
-from connector.ports import BilledRun, Command, InvoiceView, Outcome, Preview, PreviewInvoice, PreviewLine, Standing, Unit
+from connector.kit.db import new_id
+from connector.ports import (
+    BilledRun,
+    Command,
+    InvoiceView,
+    Outcome,
+    Preview,
+    PreviewInvoice,
+    PreviewLine,
+    Standing,
+    Unit,
+)
 
 PREVIEW_INVOICES = 12
 PREVIEW_STEPS = 400  # due instants that a preview walks through, those without an invoice included
+OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; the rest comes with the next run
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
@@ -98,7 +110,7 @@ class InternalBilling:
         carrying.save(copy, unit, moment.text)
         events = [
             Event(
-                id=carrying.new_id("ev", moment.at),
+                id=new_id("ev", moment.at),
                 actor=",".join(keys),
                 name="contract.changed" if contract_id in copy.before else "contract.made",
                 contract_id=contract_id,
@@ -120,21 +132,23 @@ class InternalBilling:
         ids = store.due_contracts(unit, moment.text, limit, with_drafts=not hold)
         late: list[str] = []
         if len(ids) < limit:
-            late = store.mark_overdue(unit, today_in(self._timezone, as_of), limit - len(ids))
+            late = store.mark_overdue(unit, today_in(self._timezone, as_of), OVERDUE_INVOICES)
         if not ids:
-            return BilledRun(contracts=len(late), deals=tuple(store.deals_of_contracts(unit, late)))
-        contracts = store.contracts(unit, ids)
+            return BilledRun(deals=tuple(store.deals_of_contracts(unit, late)))
+        unreadable: list[Unreadable] = []
+        contracts = store.contracts(unit, ids, unreadable)
         drafts = store.delete_drafts(unit, ids)
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
         issue = Issue(moment=moment, customers={c.id: c for c in people})
-        problems = [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
+        problems = [_unread(issue, u) for u in unreadable]
+        problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self._series)
         self._save_run(issue, pairs, unit)
         moved = [m.after.id for m in issue.done if m.has_moved or drafts]
         return BilledRun(
-            contracts=len(contracts) + len(late),
+            contracts=len(ids),
             invoices=sum(1 for _, b in pairs if b.status != "draft"),
             drafts=sum(1 for _, b in pairs if b.status == "draft"),
             lines=sum(len(b.lines) for _, b in pairs),
@@ -165,7 +179,7 @@ class InternalBilling:
         store.advance_contracts(unit, rows)
         store.update_changes(unit, changes)
         again = retry_at(moment)
-        store.park_contracts(unit, [(p.text(), again, moment.text, c.id) for c, p in issue.problems])
+        store.park_contracts(unit, [(p.text(), again, moment.text, i) for i, p in issue.problems])
 
     # ---------------------------------------------------------------- what the CRM is told
 
@@ -248,7 +262,9 @@ def _changed(copy: Copy, contract: BookedContract) -> list[Change]:
     standing = copy.before.get(contract.id)
     old = {c.seq: c for c in standing.changes} if standing else {}
     new = {c.seq: c for c in contract.changes}
-    return [c.change for seq, c in old.items() if seq not in new] + [c.change for seq, c in new.items() if seq not in old]
+    return [c.change for seq, c in old.items() if seq not in new] + [
+        c.change for seq, c in new.items() if seq not in old
+    ]
 
 
 def _with_shown(made: Billed, booked: BookedInvoice) -> BookedContract:
@@ -264,16 +280,26 @@ def _run_one(issue: Issue, contract: BookedContract, facts: Sequence[Line]) -> P
     except RejectedError as error:
         problem = error.problem
     except (ConnectorError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        problem = Problem(
-            code="internal-error",
-            message=f"Not billed: '{contract.label}' ({contract.id}) met an error of this program: {error!r}.",
-            hint="Report it; the contract is tried again every hour.",
-            where=Where(record=contract.deal),
-        )
+        problem = _own_error(contract.id, contract.deal, contract.label, repr(error))
     else:
         return None
-    issue.problems.append((contract, problem))
+    issue.problems.append((contract.id, problem))
     return problem
+
+
+def _unread(issue: Issue, found: Unreadable) -> Problem:
+    problem = _own_error(found.id, found.deal, found.label, found.reason)
+    issue.problems.append((found.id, problem))
+    return problem
+
+
+def _own_error(contract_id: str, deal: str, label: str, reason: str) -> Problem:
+    return Problem(
+        code="internal-error",
+        message=f"Not billed: '{label}' ({contract_id}) met an error of this program: {reason}.",
+        hint="Report it; the contract is tried again every hour.",
+        where=Where(record=deal),
+    )
 
 
 def _deals(unit: Unit, issue: Issue, contract_ids: Sequence[str]) -> list[str]:

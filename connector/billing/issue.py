@@ -16,11 +16,11 @@ from datetime import date, datetime, timedelta
 
 from connector.billing import store
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
-from connector.core.invoicing import Line, Slice, contract_status_on, next_due_on, proposed_on, window_start
+from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on, window_start
 from connector.core.period import to_local, to_utc
 from connector.core.schedule import timeline
 from connector.core.segments import Timeline
-from connector.core.settlement import CustomerState, Invoice, drafted, finalized, pause_behavior
+from connector.core.settlement import CustomerState, Invoice, InvoiceStatus, drafted, finalized, pause_behavior
 from connector.core.terms import Change
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
@@ -97,24 +97,20 @@ def billed(
     return _billed(contract, plan, later, invoice, local), customer
 
 
-def _invoice(
-    lines: list[Line], piece: Slice, customer: CustomerState, moment: Moment
-) -> tuple[Invoice, CustomerState]:
+def _invoice(lines: list[Line], piece: Slice, customer: CustomerState, moment: Moment) -> tuple[Invoice, CustomerState]:
     terms, is_first = piece.contract.terms, not piece.has_invoices
     if moment.hold:
         return drafted(lines, terms=terms, at=moment.at, is_first=is_first), customer
     behavior = pause_behavior(piece, to_local(moment.at, terms.timezone)) if piece.contract.changes else None
     if behavior in ("void", "mark_uncollectible"):
-        status = "void" if behavior == "void" else "uncollectible"
+        status: InvoiceStatus = "void" if behavior == "void" else "uncollectible"
         made = drafted(lines, terms=terms, at=moment.at, is_first=is_first)
         left = 0 if status == "void" else made.total
         return replace(made, status=status, finalized_at=moment.at, amount_remaining=left), customer
     return finalized(lines, customer=customer, terms=terms, at=moment.at, is_first=is_first)
 
 
-def _billed(
-    contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, local: datetime
-) -> Billed:
+def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, local: datetime) -> Billed:
     """Return the contract after its billing: status, when it is due next, what its changes caused."""
     due = next_due_on(plan, later, local)
     moves = [at for at in _status_instants(plan) if at > local]
@@ -126,7 +122,7 @@ def _billed(
         billed_until, window_on = (due.isoformat(), since.isoformat()) if due and since else ("", "")
     after = replace(
         contract,
-        status=contract_status_on(plan, local, has_overdue=False),
+        status=contract_status(plan.contract, local, has_overdue=False),
         is_invoiced=contract.is_invoiced or is_fact,
         billed_until=billed_until,
         window_on=window_on,
@@ -152,8 +148,7 @@ def _caused(
     emitted = invoice.lines if invoice is not None and invoice.status != "draft" else ()
     waiting: Sequence[Line] = ()
     if any(s.cause.pending for s in plan.segments) or (invoice is not None and invoice.status == "draft"):
-        ahead = [line for line in proposed_on(plan, later, due)] if due else []
-        waiting = [line for line in ahead if line.is_pending]
+        waiting = [line for line in proposed_on(plan, later, due) if line.is_pending] if due else []
         if invoice is not None and invoice.status == "draft":
             waiting = [*waiting, *invoice.lines]
     return tuple(_caused_by(change, emitted, waiting) for change in contract.changes)
@@ -214,16 +209,14 @@ class Issue:
     customers: Mapping[str, Customer]
     states: dict[str, CustomerState] = field(default_factory=dict)
     done: list[Billed] = field(default_factory=list)
-    problems: list[tuple[BookedContract, Problem]] = field(default_factory=list)
+    problems: list[tuple[str, Problem]] = field(default_factory=list)
 
     def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
         """Bill one contract and keep what it made; contracts come in order of id, because they share balances (D-34)."""
         state = self.states.get(contract.customer_id)
         if state is None:
             customer = self.customers[contract.customer_id]
-            state = CustomerState(
-                id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt
-            )
+            state = CustomerState(id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt)
         made, after = billed(contract, facts, state, self.moment)
         self.states[contract.customer_id] = after
         self.done.append(made)
@@ -346,4 +339,3 @@ def today_in(timezone: str, at: datetime) -> date:
 def retry_at(moment: Moment) -> str:
     """Return when a contract that could not be billed is tried again, so that it never blocks the line."""
     return store.at_text(moment.at + timedelta(hours=1))
-

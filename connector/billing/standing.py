@@ -15,7 +15,7 @@ from connector.billing import store
 from connector.billing.commands import last_day
 from connector.billing.issue import piece_of
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
-from connector.core.invoicing import Line, Slice, contract_status_on, next_due_on, proposed_on
+from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
 from connector.core.schedule import timeline
 from connector.core.segments import Term, Timeline
@@ -63,7 +63,9 @@ def standings_of(unit: Unit, org: str, deals: Sequence[str], now: datetime) -> d
             outlook = outlooks[by_deal[deal]]
             change = next((c for c in outlook.contract.changes if c.change.id == deal), None)
             is_change = change is not None and change.change.kind != "renew"
-            found[deal] = _of_change(outlook, change, shelf) if change and is_change else _of_term(outlook, deal, change, shelf)
+            found[deal] = (
+                _of_change(outlook, change, shelf) if change and is_change else _of_term(outlook, deal, change, shelf)
+            )
     return found
 
 
@@ -92,18 +94,23 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime) -> _Outlook
     exempt = shelf.customers[contract.customer_id].details.tax_exempt
     piece = piece_of(contract, shelf.facts.get(contract.id, ()), exempt)
     plan = timeline(piece.contract, horizon=local)
-    has_overdue = any(i.due_on is not None and i.due_on < local.date() for i in opened)
+    has_overdue = any(is_overdue(i, local.date()) for i in opened)
     draft = shelf.drafts.get(contract.id)
     ahead = draft if draft is not None else next_invoice(plan, piece, local) if contract.next_due_at else None
     return _Outlook(
         contract=contract,
-        status=contract_status_on(plan, local, has_overdue=has_overdue),
+        status=contract_status(plan.contract, local, has_overdue=has_overdue),
         local=local,
         terms=tuple(plan.terms),
         next_on=ahead[0] if ahead else None,
         next_amount=ahead[1] if ahead else None,
         opened=opened,
     )
+
+
+def is_overdue(invoice: InvoiceView, today: date) -> bool:
+    """Whether an open invoice was due before *today*."""
+    return invoice.due_on is not None and invoice.due_on < today
 
 
 def next_invoice(plan: Timeline, piece: Slice, local: datetime) -> tuple[date, int] | None:
@@ -126,14 +133,16 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
     """A New or Renew deal: its term, its invoices, and who renewed it."""
     contract = outlook.contract
     own, following = _term_of(outlook.terms, deal if renewal else "")
+    mine = [i for i in outlook.opened if i.deal == deal]
     status, renewed_by = outlook.status, None
+    if status == "past_due" and not any(is_overdue(i, outlook.local.date()) for i in mine):
+        status = "active"  # an invoice of another term is late; that deal says so
     if following is not None and following.start <= outlook.local:
         status, renewed_by = "completed", _label(contract, following.change_id)
     elif own is not None and own.start > outlook.local and status not in _OVER:
         status = "scheduled"
     is_running = renewed_by is None and status != "withdrawn"
     sums = shelf.sums.get(deal, Sums())
-    mine = [i for i in outlook.opened if i.deal == deal]
     return Standing(
         deal=deal,
         contract_id=contract.id,

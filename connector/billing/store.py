@@ -18,8 +18,15 @@ from typing import Any
 import msgspec
 
 from connector.core.invoicing import Line
-from connector.core.terms import Change, Contract, ContractTerms, change_from_data, change_to_data
-from connector.core.terms import terms_from_data, terms_to_data
+from connector.core.terms import (
+    Change,
+    Contract,
+    ContractTerms,
+    change_from_data,
+    change_to_data,
+    terms_from_data,
+    terms_to_data,
+)
 from connector.ports import Address, CustomerDetails, HowBilled, InvoiceView, Unit
 
 READ_ROWS = 500  # parameters of one IN list; SQLite takes 32,766, short lists plan better
@@ -334,17 +341,35 @@ def _balances(customer: Customer) -> str:
 # ---------------------------------------------------------------- contracts
 
 
-def contracts(unit: Unit, ids: Iterable[str]) -> list[BookedContract]:
-    """Return contracts with their changes, in order of id."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A contract whose stored terms or changes this program cannot read, and why."""
+
+    id: str
+    deal: str
+    label: str
+    reason: str
+
+
+def contracts(unit: Unit, ids: Iterable[str], unreadable: list[Unreadable] | None = None) -> list[BookedContract]:
+    """Return contracts with their changes, in order of id; those that cannot be read go to *unreadable* where it is given."""
     rows: list[tuple[Any, ...]] = []
     for batch in _batches(ids):
         rows += unit.query(f"SELECT {_CONTRACT} FROM contract WHERE id IN ({_marks(len(batch))})", batch)
     rows.sort(key=lambda row: row[0])
     changes = _changes(unit, [row[0] for row in rows if row[5]])
-    return [_contract(row, changes.get(row[0], ())) for row in rows]
+    found: list[BookedContract] = []
+    for row in rows:
+        try:
+            found.append(_contract(row, changes.get(row[0], ())))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if unreadable is None:
+                raise
+            unreadable.append(Unreadable(id=row[0], deal=row[1], label=row[2], reason=str(error)))
+    return found
 
 
-def _contract(row: tuple[Any, ...], changes: Sequence[BookedChange]) -> BookedContract:
+def _contract(row: tuple[Any, ...], changes: Sequence[tuple[Any, ...]]) -> BookedContract:
     return BookedContract(
         id=row[0],
         deal=row[1],
@@ -364,31 +389,34 @@ def _contract(row: tuple[Any, ...], changes: Sequence[BookedChange]) -> BookedCo
         billed_until=row[17],
         window_on=row[18],
         next_due_at=row[19],
-        changes=tuple(changes),
+        changes=tuple([_booked_change(change) for change in changes]),
     )
 
 
-def _changes(unit: Unit, contract_ids: Sequence[str]) -> dict[str, list[BookedChange]]:
-    found: dict[str, list[BookedChange]] = {}
+def _changes(unit: Unit, contract_ids: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {}
     for batch in _batches(contract_ids):
         sql = f"SELECT {_CHANGE} FROM change WHERE contract_id IN ({_marks(len(batch))}) ORDER BY contract_id, seq"
         for row in unit.query(sql, batch):
-            change = BookedChange(
-                seq=row[1],
-                label=row[2],
-                change=change_from_data(msgspec.json.decode(row[3])),
-                data=row[3],
-                value=row[4],
-                annual_value=row[5],
-                is_invoiced=bool(row[6]),
-                charged=row[7],
-                credited=row[8],
-                pending_charged=row[9],
-                pending_credited=row[10],
-                invoice_id=row[11],
-            )
-            found.setdefault(row[0], []).append(change)
+            found.setdefault(row[0], []).append(row)
     return found
+
+
+def _booked_change(row: tuple[Any, ...]) -> BookedChange:
+    return BookedChange(
+        seq=row[1],
+        label=row[2],
+        change=change_from_data(msgspec.json.decode(row[3])),
+        data=row[3],
+        value=row[4],
+        annual_value=row[5],
+        is_invoiced=bool(row[6]),
+        charged=row[7],
+        credited=row[8],
+        pending_charged=row[9],
+        pending_credited=row[10],
+        invoice_id=row[11],
+    )
 
 
 def contracts_of_deals(unit: Unit, org: str, deals: Iterable[str]) -> dict[str, str]:
@@ -592,9 +620,7 @@ def drafts(unit: Unit, contract_ids: Iterable[str]) -> dict[str, tuple[date, int
     """Return the day and total of the draft of each contract that has one."""
     found: dict[str, tuple[date, int]] = {}
     for batch in _batches(contract_ids):
-        sql = (
-            f"SELECT contract_id, issued_on, total FROM invoice WHERE status='draft' AND contract_id IN ({_marks(len(batch))})"
-        )
+        sql = f"SELECT contract_id, issued_on, total FROM invoice WHERE status='draft' AND contract_id IN ({_marks(len(batch))})"
         found.update((row[0], (date.fromisoformat(row[1]), row[2])) for row in unit.query(sql, batch))
     return found
 
@@ -696,7 +722,10 @@ def _line(row: tuple[Any, ...]) -> Line:
 
 def invoice_lines(unit: Unit, invoice_id: str) -> list[Line]:
     """Return the lines of an invoice in order."""
-    return [_line(row) for row in unit.query(f"SELECT {_LINE} FROM line WHERE invoice_id=? ORDER BY position", (invoice_id,))]
+    return [
+        _line(row)
+        for row in unit.query(f"SELECT {_LINE} FROM line WHERE invoice_id=? ORDER BY position", (invoice_id,))
+    ]
 
 
 def insert_balance_entries(unit: Unit, made: Sequence[BalanceEntry], at: str) -> None:
