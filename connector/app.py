@@ -366,3 +366,10 @@ def planning_house(config: Config, database: Database | None) -> Iterator[House]
         client, clock = build_crm(config), SystemClock()
         seam, billing = build_seam(config, clock=clock, database=database, crm=client)
         yield House(config=config, clock=clock, database=database, crm=client, billing=billing, seam=seam)
+
+
+@contextmanager
+def books_to_write(config: Config, verb: str) -> Iterator[Books]:
+    """Hold the ledger's lock and give the books to change; asks no CRM."""
+    with lock.held(lock_path(config), verb), reading_house(config) as books:
+        yield books

@@ -126,7 +126,7 @@ def simulate(file: Annotated[Path, typer.Argument(exists=False)]) -> None:
     """Play a scenario file and show its invoices. Touches no database."""
     from connector import simulate as scenario
 
-    raise typer.Exit(scenario.run(file, is_json=Global.is_json))
+    raise typer.Exit(scenario.run(str(file), Global.is_json))
 
 
 @app.command()
@@ -198,6 +198,19 @@ def invoices_show(number: str) -> None:
     from connector import printing, reading
 
     _print(reading.invoices_show(Global.config, number), printing.invoice_text)
+
+
+@invoices_app.command("pay")
+def invoices_pay(
+    number: str,
+    *,
+    amount: Annotated[str | None, typer.Option(help="In major units, such as 290.00; default: all that is open.")] = None,
+    on: Annotated[str | None, typer.Option(help="Day it arrived; default today.")] = None,
+) -> None:
+    """Record a payment that arrived outside, by bank transfer or cheque."""
+    from connector import printing, verbs
+
+    _print(verbs.invoices_pay(Global.config, number, amount=amount, on=on), printing.plain)
 
 
 @contracts_app.command("list")

@@ -12,13 +12,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from connector import app, printing
+from connector.billing import books
 from connector.billing.figures import Figures, figures
+from connector.billing.payments import record_payment
 from connector.config import Config, demo_config
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, Where, invariant
@@ -27,7 +29,7 @@ from connector.kit.clock import ShiftedClock
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.seed import seed, seed_from
 from connector.lookalike.crm.server import CrmServer, serve
-from connector.sync import rounds
+from connector.sync import ledger, rounds
 from connector.sync.seam import Tally
 
 START = date(2026, 1, 1)
@@ -92,6 +94,10 @@ STORY = (
 )
 
 
+# Who pays when, days after the invoice's date; whoever is not listed has not paid yet.
+_PAYS_AFTER_DAYS = {"Acme Analytics": 20, "Cobalt Mining": 28, "Borealis Energy": 30, "Everest Outdoor": 25}
+
+
 def at_nine(day: date) -> datetime:
     """Return nine o'clock UTC of a day of the story."""
     return datetime(day.year, day.month, day.day, _HOUR, tzinfo=UTC)
@@ -107,6 +113,7 @@ def play(house: app.House, org: Org, ids: dict[str, str], clock: ShiftedClock, s
         clock.move_to(at_nine(step.on))
         step.act(org, ids)
         deals, invoices = tally.applied, books_figures(house).invoices
+        _customers_pay(house, step.on)
         rounds.sync(house.seam, tally)
         rounds.bill(house.seam, clock.now(), tally)
         made = books_figures(house).invoices - invoices
@@ -114,7 +121,18 @@ def play(house: app.House, org: Org, ids: dict[str, str], clock: ShiftedClock, s
     return tally
 
 
-def summary(org: Org, ids: dict[str, str], books: dict[str, Decimal], currency: str) -> str:
+def _customers_pay(house: app.House, today: date) -> None:
+    """Record the bank transfers that arrived up to today."""
+    with house.database.transaction() as unit:
+        for invoice in books.invoices(unit, status="open"):
+            days = _PAYS_AFTER_DAYS.get(invoice.customer)
+            paid_on = invoice.issued_on + timedelta(days=days) if days is not None else None
+            if paid_on is not None and paid_on <= today:
+                deal = record_payment(unit, invoice.number, amount=None, on=paid_on, now=house.clock.now(), actor="demo")
+                ledger.tell_crm(unit, [deal])
+
+
+def summary(org: Org, ids: dict[str, str], totals: dict[str, Decimal], currency: str) -> str:
     """Return the story's end as a sales lead reads it: from the CRM records, beside the books' own sums."""
     rows = []
     for name in _SHOWN:
@@ -140,7 +158,7 @@ def summary(org: Org, ids: dict[str, str], books: dict[str, Decimal], currency: 
         *messages,
         "",
         f"Billed in all: {_amount(crm_total)} {currency} on the deals in the CRM, {_amount(invoice_total)} {currency} on"
-        f" {len(invoices)} invoice rows in the CRM, {_amount(books['total'])} {currency} on {books['count']} invoices in the books.",
+        f" {len(invoices)} invoice rows in the CRM, {_amount(totals['total'])} {currency} on {totals['count']} invoices in the books.",
     ]
     return "\n".join(lines)
 
@@ -221,7 +239,7 @@ def _keep_running(house: app.House, say: Callable[[str], None]) -> int:
 def _mappings(folder: Path) -> Sequence[Path]:
     """Write the shipped mappings into *folder*; return their files."""
     files = []
-    for name, text in shipped.files_for_init():
+    for name, text in shipped.shipped_files().items():
         if name.startswith("mappings/") and name.endswith(".yaml"):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

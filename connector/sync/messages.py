@@ -140,8 +140,9 @@ class Words:
         if status == "withdrawn":
             return self.say("withdrawn")
         parts = [self._opening(standing)]
-        if standing.oldest_open is not None and status in ("past_due", "unpaid"):
-            parts.append(self._past_due(standing.oldest_open))
+        oldest = standing.oldest_open
+        if oldest is not None and oldest.due_on is not None and oldest.due_on < self._today:
+            parts.append(self._past_due(oldest))
         elif standing.last is not None:
             parts.append(self._invoice(standing.last))
         if status not in ("completed", "canceled"):
