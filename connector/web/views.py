@@ -99,6 +99,11 @@ class InvoicePage:
         return self.status in {"open", "past_due"}
 
     @property
+    def is_claim(self) -> bool:
+        """Whether the invoice counts: a draft does not yet, a void one no longer."""
+        return self.status not in {"draft", "void"}
+
+    @property
     def has_quantities(self) -> bool:
         """Whether any line has a quantity or a unit price, so that their columns are worth their room."""
         return any(line.quantity or line.unit_price for line in self.lines)
