@@ -77,7 +77,10 @@ def an_invoice(language: str = "en", **changes: object) -> InvoicePage:
         due_on=date_text(date(2026, 5, 1), language),
         po_number="PO-88213",
         bank=BankTransfer(
-            holder="Northwind Software SAS", iban="FR76 3000 6000 0112 3456 7890 189", bic="AGRIFRPP", reference="INV-0007"
+            holder="Northwind Software SAS",
+            iban="FR76 3000 6000 0112 3456 7890 189",
+            bic="AGRIFRPP",
+            reference="INV-0007",
         ),
     )
     return replace(page, **changes)  # type: ignore[arg-type]
@@ -99,9 +102,14 @@ def a_console(**changes: object) -> ConsoleView:
                     Count(label="parked", value="2", tone="bad"),
                 ),
             ),
-            CountGroup(title="Contracts", counts=(Count(label="active", value="980"), Count(label="scheduled", value="12"))),
+            CountGroup(
+                title="Contracts", counts=(Count(label="active", value="980"), Count(label="scheduled", value="12"))
+            ),
             CountGroup(title="Invoices", counts=(Count(label="open", value="311"), Count(label="paid", value="4,020"))),
-            CountGroup(title="Open amount", counts=(Count(label="EUR", value="€412,300.50"), Count(label="JPY", value="¥90,000"))),
+            CountGroup(
+                title="Open amount",
+                counts=(Count(label="EUR", value="€412,300.50"), Count(label="JPY", value="¥90,000")),
+            ),
         ),
         runs=(
             RunRow(

@@ -35,12 +35,14 @@ EVENTS = frozenset(
         "crm.limited",
         "config.reloaded",
         "config.rejected",
+        "daemon.refused",
         "daemon.started",
+        "daemon.stopping",
         "daemon.stopped",
         "page.failed",
     }
 )
-ERRORS = frozenset({"run.failed", "record.parked", "config.rejected", "page.failed", "crm.limited"})
+ERRORS = frozenset({"run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited"})
 REPEAT_S = 30.0
 _SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "private_key", "assertion")
 _BLANK = "[hidden]"

@@ -34,22 +34,24 @@ _TOO_MANY = "Too many attempts. Please wait a minute."
 def console_routes(services: WebServices, pages: Pages) -> APIRouter:
     """Return the console's routes: the page, the sign-in and the sign-out."""
     router = APIRouter()
-    throttle = Throttle()
     password = services.access.password
-
-    def sign_in_form(request: Request, complaint: str, *, status: int) -> Response:
-        view = {"form_token": form_token(request), "complaint": complaint, "language": "en"}
-        wait_s = str(int(FAILURES_WITHIN.total_seconds()))
-        return pages.page("signin.html", view, status=status, headers={"Retry-After": wait_s} if status == 429 else None)
 
     @router.api_route("/console", methods=["GET", "HEAD"])
     def console(request: Request) -> Response:
         if not password and not is_this_machine(request):
             return pages.message(_NO_PASSWORD, status=403)
         if password and not is_signed_in(request):
-            return sign_in_form(request, "", status=401)
+            return _sign_in_form(pages, request, "", status=401)
         view = {"view": services.console(), "form_token": form_token(request) if password else "", "language": "en"}
         return pages.page("console.html", view)
+
+    _add_sign_in(router, services, pages)
+    return router
+
+
+def _add_sign_in(router: APIRouter, services: WebServices, pages: Pages) -> None:
+    throttle = Throttle()
+    password = services.access.password
 
     @router.post("/console/sign-in")
     def enter(
@@ -60,13 +62,13 @@ def console_routes(services: WebServices, pages: Pages) -> APIRouter:
         if not password:
             return RedirectResponse("/console", status_code=303)
         if not is_own_form(request, token):
-            return sign_in_form(request, _OLD_FORM, status=400)
+            return _sign_in_form(pages, request, _OLD_FORM, status=400)
         address = request.client.host if request.client else ""
         if not throttle.is_open(address, services.now()):
-            return sign_in_form(request, _TOO_MANY, status=429)
+            return _sign_in_form(pages, request, _TOO_MANY, status=429)
         if not is_same(password, given):
             throttle.failed(address, services.now())
-            return sign_in_form(request, _WRONG, status=401)
+            return _sign_in_form(pages, request, _WRONG, status=401)
         sign_in(request)
         return RedirectResponse("/console", status_code=303)
 
@@ -76,4 +78,8 @@ def console_routes(services: WebServices, pages: Pages) -> APIRouter:
             request.session.clear()
         return RedirectResponse("/console", status_code=303)
 
-    return router
+
+def _sign_in_form(pages: Pages, request: Request, complaint: str, *, status: int) -> Response:
+    view = {"form_token": form_token(request), "complaint": complaint, "language": "en"}
+    headers = {"Retry-After": str(int(FAILURES_WITHIN.total_seconds()))} if status == 429 else None
+    return pages.page("signin.html", view, status=status, headers=headers)

@@ -35,7 +35,9 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals["style_version"] = hashlib.sha256((STATIC / "style.css").read_bytes()).hexdigest()[:12]
+        self._environment.globals["style_version"] = hashlib.sha256((STATIC / "style.css").read_bytes()).hexdigest()[
+            :12
+        ]
 
     def page(
         self,

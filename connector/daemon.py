@@ -1,0 +1,468 @@
+"""The daemon: two jobs, one at a time, until a signal says stop.
+
+Owns: when a job runs, what happens when it fails, and the signals. Does not own: what a job does; it knows nothing of CRM and
+billing and is given callables. `round` comes every N seconds, `billing_run` by a cron expression in the business time zone;
+both share one thread, so nothing else writes while one of them does (decision D-35).
+
+| a job raises | what follows |
+|---|---|
+| RetryableError, ConflictError | again after the wait it asks for, doubled with each failure up to 15 min, plus up to a quarter at random |
+| HaltError, ConfigError | that job rests until the next reload, at most 15 min; the other one goes on |
+| anything else | a bug of ours: logged with its trace, then as RetryableError; the daemon lives on |
+
+Worked example: the CRM is away and asks for 30 s. The rounds come after 30, 60, 120, 240, 480, 900, 900 ... seconds, each a
+little more; the first that goes through logs `run.recovered` and the usual rhythm is back.
+
+Signals: SIGTERM and SIGINT let the running pass finish its chunk, then everything stops and `run` returns 0; a second one ends
+the process at once, which the ledger survives like any crash. SIGHUP reads configuration and mappings anew, between two
+jobs; what has a problem is not taken over, and the old one goes on.
+Time: the scheduler reads the machine's clock; the instants of `JobState` come from the `Clock` given, which may be shifted.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import os
+import random
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
+from types import FrameType
+from typing import Literal, Protocol
+from zoneinfo import ZoneInfo
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError
+from connector.kit.clock import Clock
+from connector.kit.observe import RUN_SECONDS, RUNS, log
+
+JobName = Literal["round", "billing_run"]
+Standing = Literal["new", "running", "ok", "waiting", "halted", "failed"]
+
+EXIT_STOPPED = 0
+EXIT_CANNOT_START = 3
+FIRST_WAIT_S = 30
+_CORRECT_IT = "Correct it, then reload again; until then the old one goes on."
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+
+# ---------------------------------------------------------------- what the daemon is given, and what it shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When the jobs run: *round_every_s* is the smallest interval of the sources, *billing_run* has five cron fields."""
+
+    round_every_s: int
+    billing_run: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """What is to be done. A job looks at the event between chunks, and returns one line that says what it did.
+
+    reload - takes over what was edited and returns the new schedule, or raises and changes nothing.
+    """
+
+    round: Callable[[threading.Event], str]
+    billing_run: Callable[[threading.Event], str]
+    reload: Callable[[], Schedule]
+
+
+class Beside(Protocol):
+    """Something that runs as long as the daemon does, such as the web server."""
+
+    def start(self) -> None:
+        """Start and return; HaltError or RetryableError where it cannot."""
+
+    def stop(self) -> None:
+        """Stop within a bound of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """How long a failing job waits, in seconds.
+
+    cap_s - bounds the doubling. halt_s - the rest after a HaltError. jitter - gives a number in [0, 1) at each call.
+    """
+
+    cap_s: int = 900
+    halt_s: int = 900
+    jitter: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """How a job stands. *summary* is that of the last run that went through; *error* and *hint* are of the last that did not."""
+
+    name: JobName
+    standing: Standing = "new"
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    took_s: float = 0.0
+    summary: str = ""
+    error: str = ""
+    hint: str = ""
+    failures: int = 0
+    next_at: datetime | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the last run went through, or none has failed yet."""
+        return self.failures == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why an edited configuration was not taken over: *text* as people read it."""
+
+    at: datetime
+    text: str
+    hint: str = ""
+
+
+# ---------------------------------------------------------------- one job
+
+
+class Job:
+    """Runs one callable, turns what it raises into a standing and a wait, and remembers both."""
+
+    def __init__(self, name: JobName, work: Callable[[threading.Event], str], clock: Clock, waits: Waits) -> None:
+        self.state = JobState(name=name)
+        self._work = work
+        self._clock = clock
+        self._waits = waits
+
+    def run(self, stop: threading.Event) -> float | None:
+        """Run once; return the seconds to wait before the next try, None to follow the schedule."""
+        before = self.state
+        self.state = replace(before, standing="running", started_at=self._clock.now(), finished_at=None)
+        began = time.monotonic()
+        try:
+            summary = self._work(stop)
+        except (RetryableError, ConflictError) as error:
+            return self._failed("waiting", error, error.hint, began)
+        except HaltError as error:
+            return self._failed("halted", error, error.hint, began)
+        except ConfigError as error:
+            return self._failed("halted", error, "Correct the file, then reload (SIGHUP).", began)
+        except Exception as error:  # noqa: BLE001 - a bug in one run must not end the daemon; it is logged with its trace
+            return self._failed("failed", error, "A bug of ours: please report it with the trace in the log.", began)
+        self._went_through(before, summary, began)
+        return None
+
+    def _went_through(self, before: JobState, summary: str, began: float) -> None:
+        took_s = self._measured(began, "ok")
+        self.state = replace(
+            self.state,
+            standing="ok",
+            finished_at=self._clock.now(),
+            took_s=took_s,
+            summary=summary,
+            error="",
+            hint="",
+            failures=0,
+        )
+        name = self.state.name
+        if before.failures:
+            log("run.recovered", job=name, failures=before.failures, error=before.error)
+        log("run.finished", job=name, took_s=round(took_s, 3), summary=summary)
+
+    def _failed(self, standing: Standing, error: Exception, hint: str, began: float) -> float:
+        took_s = self._measured(began, standing)
+        failures = self.state.failures + 1
+        wait_s = self._wait_s(error, failures)
+        text = str(error) or type(error).__name__
+        self.state = replace(
+            self.state,
+            standing=standing,
+            finished_at=self._clock.now(),
+            took_s=took_s,
+            error=text,
+            hint=hint,
+            failures=failures,
+        )
+        trace = {"trace": "".join(traceback.format_exception(error))} if standing == "failed" else {}
+        log(
+            "run.failed", job=self.state.name, error=text, hint=hint, attempt=failures, wait_s=round(wait_s, 1), **trace
+        )
+        return wait_s
+
+    def _measured(self, began: float, outcome: str) -> float:
+        took_s = time.monotonic() - began
+        RUN_SECONDS.labels(self.state.name).observe(took_s)
+        RUNS.labels(self.state.name, outcome).inc()
+        return took_s
+
+    def _wait_s(self, error: Exception, failures: int) -> float:
+        if isinstance(error, HaltError | ConfigError):
+            return float(self._waits.halt_s)
+        asked_s = max(error.retry_after_s, 1) if isinstance(error, RetryableError) else FIRST_WAIT_S
+        # past 20 doublings every wait has met its cap, and the number would only grow
+        doubled_s = min(asked_s << min(failures - 1, 20), self._waits.cap_s)
+        return max(asked_s, doubled_s) * (1 + self._waits.jitter() / 4)
+
+
+# ---------------------------------------------------------------- cron, as crontab(5) reads it
+
+
+def triggers_of(schedule: Schedule) -> dict[JobName, BaseTrigger]:
+    """Return when each job comes due. Raises: ConfigError for an expression or a time zone that cannot be read."""
+    try:
+        billing_run = cron_trigger(schedule.billing_run, schedule.timezone)
+    except (ValueError, KeyError) as error:  # a zone that nobody knows is a KeyError
+        problem = Problem(
+            code="bad-schedule",
+            message=f"`schedule.billing_run` cannot be read: {error}.",
+            hint='Write minute, hour, day, month and weekday as in crontab, such as "*/10 * * * *".',
+        )
+        raise ConfigError([problem]) from error
+    return {"round": IntervalTrigger(seconds=schedule.round_every_s, timezone=UTC), "billing_run": billing_run}
+
+
+def cron_trigger(expression: str, timezone: str) -> BaseTrigger:
+    """Return the trigger of a five-field cron expression in a time zone.
+
+    The scheduler alone would read weekday 0 as Monday, and day *and* weekday where crontab(5) says *or*.
+    Raises: ValueError for what is no cron expression, KeyError for an unknown time zone.
+    """
+    fields = expression.split()
+    if len(fields) != 5:
+        raise ValueError(f"{expression!r} has {len(fields)} fields instead of five")
+    minute, hour, day, month, weekday = fields
+    days = _weekdays(weekday)
+    zone = ZoneInfo(timezone)
+
+    def trigger(**which: str) -> CronTrigger:
+        return CronTrigger(minute=minute, hour=hour, month=month, timezone=zone, **which)
+
+    if day.startswith("*") or weekday.startswith("*"):
+        return trigger(day=day, day_of_week=days)
+    return OrTrigger([trigger(day=day), trigger(day_of_week=days)])
+
+
+def _weekdays(field: str) -> str:
+    """Return a weekday field with every day named: "1-3" is "mon,tue,wed", 0 and 7 are Sunday."""
+    days: set[str] = set()
+    for part in field.lower().split(","):
+        span, _, step = part.partition("/")
+        if span == "*":
+            first, last = 0, 6
+        else:
+            low, _, high = span.partition("-")
+            first = _weekday(low)
+            last = _weekday(high) if high else (6 if step else first)
+            last = 7 if last == 0 and first > 0 else last  # fri-sun
+        if first > last or (step and (not step.isdecimal() or int(step) == 0)):
+            raise ValueError(f"{part!r} is not a weekday, a list or a range of them")
+        days.update(WEEKDAYS[number % 7] for number in range(first, last + 1, int(step or 1)))
+    return ",".join(day for day in WEEKDAYS if day in days)
+
+
+def _weekday(text: str) -> int:
+    if text in WEEKDAYS:
+        return WEEKDAYS.index(text)
+    if text.isdecimal() and int(text) <= 7:
+        return int(text)
+    raise ValueError(f"{text!r} is not a weekday: 0 to 7, or sun to sat")
+
+
+# ---------------------------------------------------------------- the daemon
+
+
+class Daemon:
+    """Runs the jobs on their schedule until it is told to stop.
+
+    beside - started in this order before the first job and stopped in reverse after the last. stop - the event that jobs are
+    given; pass one where something else (a house of passes) must see it too.
+    Raises: ConfigError for a schedule that cannot be read.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        clock: Clock,
+        schedule: Schedule,
+        *,
+        beside: Sequence[Beside] = (),
+        waits: Waits | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self._schedule = schedule
+        self._triggers = triggers_of(schedule)
+        self._beside = tuple(beside)
+        self._stop = stop or threading.Event()
+        self._running: dict[JobName, Job] = {
+            "round": Job("round", jobs.round, clock, waits or Waits()),
+            "billing_run": Job("billing_run", jobs.billing_run, clock, waits or Waits()),
+        }
+        self._rejection: Rejection | None = None
+        self._has_reload = threading.Event()
+        self._reloads = itertools.count(1)
+        # a queue, because a signal handler may put into it at any moment; an Event's lock could be held by the very thread
+        self._told: SimpleQueue[int] = SimpleQueue()
+        self._is_ending = False
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(max_workers=1)},
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+
+    # ------------------------------------------------------------ for the console and /readyz
+
+    def states(self) -> tuple[JobState, ...]:
+        """Return how the jobs stand, with the instant of their next run on the clock given."""
+        shift = self._clock.now() - datetime.now(UTC)
+        shown = []
+        for name, job in self._running.items():
+            planned = self._scheduler.get_job(name)
+            due = planned.next_run_time if planned is not None else None
+            shown.append(replace(job.state, next_at=due.astimezone(UTC) + shift if due is not None else None))
+        return tuple(shown)
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """Return why the last edit was not taken over; None when the newest one is in force."""
+        return self._rejection
+
+    # ------------------------------------------------------------ running
+
+    def run(self, *, handle_signals: bool = True) -> int:
+        """Run until told to stop; return 0, or 3 where something beside could not start.
+
+        handle_signals - only in the main thread; without, `stop` is the only way to end it.
+        """
+        with self._signals() if handle_signals else _nothing():
+            started: list[Beside] = []
+            try:
+                for service in self._beside:
+                    service.start()
+                    started.append(service)
+            except (HaltError, RetryableError) as error:
+                _stop_all(started)
+                log("daemon.refused", error=str(error), hint=error.hint)
+                return EXIT_CANNOT_START
+            self._start()
+            try:
+                self._wait()
+            finally:
+                self._stop.set()
+                log("daemon.stopping")
+                self._scheduler.shutdown(wait=True)
+                _stop_all(started)
+            log("daemon.stopped")
+            return EXIT_STOPPED
+
+    def stop(self) -> None:
+        """Ask the daemon to finish the pass and end, from any thread."""
+        self._told.put(signal.SIGTERM)
+
+    def reload(self) -> None:
+        """Ask for the edited configuration to be taken over as soon as no job runs, from any thread."""
+        self._told.put(signal.SIGHUP)
+
+    def _start(self) -> None:
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it warns of each turn that a long round skips
+        self._scheduler.start(paused=True)
+        for name, trigger in self._triggers.items():
+            self._scheduler.add_job(self._turn, trigger, args=(name,), id=name)
+        self._due_in("round", 0)
+        gc.collect()
+        gc.freeze()  # what exists now lives as long as the process; no collection need look at it again
+        log("daemon.started", round_every_s=self._schedule.round_every_s, billing_run=self._schedule.billing_run)
+        self._scheduler.resume()
+
+    def _wait(self) -> None:
+        while True:
+            if self._told.get() != signal.SIGHUP:
+                return
+            self._has_reload.set()
+            self._scheduler.add_job(self._take_over, id=f"reload-{next(self._reloads)}")
+
+    def _due_in(self, name: JobName, wait_s: float) -> None:
+        # the scheduler's own clock, not ours, which may be shifted
+        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + timedelta(seconds=wait_s))
+
+    def _turn(self, name: JobName) -> None:
+        if self._stop.is_set():
+            return
+        wait_s = self._running[name].run(self._stop)
+        if wait_s is not None and not self._stop.is_set():
+            self._due_in(name, wait_s)
+
+    # ------------------------------------------------------------ reload
+
+    def _take_over(self) -> None:
+        if self._stop.is_set() or not self._has_reload.is_set():
+            return  # an earlier turn has read what this one was asked for
+        self._has_reload.clear()  # before reading: an edit made from here on asks again
+        try:
+            schedule = self._jobs.reload()
+            triggers = triggers_of(schedule)
+        except ConfigError as error:
+            self._rejected(str(error), _CORRECT_IT)
+            return
+        except (HaltError, RetryableError) as error:
+            self._rejected(str(error), error.hint or "It could not be checked; reload again.")
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a reload meets, the configuration in force goes on
+            self._rejected(f"{type(error).__name__}: {error}", _CORRECT_IT)
+            return
+        self._schedule, self._triggers, self._rejection = schedule, triggers, None
+        for name, trigger in triggers.items():
+            self._scheduler.reschedule_job(name, trigger=trigger)
+            if name == "round" or not self._running[name].state.is_well:
+                self._due_in(name, 0)
+        log("config.reloaded", round_every_s=schedule.round_every_s, billing_run=schedule.billing_run)
+
+    def _rejected(self, text: str, hint: str) -> None:
+        self._rejection = Rejection(at=self._clock.now(), text=text, hint=hint)
+        log("config.rejected", error=text, hint=hint)
+
+    # ------------------------------------------------------------ signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        wanted = {signal.SIGTERM: self._on_end, signal.SIGINT: self._on_end, signal.SIGHUP: self._on_reload}
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_end(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_ending:
+            os._exit(128 + number)  # asked twice: as after a crash, the next start takes up what was begun
+        self._is_ending = True
+        self._told.put(number)
+
+    def _on_reload(self, number: int, _frame: FrameType | None) -> None:
+        self._told.put(number)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _stop_all(started: list[Beside]) -> None:
+    for service in reversed(started):
+        service.stop()
