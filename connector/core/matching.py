@@ -73,6 +73,29 @@ def by_name_or_number(name: str, items: Mapping[str, Item]) -> str | None:
     return of_product[0] if len(of_product) == 1 else None
 
 
+def interval_text(price: Price) -> str:
+    """Return how often a price is billed: "every month", "every 3 months"; a one-time price "once"."""
+    if price.interval is None:
+        return "once"
+    count, unit = price.interval.count, price.interval.unit
+    return f"every {unit}" if count == 1 else f"every {count} {unit}s"
+
+
+def _other_interval(wanted: Item, of_product: Sequence[tuple[int, Item]], currency: str) -> Problem | None:
+    """Refuse more of what runs at the very same price but in another interval: 120.00 a year is not 120.00 a month."""
+    price = wanted.price
+    for number, item in of_product:
+        same = item.price.unit_amount == price.unit_amount and price.unit_amount is not None
+        if same and item.price.interval != price.interval:
+            return Problem(
+                code="interval-differs",
+                message=f"{item_text(number, item, currency)} is billed {interval_text(item.price)}, but this change says"
+                f" {interval_text(price)} at the same price.",
+                hint="Fill the billing frequency as it is on the contract, or correct the price.",
+            )
+    return None
+
+
 def target_of(
     wanted: Item, items: Mapping[str, Item], *, item_id: str | None, end: datetime | None, currency: str
 ) -> str | None | Problem:
@@ -90,9 +113,9 @@ def target_of(
     equal = [k for k, i in items.items() if is_equal_item(i, wanted, end)]
     if equal:
         return equal[0]
-    if (wanted.quantity or 0) >= 0:
-        return None
     product = product_of(wanted.price)
+    if (wanted.quantity or 0) >= 0:
+        return _other_interval(wanted, [(n, i) for n, i in numbered if product_of(i.price) == product], currency)
     of_product = [(n, k, i) for n, (k, i) in enumerate(items.items(), 1) if product_of(i.price) == product]
     if len(of_product) == 1:
         return of_product[0][1]

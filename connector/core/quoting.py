@@ -148,8 +148,8 @@ def change_value(contract: Contract, change_id: str) -> int:
     made, start, stop = _span(after, change_id)
     if made is not None:
         return _value(after, start, stop)
-    _, _, old_stop = (None, start, timeline(before, horizon=stop).terms[-1].end)
-    reach = stop if old_stop is None else max(stop, old_stop)
+    old_stop = timeline(before, horizon=stop).terms[-1].end
+    reach = max(stop, plus_months(start, 12) if old_stop is None else old_stop)  # open-ended counts as 12 months
     return _value(after, None, reach) - _value(before, None, reach)
 
 
