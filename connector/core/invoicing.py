@@ -20,7 +20,7 @@ from typing import Literal
 
 from connector.core.discounts import Discountable, take_off
 from connector.core.money import Ratio, quotient
-from connector.core.period import MICROSECOND, boundary, index, next_boundary, plus_months
+from connector.core.period import MICROSECOND, boundary, index, next_boundary, plus_months, to_local
 from connector.core.pricing import cost
 from connector.core.proration import basis_for, measure, share
 from connector.core.schedule import timeline
@@ -464,14 +464,22 @@ def _is_as_agreed(segment: Segment, line: Line) -> bool:
     return segment.item.quantity is None or segment.item.quantity == line.quantity
 
 
+def _cause_now(plan: Timeline, line: Line) -> Cause | None:
+    """Return why the time of a charge that is no longer agreed belongs to something else, or to nothing."""
+    own = [s for s in plan.segments if s.item.id == line.item_id and s.start <= line.start]
+    for segment in own:
+        if segment.end is None or line.start < segment.end:
+            return segment.cause
+    last = max(reversed(own), key=lambda s: s.end or s.start, default=None)
+    return last.ended_by if last is not None and last.ended_by is not None else plan.ended_by
+
+
 def _break(plan: Timeline, line: Line) -> tuple[datetime, Cause] | None:
     """Return where and why the time of a charge stops being its own, None where it keeps all of it."""
     segment = _segment_of(plan, line)
     if segment is None or not _is_as_agreed(segment, line):
-        current = next((s for s in plan.segments if s.item.id == line.item_id and s.start <= line.start and (s.end is None or line.start < s.end)), None)
-        if current is None or not current.cause.prorates:
-            return None
-        return line.start, current.cause
+        cause = _cause_now(plan, line)
+        return (line.start, cause) if cause is not None and cause.prorates else None
     while segment.end is not None and segment.ended_by is not None and segment.end < line.end:
         if segment.ended_by.prorates:
             return max(segment.end, line.start), segment.ended_by
@@ -658,15 +666,17 @@ def window_start(contract: Contract, billed_until: datetime | None, new_changes:
     if not contract.changes and not new_changes and _is_plain(contract):
         return billed_until if billed_until > terms.start else billed_until - MICROSECOND
     plan = timeline(contract, horizon=billed_until)
-    starts = [billed_until]
-    starts += [c.effective for c in new_changes]
+    starts = [billed_until, *(to_local(c.effective, terms.timezone) for c in new_changes)]
     for segment in plan.segments:
+        for cause in (segment.cause, segment.ended_by):  # what a change asked for may still wait for its invoice
+            if cause is not None and (next_invoice_after(plan, cause.known) if cause.pending else cause.known) >= billed_until:
+                starts.append(cause.at)
         interval = segment.price.interval
         if interval is None or segment.start > billed_until or (segment.end is not None and segment.end < billed_until):
             continue
-        k = index(segment.anchor, interval, billed_until - MICROSECOND)
-        starts.append(boundary(segment.anchor, interval, k))
-    return min(s.replace(hour=0, minute=0, second=0, microsecond=0) if s.tzinfo is None else billed_until for s in starts) - MICROSECOND
+        starts.append(boundary(segment.anchor, interval, index(segment.anchor, interval, billed_until - MICROSECOND)))
+    starts += [o.at for o in plan.one_times if o.cause.pending and next_invoice_after(plan, max(o.at, o.cause.known)) >= billed_until]
+    return min(starts).replace(hour=0, minute=0, second=0, microsecond=0) - MICROSECOND
 
 
 def _is_plain(contract: Contract) -> bool:
