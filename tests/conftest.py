@@ -1,0 +1,14 @@
+"""What holds for every test: hypothesis takes its time from no clock, and prints what reproduces a failure."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "suite",
+    deadline=None,  # two cores are shared by several workers: time says nothing about a property
+    max_examples=60,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
