@@ -161,6 +161,7 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
         mapping, found = checked(parsed[configured.name], describe, org)
         problems += [p for p in found if not p.code.startswith("warn")]
         if mapping is not None:
+            problems += _not_built(mapping, str(configured.mapping))
             sources.append(_source(config, configured.name, str(configured.mapping), texts[configured.name], mapping, describe, org))
     claimed: dict[str, str] = {}
     for source in sources:
@@ -177,6 +178,21 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
     if problems:
         raise ConfigError(problems)
     return tuple(sources), describe
+
+
+def _not_built(mapping: MappingFile, file: str) -> list[Problem]:
+    """Return a problem for each setting of a mapping whose feature does not exist yet: none shall be believed in vain."""
+    chosen = {"edits": (mapping.edits, "flag"), "on_reopen": (mapping.on_reopen, "flag")}
+    return [
+        Problem(
+            code="not-built-yet",
+            message=f"`{key}: {value}` is for a feature that this version does not have yet.",
+            hint=f"Remove it, or write `{key}: {known}`.",
+            where=Where(file=file),
+        )
+        for key, (value, known) in chosen.items()
+        if value != known
+    ]
 
 
 def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectInfo]:

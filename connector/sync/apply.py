@@ -224,6 +224,7 @@ def _described(case: _Case) -> Deal:
         action=desired.action,
         root=case.deal.root or case.deal.name,
         made_at=f"{desired.closed_on.isoformat()} {ledger.iso(desired.created_at)}",
+        notes="; ".join(desired.notes) if desired.action == "new" else "",
     )
 
 

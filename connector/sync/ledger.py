@@ -119,6 +119,7 @@ class DealRow(Ledger, table=True):
     write_next_try_at: str | None = None
     write_problem: str | None = None
     applied_at: str | None = None
+    notes: str = ""
     updated_at: str
 
 
@@ -252,6 +253,7 @@ class Deal:
     write_next_try_at: str | None = None
     write_problem: Problem | None = None
     applied_at: str | None = None
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -473,6 +475,7 @@ _DEAL_COLUMNS = (
     "write_next_try_at",
     "write_problem",
     "applied_at",
+    "notes",
 )
 _DEAL = ", ".join(_DEAL_COLUMNS)
 _AFTER_APPLY = _DEAL_COLUMNS[2:]
@@ -516,7 +519,7 @@ def make_due(unit: Unit, found: Iterable[tuple[str, str, str]], org: str, now: s
     """Insert (name, label, root) as deals where they are new, and make them due for apply."""
     unit.executemany(
         "INSERT INTO deal (org, name, label, root, state, action, made_at, revision, is_withdrawn, attempts, begun, apply_due,"
-        " write_due, write_attempts, updated_at) VALUES (?,?,?,?,'mapped','new','',0,0,0,0,1,0,0,?) ON CONFLICT (org, name)"
+        " write_due, write_attempts, notes, updated_at) VALUES (?,?,?,?,'mapped','new','',0,0,0,0,1,0,0,'',?) ON CONFLICT (org, name)"
         " DO UPDATE SET apply_due = 1, attempts = 0, next_try_at = NULL, write_problem = NULL, updated_at = excluded.updated_at",
         [(org, name, label, root, now) for name, label, root in found],
     )

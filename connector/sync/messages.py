@@ -45,6 +45,7 @@ _TEXTS = {
         "elsewhere": "Billed through {what} {label}.",
         "differs": "Billed through {what} {label}, whose terms stand: {ours} there, {theirs} here.",
         "second": "Not billed: this deal is already billed through {what} {label}. Set this record back, or amend the contract.",
+        "assumed": "Assumed where nothing was filled in: {notes}.",
         "queued": "Waiting to be billed; it is tried again by itself.",
     },
     "fr": {
@@ -74,6 +75,7 @@ _TEXTS = {
         "elsewhere": "Facturé par {what} {label}.",
         "differs": "Facturé par {what} {label}, dont les conditions valent : {ours} là, {theirs} ici.",
         "second": "Non facturé : cette affaire est déjà facturée par {what} {label}. Remettez cette fiche en arrière.",
+        "assumed": "Supposé faute d'indication : {notes}.",
         "queued": "En attente de facturation ; nouvel essai automatique.",
     },
 }

@@ -169,7 +169,8 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
         return {"status": "Withdrawn", "message": words.say("withdrawn")}
     values = _amounts(standing, public_url) if standing is not None else {}
     if standing is not None:
-        values |= {"status": status_word(standing), "message": words.of(standing)}
+        assumed = f" {words.say('assumed', notes=deal.notes)}" if deal.notes else ""
+        values |= {"status": status_word(standing), "message": words.of(standing) + assumed}
     problem = deal.problem
     if deal.state == "waiting":
         values |= {"status": "Blocked" if deal.wait_for is not None else "Queued"}

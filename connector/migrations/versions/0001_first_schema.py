@@ -157,6 +157,7 @@ def upgrade() -> None:
         sa.Column("write_next_try_at", sa.String(), nullable=True),
         sa.Column("write_problem", sa.String(), nullable=True),
         sa.Column("applied_at", sa.String(), nullable=True),
+        sa.Column("notes", sa.String(), nullable=False),
         sa.Column("updated_at", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("org", "name"),
     )
