@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from connector.billing import store
 from connector.billing.store import BookedChange, BookedContract, Customer
 from connector.core.quoting import annual_value, change_value, contract_value
-from connector.core.schedule import ends_on, timeline
+from connector.core.schedule import ends_on, problems
 from connector.core.terms import Change, ContractTerms
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
@@ -272,7 +272,7 @@ def _with_how(terms: ContractTerms, how: HowBilled) -> ContractTerms:
 def _checked(contract: BookedContract, command: Command) -> BookedContract:
     """Return the contract with its dates and values, refused where its terms and changes are impossible."""
     whole = contract.contract
-    found = timeline(whole).problems
+    found = problems(whole)
     if found:
         hints = dict.fromkeys(p.hint for p in found if p.hint)
         raise _refused(found[0].code, " ".join(p.message for p in found), command, hint=" ".join(hints))

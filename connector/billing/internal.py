@@ -19,7 +19,7 @@ from connector.billing import store
 from connector.billing.commands import Copy
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
 from connector.billing.standing import standings_of
-from connector.billing.store import BookedContract, BookedInvoice, Event, Unreadable
+from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
 from connector.core.invoicing import Line
 from connector.core.settlement import CustomerState, Invoice
 from connector.core.terms import Change, Contract
@@ -104,9 +104,11 @@ class InternalBilling:
         if not copy.touched:
             return
         store.delete_drafts(unit, [i for i in copy.touched if i in copy.before])
-        pairs = issue.save_invoices(unit, self._series)
-        for made, booked in pairs:
-            copy.after[made.after.id] = _with_shown(made, booked)
+        for made, booked in issue.save_invoices(unit, self._series):
+            if made.changes and not booked.is_draft:
+                standing = copy.after[made.contract.id]
+                shown = with_invoice(standing.changes, booked.invoice.lines, booked.id)
+                copy.after[standing.id] = replace(standing, changes=shown)
         carrying.save(copy, unit, moment.text)
         events = [
             Event(
@@ -146,36 +148,31 @@ class InternalBilling:
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self._series)
         self._save_run(issue, pairs, unit)
-        moved = [m.after.id for m in issue.done if m.has_moved or drafts]
+        moved = [m.contract.id for m in issue.done if m.has_moved or drafts]
         return BilledRun(
             contracts=len(ids),
-            invoices=sum(1 for _, b in pairs if b.status != "draft"),
-            drafts=sum(1 for _, b in pairs if b.status == "draft"),
-            lines=sum(len(b.lines) for _, b in pairs),
+            invoices=sum(1 for _, b in pairs if not b.is_draft),
+            drafts=sum(1 for _, b in pairs if b.is_draft),
+            lines=sum(len(b.invoice.lines) for _, b in pairs),
             deals=tuple(_deals(unit, issue, [*moved, *late])),
             problems=tuple(problems),
         )
 
     def _save_run(self, issue: Issue, pairs: Sequence[tuple[Billed, BookedInvoice]], unit: Unit) -> None:
         moment = issue.moment
-        shown = {made.after.id: _with_shown(made, booked) for made, booked in pairs if made.after.changes}
-        rows = []
-        changes = []
+        shown = {
+            made.contract.id: with_invoice(made.changes, booked.invoice.lines, booked.id)
+            for made, booked in pairs
+            if made.changes and not booked.is_draft
+        }
+        at = moment.text
+        rows = [
+            (m.status, m.is_invoiced, m.billed_until, m.window_on, m.next_due_at, at, m.contract.id) for m in issue.done
+        ]
+        changes: list[tuple[str, BookedChange]] = []
         for made in issue.done:
-            after = shown.get(made.after.id, made.after)
-            rows.append(
-                (
-                    after.status,
-                    after.is_invoiced,
-                    after.billed_until,
-                    after.window_on,
-                    after.next_due_at,
-                    moment.text,
-                    after.id,
-                )
-            )
-            if after.changes and after.changes != made.before.changes:
-                changes += [(after.id, c) for c in after.changes]
+            after = shown.get(made.contract.id, made.changes)
+            changes += [(made.contract.id, c) for c, old in zip(after, made.contract.changes, strict=True) if c != old]
         store.advance_contracts(unit, rows)
         store.update_changes(unit, changes)
         again = retry_at(moment)
@@ -267,12 +264,6 @@ def _changed(copy: Copy, contract: BookedContract) -> list[Change]:
     ]
 
 
-def _with_shown(made: Billed, booked: BookedInvoice) -> BookedContract:
-    if not made.after.changes or booked.status == "draft":
-        return made.after
-    return replace(made.after, changes=with_invoice(made.after.changes, booked.lines, booked.id))
-
-
 def _run_one(issue: Issue, contract: BookedContract, facts: Sequence[Line]) -> Problem | None:
     """Bill one contract of a run; return the problem that keeps it from being billed, so that the others go on."""
     try:
@@ -304,7 +295,7 @@ def _own_error(contract_id: str, deal: str, label: str, reason: str) -> Problem:
 
 def _deals(unit: Unit, issue: Issue, contract_ids: Sequence[str]) -> list[str]:
     """Return the deals of contracts; of those in memory without another read."""
-    known = {m.after.id: m.after for m in issue.done}
+    known = {m.contract.id: m.contract for m in issue.done}
     found: list[str] = []
     for contract_id in dict.fromkeys(contract_ids):
         if contract_id in known:

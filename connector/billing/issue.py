@@ -10,7 +10,7 @@ Worked example: 30.00 a month from 1 April, billed on 1 May: one line [1 May, 1 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -39,17 +39,35 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billed:
-    """What billing one contract made; *invoice* None: nothing was due. *after* - the contract as it is to be saved."""
+    """What billing one contract made; *invoice* None: nothing was due. The other fields are the contract's, as they are now."""
 
-    before: BookedContract
-    after: BookedContract
+    contract: BookedContract
     invoice: Invoice | None
     deal: str
+    status: str
+    is_invoiced: bool
+    billed_until: str
+    window_on: str
+    next_due_at: str | None
+    changes: tuple[BookedChange, ...]
 
     @property
     def has_moved(self) -> bool:
         """Whether a reader of the CRM record would see a difference."""
-        return self.invoice is not None or self.after.status != self.before.status
+        return self.invoice is not None or self.status != self.contract.status
+
+    @property
+    def after(self) -> BookedContract:
+        """Return the contract as it is to be saved."""
+        return replace(
+            self.contract,
+            status=self.status,
+            is_invoiced=self.is_invoiced,
+            billed_until=self.billed_until,
+            window_on=self.window_on,
+            next_due_at=self.next_due_at,
+            changes=self.changes,
+        )
 
 
 def piece_of(contract: BookedContract, facts: Sequence[Line], tax_exempt: str) -> Slice:
@@ -81,8 +99,7 @@ def billed(
     Raises: RejectedError if it would make more lines at once than is allowed (a guard against runaway bills).
     """
     if contract.status == "withdrawn":
-        after = replace(contract, next_due_at=None, billed_until="", window_on="")
-        return Billed(before=contract, after=after, invoice=None, deal=contract.deal), customer
+        return _withdrawn(contract), customer
     piece = piece_of(contract, facts, customer.tax_exempt)
     local = to_local(moment.at, contract.terms.timezone)
     plan = timeline(piece.contract, horizon=local)
@@ -93,7 +110,13 @@ def billed(
     later = piece
     if lines:
         invoice, customer = _invoice(lines, piece, customer, moment)
-        later = replace(piece, facts=(*piece.facts, *lines), has_invoices=True)
+        later = Slice(
+            contract=piece.contract,
+            facts=(*piece.facts, *lines),
+            has_invoices=True,
+            since=piece.since,
+            tax_exempt=piece.tax_exempt,
+        )
     return _billed(contract, plan, later, invoice, local), customer
 
 
@@ -110,6 +133,20 @@ def _invoice(lines: list[Line], piece: Slice, customer: CustomerState, moment: M
     return finalized(lines, customer=customer, terms=terms, at=moment.at, is_first=is_first)
 
 
+def _withdrawn(contract: BookedContract) -> Billed:
+    return Billed(
+        contract=contract,
+        invoice=None,
+        deal=contract.deal,
+        status="withdrawn",
+        is_invoiced=False,
+        billed_until="",
+        window_on="",
+        next_due_at=None,
+        changes=(),
+    )
+
+
 def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, local: datetime) -> Billed:
     """Return the contract after its billing: status, when it is due next, what its changes caused."""
     due = next_due_on(plan, later, local)
@@ -120,8 +157,10 @@ def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Inv
     if invoice is None or is_fact:
         since = window_start(later.contract, due)
         billed_until, window_on = (due.isoformat(), since.isoformat()) if due and since else ("", "")
-    after = replace(
-        contract,
+    return Billed(
+        contract=contract,
+        invoice=invoice,
+        deal=deal_of_line(plan, contract, first_recurring(invoice.lines)) if invoice else contract.deal,
         status=contract_status(plan.contract, local, has_overdue=False),
         is_invoiced=contract.is_invoiced or is_fact,
         billed_until=billed_until,
@@ -129,8 +168,6 @@ def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Inv
         next_due_at=store.at_text(to_utc(look, contract.terms.timezone)) if look else None,
         changes=_caused(contract, plan, later, invoice, due) if contract.changes else (),
     )
-    deal = deal_of_line(plan, contract, first_recurring(invoice.lines)) if invoice else contract.deal
-    return Billed(before=contract, after=after, invoice=invoice, deal=deal)
 
 
 def _status_instants(plan: Timeline) -> list[datetime]:
@@ -224,65 +261,49 @@ class Issue:
 
     def save_invoices(self, unit: Unit, series: Series) -> list[tuple[Billed, BookedInvoice]]:
         """Write invoices, lines, balances and events of everything that was billed; numbers are taken last."""
-        pairs = [(made, self._booked(made)) for made in self.done if made.invoice is not None]
-        final = [i for i, (_, booked) in enumerate(pairs) if booked.status != "draft"]
-        numbers = series.numbers(unit, [pairs[i][1].issued_on.year for i in final])
-        for i, number in zip(final, numbers, strict=True):
-            pairs[i] = (pairs[i][0], replace(pairs[i][1], number=number))
-        store.insert_invoices(unit, [booked for _, booked in pairs])
-        self._save_balances(unit, [booked for _, booked in pairs])
-        store.insert_events(unit, [_event(booked) for _, booked in pairs], self.moment.text)
-        return pairs
+        made = [m for m in self.done if m.invoice is not None]
+        days = [to_local(self.moment.at, m.contract.terms.timezone).date() for m in made]
+        years = [
+            d.year for m, d in zip(made, days, strict=True) if m.invoice is not None and m.invoice.status != "draft"
+        ]
+        numbers = iter(series.numbers(unit, years))
+        booked = [self._booked(m, day, numbers) for m, day in zip(made, days, strict=True)]
+        store.insert_invoices(unit, booked)
+        self._save_balances(unit, booked)
+        store.insert_events(unit, [_event(b) for b in booked], self.moment.text)
+        return list(zip(made, booked, strict=True))
 
-    def _booked(self, made: Billed) -> BookedInvoice:
-        invoice, contract = made.invoice, made.after
+    def _booked(self, made: Billed, issued_on: date, numbers: Iterator[str]) -> BookedInvoice:
+        invoice = made.invoice
         assert invoice is not None
-        is_draft = invoice.status == "draft"
         invoice_id = new_id("in", self.moment.at)
-        issued_on = to_local(self.moment.at, contract.terms.timezone).date()
         return BookedInvoice(
             id=invoice_id,
-            number=None,
+            number=None if invoice.status == "draft" else next(numbers),
             token=token_for(invoice_id),
-            status=invoice.status,
-            currency=invoice.currency,
-            customer_id=contract.customer_id,
-            contract_id=contract.id,
+            invoice=invoice,
+            contract=made.contract,
             deal=made.deal,
-            billing_reason=invoice.billing_reason,
-            how=contract.how,
-            created_at=self.moment.text,
-            finalized_at=None if is_draft else self.moment.text,
             issued_on=issued_on,
-            due_on=None if is_draft else invoice.due_on or issued_on,
-            paid_on=issued_on if invoice.status == "paid" else None,
-            subtotal=invoice.subtotal,
-            discount=invoice.discount,
-            tax=invoice.tax,
-            total=invoice.total,
-            starting_balance=invoice.starting_balance,
-            ending_balance=invoice.ending_balance,
-            amount_due=invoice.amount_due,
-            amount_paid=invoice.amount_paid,
-            bill_to=store.bill_to_text(self.customers[contract.customer_id].details),
-            lines=invoice.lines,
+            made_at=self.moment.text,
+            bill_to=store.bill_to_text(self.customers[made.contract.customer_id].details),
         )
 
     def _save_balances(self, unit: Unit, made: Sequence[BookedInvoice]) -> None:
-        moved = [i for i in made if i.starting_balance != i.ending_balance and i.status != "draft"]
+        moved = [b for b in made if b.invoice.starting_balance != b.invoice.ending_balance]
         entries = [
             BalanceEntry(
-                id=i.id.replace("in_", "bal_", 1),
-                customer_id=i.customer_id,
-                currency=i.currency,
-                amount=i.ending_balance - i.starting_balance,
-                ending_balance=i.ending_balance,
-                invoice_id=i.id,
+                id=b.id.replace("in_", "bal_", 1),
+                customer_id=b.contract.customer_id,
+                currency=b.invoice.currency,
+                amount=b.invoice.ending_balance - b.invoice.starting_balance,
+                ending_balance=b.invoice.ending_balance,
+                invoice_id=b.id,
             )
-            for i in moved
+            for b in moved
         ]
         store.insert_balance_entries(unit, entries, self.moment.text)
-        people = sorted({i.customer_id for i in moved})
+        people = sorted({b.contract.customer_id for b in moved})
         changed = [replace(self.customers[c], balances=self.states[c].balances) for c in people]
         store.update_balances(unit, changed, self.moment.text)
 
@@ -299,14 +320,14 @@ def token_for(invoice_id: str) -> str:
 
 
 def _event(booked: BookedInvoice) -> Event:
-    is_draft = booked.status == "draft"
+    total, currency = booked.invoice.total, booked.invoice.currency
     return Event(
         id=booked.id.replace("in_", "ev_", 1),
         actor="run",
-        name="invoice.drafted" if is_draft else "invoice.finalized",
-        contract_id=booked.contract_id,
+        name="invoice.drafted" if booked.is_draft else "invoice.finalized",
+        contract_id=booked.contract.id,
         invoice_id=booked.id,
-        data=f'{{"number":"{booked.number or ""}","total":{booked.total},"currency":"{booked.currency}"}}',
+        data=f'{{"number":"{booked.number or ""}","total":{total},"currency":"{currency}"}}',
     )
 
 

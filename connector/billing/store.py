@@ -10,7 +10,7 @@ make 30 MB a year.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from connector.core.invoicing import Line
+from connector.core.settlement import Invoice
 from connector.core.terms import (
     Change,
     Contract,
@@ -86,47 +87,41 @@ class BookedContract:
     window_on: str = ""
     next_due_at: str | None = None
 
-    @property
-    def contract(self) -> Contract:
-        """Return the contract as the engine sees it."""
-        return Contract(
+    contract: Contract = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep the contract as the engine sees it: one object, because the engine remembers its last timeline by it."""
+        whole = Contract(
             id=self.id,
             terms=self.terms,
-            changes=tuple(c.change for c in self.changes),
+            changes=tuple([c.change for c in self.changes]) if self.changes else (),
             customer_id=self.customer_id,
             withdrawn=self.status == "withdrawn",
         )
+        object.__setattr__(self, "contract", whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookedInvoice:
-    """An invoice as it is stored, and its lines in order; *number* None: a draft."""
+    """An invoice as it is stored: the engine's, its contract, and what only the books know; *number* None: a draft.
+
+    made_at - instant text. bill_to - who is billed, as JSON.
+    """
 
     id: str
     number: str | None
     token: str
-    status: str
-    currency: str
-    customer_id: str
-    contract_id: str
+    invoice: Invoice
+    contract: BookedContract
     deal: str
-    billing_reason: str
-    how: HowBilled
-    created_at: str
-    finalized_at: str | None
     issued_on: date
-    due_on: date | None
-    paid_on: date | None = None
-    subtotal: int
-    discount: int
-    tax: int
-    total: int
-    starting_balance: int
-    ending_balance: int
-    amount_due: int
-    amount_paid: int
+    made_at: str
     bill_to: str
-    lines: Sequence[Line] = ()
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether the invoice waits to be made anew."""
+        return self.invoice.status == "draft"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -635,26 +630,30 @@ def take_numbers(unit: Unit, series: str, count: int) -> int:
 def insert_invoices(unit: Unit, made: Sequence[BookedInvoice]) -> None:
     """Add invoices with their lines."""
     unit.executemany(_INSERT_INVOICE, [_invoice_values(i) for i in made])
-    unit.executemany(_INSERT_LINE, [(i.id, n, *_line_values(x)) for i in made for n, x in enumerate(i.lines, 1)])
+    unit.executemany(
+        _INSERT_LINE, [(i.id, n, *_line_values(x)) for i in made for n, x in enumerate(i.invoice.lines, 1)]
+    )
 
 
-def _invoice_values(i: BookedInvoice) -> tuple[Any, ...]:
+def _invoice_values(booked: BookedInvoice) -> tuple[Any, ...]:
+    i, how, is_draft = booked.invoice, booked.contract.how, booked.is_draft
+    issued_on = booked.issued_on.isoformat()
     return (
-        i.id,
-        i.number,
-        i.token,
+        booked.id,
+        booked.number,
+        booked.token,
         i.status,
         i.currency,
-        i.customer_id,
-        i.contract_id,
-        i.deal,
+        booked.contract.customer_id,
+        booked.contract.id,
+        booked.deal,
         i.billing_reason,
-        i.how.collection_method,
-        i.created_at,
-        i.finalized_at,
-        i.issued_on.isoformat(),
-        _on_text(i.due_on),
-        _on_text(i.paid_on),
+        how.collection_method,
+        booked.made_at,
+        None if is_draft else booked.made_at,
+        issued_on,
+        None if is_draft else _on_text(i.due_on) or issued_on,  # due at once: the day it is issued
+        issued_on if i.status == "paid" else None,
         False,
         i.subtotal,
         i.discount,
@@ -664,9 +663,9 @@ def _invoice_values(i: BookedInvoice) -> tuple[Any, ...]:
         i.ending_balance,
         i.amount_due,
         i.amount_paid,
-        i.how.po_number,
-        i.how.memo,
-        i.bill_to,
+        how.po_number,
+        how.memo,
+        booked.bill_to,
     )
 
 
