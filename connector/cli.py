@@ -81,9 +81,9 @@ def demo(
 @app.command()
 def run() -> None:
     """Run the daemon: scheduler, passes, web pages."""
-    from connector import daemon_run
+    from connector import operate
 
-    raise typer.Exit(daemon_run.run(Global.config))
+    raise typer.Exit(operate.run(Global.config))
 
 
 @app.command()

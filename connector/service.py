@@ -134,19 +134,20 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
     is_shifted = isinstance(house.clock, ShiftedClock)
     return ConsoleView(
         where=f"{house.seam.org.name} ({house.seam.org.id})",
-        now=_time_text(now, house.config.timezone),
+        now=time_text(now, house.config.timezone),
         version=__version__,
         groups=(_deal_counts(unit), _book_counts(unit)),
         runs=tuple(watch.runs()),
         polls=_polls(house, unit, now),
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
         held_note=f"{len(held)} deals, the first {_HELD_SHOWN} shown" if len(held) > _HELD_SHOWN else "",
-        clock=_time_text(now, house.config.timezone) if is_shifted else "",
+        clock=time_text(now, house.config.timezone) if is_shifted else "",
         notices=tuple(watch.notices()),
     )
 
 
-def _time_text(instant: datetime, timezone: str) -> str:
+def time_text(instant: datetime, timezone: str) -> str:
+    """Return an instant as the console shows it, in the business time zone."""
     return instant.astimezone(ZoneInfo(timezone)).strftime("%d %b %Y %H:%M %Z")
 
 
@@ -181,7 +182,7 @@ def _polls(house: app.House, unit: Unit, now: datetime) -> tuple[PollRow, ...]:
         rows.append(
             PollRow(
                 source=source.name,
-                at=_time_text(ledger.instant(last), house.config.timezone),
+                at=time_text(ledger.instant(last), house.config.timezone),
                 age=f"{formats.length_text(age_s)} ago",
                 tone="bad" if is_old else "good",
             )
@@ -206,32 +207,33 @@ def _held(house: app.House, deal: ledger.Deal) -> HeldDeal:
 # ---------------------------------------------------------------- the door
 
 
-def web_services(house: app.House, watch: Watch) -> WebServices:
-    """Return everything the pages need, as functions over the house."""
+def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebServices:
+    """Return everything the pages need, as functions over the house as it is now (a reload may have changed it)."""
 
     def invoice_by_token(token: str) -> InvoicePage | None:
+        house = house_now()
+        today = house.clock.now().astimezone(ZoneInfo(house.config.timezone)).date()
         with house.database.read() as unit:
-            sheet = books.invoice_by_token(unit, token, house.clock.now().astimezone(ZoneInfo(house.config.timezone)).date())
+            sheet = books.invoice_by_token(unit, token, today)
         return None if sheet is None else invoice_page(sheet, house.config)
 
     def console() -> ConsoleView:
+        house = house_now()
         with house.database.read() as unit:
             return console_view(house, unit, watch)
 
-    def ready() -> Sequence[Check]:
-        return [*watch.checks(), *readiness(house)]
-
     def metrics() -> bytes:
+        house = house_now()
         with house.database.read() as unit:
             observe.gauge_deals(ledger.counts(unit))
         observe.CRM_CALLS.set(house.crm.usage().calls)
         return observe.render_metrics()
 
-    web = house.config.web
+    web = house_now().config.web
     return WebServices(
         invoice_by_token=invoice_by_token,
         console=console,
-        ready=ready,
+        ready=lambda: [*watch.checks(), *readiness(house_now())],
         metrics=metrics,
         now=lambda: datetime.now(UTC),
         access=Access(password=web.admin_password, secret=web.secret, is_https=web.public_url.startswith("https://")),
@@ -261,11 +263,16 @@ def listen_address(config: Config) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def web_server(house_now: Callable[[], app.House], watch: Watch) -> WebServer:
+    """Return the pages' server, not yet started."""
+    host, port = listen_address(house_now().config)
+    return WebServer(create_app(web_services(house_now, watch)), host, port)
+
+
 @contextmanager
 def pages(house: app.House, watch: Watch | None = None) -> Iterator[str]:
     """Serve the pages while the block runs; give their address."""
-    host, port = listen_address(house.config)
-    server = WebServer(create_app(web_services(house, watch or Watch())), host, port)
+    server = web_server(lambda: house, watch or Watch())
     server.start()
     try:
         yield server.url

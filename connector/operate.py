@@ -1,0 +1,124 @@
+"""`connector run`: the house under the daemon, with its pages, until a signal says stop.
+
+The ledger's lock is held for as long as the daemon runs. A reload (SIGHUP) builds CRM client, mappings and seam anew from the
+edited files and takes them over between two jobs, only if all of it checks clean.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from connector import app, service
+from connector.config import Config
+from connector.daemon import Daemon, Jobs, JobState, Schedule
+from connector.errors import ConfigError, Problem
+from connector.kit.clock import SystemClock
+from connector.sync import rounds
+from connector.sync.seam import Seam, Tally
+from connector.verbs import open_config
+from connector.web import formats
+from connector.web.views import Check, Notice, RunRow, Tone
+
+_TONES: dict[str, Tone] = {"ok": "good", "running": "busy", "waiting": "warn", "halted": "bad", "failed": "bad"}
+
+
+class Running:
+    """The house as it is now, and the jobs over it."""
+
+    def __init__(self, house: app.House, file: Path) -> None:
+        self.house = house
+        self._file = file
+        self._turn = 0
+
+    def round(self, stop: threading.Event) -> str:
+        """Run rounds until no page waits; return what was done."""
+        tally = Tally()
+        seam = self._seam(stop)
+        more = True
+        while more and not stop.is_set():
+            more = rounds.run_round(seam, tally, turn=self._turn)
+            self._turn += 1
+        return tally_text(tally)
+
+    def billing_run(self, stop: threading.Event) -> str:
+        """Bill what is due now; return what was done."""
+        tally = Tally()
+        billed = rounds.bill(self._seam(stop), self.house.clock.now(), tally)
+        drafts = f", {billed.drafts} wait as drafts" if billed.drafts else ""
+        return f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}"
+
+    def _seam(self, stop: threading.Event) -> Seam:
+        return replace(self.house.seam, stop=stop)
+
+    def reload(self) -> Schedule:
+        """Take over the edited configuration and mappings, or raise and change nothing."""
+        config = open_config(self._file)
+        held = self.house.config
+        for name in ("database", "timezone"):
+            if getattr(config, name) != getattr(held, name):
+                text = f"`{name}` cannot change while the daemon runs."
+                raise ConfigError([Problem(code="needs-restart", message=text, hint="Stop and start it.")])
+        crm = app.build_crm(config)
+        seam, billing = app.build_seam(config, clock=self.house.clock, database=self.house.database, crm=crm)
+        rounds.bind(seam, backend=config.billing.backend)
+        rounds.adopt_mappings(seam)
+        self.house = replace(self.house, config=config, crm=crm, billing=billing, seam=seam)
+        return schedule_of(config)
+
+
+def tally_text(tally: Tally) -> str:
+    """Return what a round did, in words."""
+    counts = {"read": tally.staged, "applied": tally.applied, "written": tally.written}
+    return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "nothing new"
+
+
+def schedule_of(config: Config) -> Schedule:
+    """Return when the jobs run."""
+    every_s = min(s.every_s for s in config.sources)
+    return Schedule(round_every_s=every_s, billing_run=config.billing_run, timezone=config.timezone)
+
+
+def run(file: Path) -> int:
+    """Run the daemon until SIGTERM or SIGINT; return the exit status."""
+    config = open_config(file)
+    clock = SystemClock()
+    with app.writing_house(config, "run", clock=clock) as house:
+        running = Running(house, file)
+        jobs = Jobs(round=running.round, billing_run=running.billing_run, reload=running.reload)
+        watch = service.Watch()
+        server = service.web_server(lambda: running.house, watch)
+        daemon = Daemon(jobs, clock, schedule_of(config), beside=[server])
+        watch.runs = lambda: [_row(state, config.timezone) for state in daemon.states()]
+        watch.checks = lambda: [_check(state) for state in daemon.states()]
+        watch.notices = lambda: _notices(daemon)
+        return daemon.run()
+
+
+def _row(state: JobState, timezone: str) -> RunRow:
+    def text(at: datetime | None) -> str:
+        return service.time_text(at, timezone) if at is not None else ""
+
+    return RunRow(
+        job=state.name.replace("_", " "),
+        state=state.standing,
+        tone=_TONES.get(state.standing, "plain"),
+        started=text(state.started_at),
+        took=formats.length_text(state.took_s) if state.finished_at else "",
+        summary=state.summary if state.is_well else state.error,
+        next=text(state.next_at),
+        hint="" if state.is_well else state.hint,
+    )
+
+
+def _check(state: JobState) -> Check:
+    return Check(name=f"job {state.name}", is_ok=state.is_well, detail=state.error or state.standing, hint=state.hint)
+
+
+def _notices(daemon: Daemon) -> list[Notice]:
+    rejection = daemon.rejection
+    if rejection is None:
+        return []
+    return [Notice(title="An edited configuration was not taken over", text=rejection.text, hint=rejection.hint, tone="bad")]
