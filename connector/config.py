@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -118,7 +119,7 @@ def demo_config(*, database: str, crm_url: str, mappings: Sequence[Path], port: 
     """Return the configuration of the demo: embedded defaults, a CRM on this machine, a fictitious seller."""
     return Config(
         database=database,
-        crm=CrmConfig(kind="demo", url=crm_url, client_id="demo-client", client_secret="demo-secret"),
+        crm=CrmConfig(kind="demo", url=crm_url, client_id="demo-client", client_secret="demo-secret"),  # noqa: S106 - the demo CRM takes any
         sources=tuple(SourceConfig(name=p.stem.removeprefix("salesforce-"), mapping=str(p), every_s=5) for p in mappings),
         web=WebConfig(listen=f"127.0.0.1:{port}", public_url=f"http://127.0.0.1:{port}"),
         seller=SellerConfig(
@@ -156,7 +157,7 @@ _VARIABLE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-
 _DURATION = re.compile(r"^(\d+)([smhd])$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-# Keys that interfaces promise and that later features bring: each with the value that means "off".
+# Keys that interfaces promise and that later features bring: each with its documented default, or the value that means "off".
 _LATER: dict[str, Any] = {
     "billing.mode": "live",
     "billing.draft_hold": "0m",
@@ -181,8 +182,8 @@ _LATER: dict[str, Any] = {
     "guards.invoice_amount": 0,
     "retention.staged": "400d",
     "retention.attempts": "400d",
-    "schedule.reconcile": None,
-    "schedule.backup": None,
+    "schedule.reconcile": "0 3 * * *",
+    "schedule.backup": "30 3 * * *",
     "web.api_tokens": [],
     "seller.logo": None,
     "tax.kind": "none",
@@ -376,11 +377,21 @@ class _Reader:
             private_key_file=self.text(("crm", "private_key_file"), ""),
             api_version=self.text(("crm", "api_version"), "62.0"),
             org_id=self.text(("crm", "org_id"), "") or None,
-            daily_api_budget=str(self.raw(("crm", "daily_api_budget")) or "0.5"),
+            daily_api_budget=self._budget(),
             language=self.choice(("crm", "language"), ("en", "fr"), "en"),
         )
         self._check_login(crm)
         return crm
+
+    def _budget(self) -> str:
+        at: At = ("crm", "daily_api_budget")
+        value = self.raw(at)
+        if value is None:
+            return "0.5"
+        if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not 0 < value <= 1:
+            self._add("bad-value", at, f"`daily_api_budget` cannot be {value!s}.", "Write the share of the org's calls, such as 0.5 for half.")
+            return "0.5"
+        return str(value)
 
     def _check_login(self, crm: CrmConfig) -> None:
         parts = urlsplit(crm.url)

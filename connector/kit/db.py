@@ -163,7 +163,7 @@ def _normal(url: str) -> URL:
 def _bad_url(url: str) -> Problem:
     return Problem(
         code="bad-database",
-        message=f"`database: {url.split('@')[-1]}` is not a database this program knows.",
+        message=f"`database: {url.rpartition('@')[2]}` is not a database this program knows.",
         hint="Write sqlite:///FILE or postgresql://user@host/name.",
     )
 
@@ -213,7 +213,7 @@ def new_id(prefix: str, now: datetime) -> str:
 
     Random ids would make a growing file four to eight times slower; ten signs of milliseconds, four of a counter, four of chance.
     """
-    global _last
+    global _last  # noqa: PLW0603 - the last id of this process; guarded by _id_lock
     with _id_lock:
         _last = max(_last + 1, int(now.timestamp() * 1000) << 10)
         high = _last

@@ -15,13 +15,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from connector.errors import ConfigError, Problem, Where
 
 Path = tuple[str | int, ...]
 MAX_DEPTH = 50
 MAX_NODES = 500_000
+MAX_DIGITS = 100
+"""A longer whole number stays text: no key takes one, and Python refuses to read very long ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,10 @@ def loads(text: str, name: str) -> Located:
         root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error, name, lines)]) from error
+    except ReaderError as error:
+        raise ConfigError([_character_problem(error, text, name)]) from error
+    except RecursionError as error:
+        raise ConfigError([_too_deep(name)]) from error
     reading = _Reading(name, lines)
     value = None if root is None else reading.read(root, (), 0)
     if reading.problems:
@@ -103,6 +110,18 @@ def _syntax_problem(error: MarkedYAMLError, name: str, lines: tuple[str, ...]) -
     )
 
 
+def _character_problem(error: ReaderError, text: str, name: str) -> Problem:
+    before = text[: error.position]
+    where = Where(file=name, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))
+    message = f"The character U+{ord(text[error.position]):04X} cannot stand in a YAML file."
+    return Problem(code="bad-yaml", message=message, hint="Delete it, and save the file as UTF-8 text.", where=where)
+
+
+def _too_deep(name: str) -> Problem:
+    message = "This file is nested too deeply or too large."
+    return Problem(code="too-deep", message=message, hint="Make it smaller.", where=Where(file=name, line=1, column=1))
+
+
 class _Reading:
     """One walk over the nodes of a file."""
 
@@ -116,9 +135,9 @@ class _Reading:
 
     def read(self, node: Node, path: Path, depth: int) -> Any:
         self._count += 1
-        self.values_at[path] = place = _place(node)
+        self.values_at[path] = _place(node)
         if depth > MAX_DEPTH or self._count > MAX_NODES:
-            raise ConfigError([self._problem("too-deep", place, "This file is nested too deeply or too large.", "Make it smaller.")])
+            raise ConfigError([_too_deep(self._name)])
         if isinstance(node, MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, SequenceNode):
@@ -128,7 +147,10 @@ class _Reading:
     def _mapping(self, node: MappingNode, path: Path, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
+            if not isinstance(key_node, ScalarNode):
+                self.problems.append(self._problem("bad-yaml", _place(key_node), "A key is a text.", "Put quotes around it."))
+                continue
+            key = _text(key_node)
             at = (*path, key)
             if key in found:
                 line, _ = self.keys_at[at]
@@ -149,14 +171,22 @@ def _place(node: Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _scalar(node: Node) -> Any:
+def _text(node: ScalarNode) -> str:
+    """Return a scalar's text; JSON escapes characters beyond U+FFFF as two halves, which become one again."""
+    text = str(node.value)
+    if text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _scalar(node: ScalarNode) -> Any:
     kind = str(node.tag).rpartition(":")[2]
-    text = node.value
+    text = _text(node)
     if kind == "null":
         return None
     if kind == "bool":
         return text.lower() == "true"
-    if kind == "int":
+    if kind == "int" and len(text) <= MAX_DIGITS:
         try:
             return int(text.replace("_", ""), 0)
         except ValueError:
