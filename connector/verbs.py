@@ -81,7 +81,7 @@ def init(folder: Path) -> Result:
             kept.append(str(target))
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace("start_from: 2026-01-01", f"start_from: {today}"), encoding="utf-8")
+        target.write_text(text.replace("# start_from: 2026-01-01", f"start_from: {today}  "), encoding="utf-8")
         written.append(str(target))
     return {"written": written, "kept": kept}
 
@@ -179,6 +179,8 @@ def _clock_detail(server: datetime) -> str:
 
 
 def _database_detail(config: Config) -> str:
+    if not app.has_database(config):
+        return f"{config.database.split('@')[-1]}, set up by the first run"
     database = app.open_database(config, may_migrate=False)
     database.close()
     return config.database.split("@")[-1]

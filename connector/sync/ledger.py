@@ -48,7 +48,7 @@ class RecordRow(Ledger, table=True):
     """One CRM record as last read: where it stands and which version holds its values."""
 
     __tablename__ = "record"
-    __table_args__ = (Index("record_deal", "deal"), Index("record_due", "map_due"), Index("record_account", "account"))
+    __table_args__ = (Index("record_deal", "deal"), Index("record_due", "map_due"), Index("record_account", "account"), Index("record_contact", "contact"))
     object: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
     stamp: str
@@ -90,8 +90,9 @@ class DealRow(Ledger, table=True):
         Index("deal_root", "root"),
         Index("deal_contract", "contract_id"),
     )
-    org: str = Field(primary_key=True)
+    # name first: a deal is found and updated by its name alone, and the key serves that only from its first column on
     name: str = Field(primary_key=True)
+    org: str = Field(primary_key=True)
     label: str
     owner_object: str | None = None
     owner_record: str | None = None
@@ -353,11 +354,12 @@ def records(unit: Unit, object_name: str, ids: Sequence[str]) -> dict[str, Recor
 
 
 def records_pointing_at(unit: Unit, ids: Sequence[str]) -> list[Record]:
-    """Return the records whose account or billing contact is one of *ids*, without their values."""
+    """Return the records whose account, billing contact or deal (a quote's opportunity) is one of *ids*, without their values."""
     if not ids:
         return []
     found = unit.query(f"SELECT {_RECORD} FROM record r WHERE r.account IN ({marks(ids)})", ids)
     found += unit.query(f"SELECT {_RECORD} FROM record r WHERE r.contact IN ({marks(ids)})", ids)
+    found += unit.query(f"SELECT {_RECORD} FROM record r WHERE r.deal IN ({marks(ids)})", ids)
     return [_record_from(row) for row in found]
 
 

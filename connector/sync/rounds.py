@@ -62,7 +62,7 @@ def adopt_mappings(seam: Seam) -> int:
     return due
 
 
-def run_round(seam: Seam, tally: Tally, *, turn: int = 0) -> bool:
+def run_round(seam: Seam, tally: Tally, *, turn: int | None = None) -> bool:
     """Run one round: one page of every source, then everything that is due; return whether pages wait."""
     more = stage(seam, tally, turn=turn)
     drain(seam, tally, hold=False)
@@ -106,9 +106,7 @@ def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool =
             )
         drain(seam, tally, hold=False)
         return
-    turn = 0
-    while run_round(seam, tally, turn=turn):
-        turn += 1
+    while run_round(seam, tally):
         if seam.stop.is_set():
             return
     _note_run(seam, "sync")

@@ -39,10 +39,11 @@ def soql_list(ids: Iterable[str]) -> str:
     return ",".join(f"'{i}'" for i in ids)
 
 
-def stage(seam: Seam, tally: Tally, *, turn: int = 0) -> bool:
+def stage(seam: Seam, tally: Tally, *, turn: int | None = None) -> bool:
     """Read one page of every source; return whether more pages wait.
 
-    *turn* chooses which of the related objects (Account, Contact …) is looked at beside them this time (decision D-23).
+    *turn* chooses which of the related objects (Account, Contact …) are looked at beside them this time, as many as fit into
+    the same call (decision D-23); None looks at all of them.
     """
     now = seam.crm.server_now()
     with seam.database.read() as unit:
@@ -96,7 +97,7 @@ def read_record(seam: Seam, record_id: str) -> tuple[Source, Record] | None:
 # ---------------------------------------------------------------- which queries
 
 
-def _streams(seam: Seam, unit: Unit, turn: int, now: str) -> list[_Stream]:
+def _streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[_Stream]:
     streams: list[_Stream] = []
     related: dict[str, None] = {}
     for source in seam.sources:
@@ -116,7 +117,10 @@ def _streams(seam: Seam, unit: Unit, turn: int, now: str) -> list[_Stream]:
             fields = ("Id", source.line_parent, "SystemModstamp", "IsDeleted")
             streams.append(_Stream(object=source.line_object, fields=fields, condition="", cursor=_begun(lines, now)))
         related |= dict.fromkeys(source.related)
-    streams += _related_streams(unit, list(related), turn, now, room=_QUERIES_A_CALL - len(streams) % _QUERIES_A_CALL)
+    own = {s.object for s in streams}
+    others = [name for name in related if name not in own]
+    room = len(others) if turn is None else _QUERIES_A_CALL - len(streams) % _QUERIES_A_CALL
+    streams += _related_streams(unit, others, turn or 0, now, room=room)
     return streams
 
 
@@ -287,7 +291,7 @@ def _moved_by_related(seam: Seam, source: Source, pages: Mapping[str, list[dict[
         with seam.database.read() as unit:
             for part in _parts(sorted(stamps), 900):
                 for record in ledger.records_pointing_at(unit, part):
-                    pointed = (record.account, record.contact)
+                    pointed = (record.account, record.contact, record.deal)
                     if record.object == source.object and any(
                         stamps[i] != record.seen.related.get(i) for i in pointed if i is not None and i in stamps
                     ):

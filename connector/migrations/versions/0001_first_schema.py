@@ -128,8 +128,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "deal",
-        sa.Column("org", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column("org", sa.String(), nullable=False),
         sa.Column("label", sa.String(), nullable=False),
         sa.Column("owner_object", sa.String(), nullable=True),
         sa.Column("owner_record", sa.String(), nullable=True),
@@ -159,7 +159,7 @@ def upgrade() -> None:
         sa.Column("applied_at", sa.String(), nullable=True),
         sa.Column("notes", sa.String(), nullable=False),
         sa.Column("updated_at", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("org", "name"),
+        sa.PrimaryKeyConstraint("name", "org"),
     )
     op.create_index("deal_apply_due", "deal", ["apply_due"], unique=False)
     op.create_index("deal_contract", "deal", ["contract_id"], unique=False)
@@ -290,6 +290,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("object", "id"),
     )
     op.create_index("record_account", "record", ["account"], unique=False)
+    op.create_index("record_contact", "record", ["contact"], unique=False)
     op.create_index("record_deal", "record", ["deal"], unique=False)
     op.create_index("record_due", "record", ["map_due"], unique=False)
     op.create_table(
