@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -24,6 +25,13 @@ from connector.web.views import (
     TaxLine,
     WebServices,
 )
+
+with warnings.catch_warnings():
+    # Starlette asks for httpx2 at import; httpx is what is locked, and serves a test client as well
+    warnings.simplefilter("ignore")
+    from fastapi.testclient import TestClient
+
+__all__ = ["NOW", "TOKEN", "TestClient", "a_console", "an_invoice", "some_services"]
 
 TOKEN = "Zx8-p2LkQ0_vTn4mWc7aHg"
 NOW = datetime(2026, 4, 1, 9, 30, tzinfo=UTC)

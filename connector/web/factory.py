@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
@@ -10,11 +12,12 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.staticfiles import StaticFiles
 
 from connector.errors import RetryableError
+from connector.kit.observe import log
 from connector.web.console import console_routes
 from connector.web.monitor import monitor_routes
 from connector.web.pages import STATIC, Pages
 from connector.web.public import public_routes
-from connector.web.shield import Shield
+from connector.web.shield import Shield, headers_for
 from connector.web.signin import SESSION_COOKIE, SESSION_S, session_key
 from connector.web.texts import language_of_request
 from connector.web.views import WebServices
@@ -29,7 +32,7 @@ def create_app(services: WebServices) -> FastAPI:
     app.include_router(console_routes(services, pages))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_api_route("/", _front_door, methods=["GET", "HEAD"], response_class=RedirectResponse)
-    _answer_errors(app, pages)
+    _answer_errors(app, pages, is_https=services.access.is_https)
     app.add_middleware(
         SessionMiddleware,
         secret_key=session_key(services.access),
@@ -47,7 +50,7 @@ def _front_door() -> Response:
     return RedirectResponse("/console", status_code=303)
 
 
-def _answer_errors(app: FastAPI, pages: Pages) -> None:
+def _answer_errors(app: FastAPI, pages: Pages, *, is_https: bool) -> None:
     """Answer errors with pages in the reader's language; the words of an error itself are for the log only."""
 
     def language(request: Request) -> str:
@@ -64,8 +67,12 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
         headers = {"Retry-After": str(wait_s)}
         return pages.known_message("busy", status=503, language=language(request), headers=headers)
 
-    def failed(request: Request, _error: Exception) -> Response:
-        return pages.known_message("failed", status=500, language=language(request))
+    def failed(request: Request, error: Exception) -> Response:
+        route = getattr(request.scope.get("route"), "path", "")  # the path itself may hold a token
+        log("page.failed", page=route, error=repr(error), trace="".join(traceback.format_exception(error)))
+        # made outside of every middleware, the shield too
+        headers = headers_for(request.url.path, 500, is_https=is_https)
+        return pages.known_message("failed", status=500, language=language(request), headers=headers)
 
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, refused)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import format_decimal
+from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, parse_pattern
 
 from connector.core.money import digits
 from connector.web.texts import known_language
@@ -30,17 +31,20 @@ def unit_price_text(unit_amount: Decimal, currency: str, language: str) -> str:
 
 
 def _money(minor: Decimal, currency: str, language: str, *, more_places: int) -> str:
-    locale = Locale.parse(known_language(language))
-    places = digits(currency)
-    pattern = locale.currency_formats["standard"]
-    written: str = pattern.apply(
-        minor.scaleb(-places),
-        locale,
-        currency=currency.upper(),
-        currency_digits=False,
-        force_frac=(places, places + more_places),
-    )
+    locale, code, places = known_language(language), currency.upper(), digits(currency)
+    pattern = _pattern(locale, code, places, more_places)
+    written: str = pattern.apply(minor.scaleb(-places), locale, currency=code, currency_digits=False)
     return written
+
+
+@lru_cache(maxsize=256)
+def _pattern(locale: str, currency: str, places: int, more_places: int) -> NumberPattern:
+    """Return the locale's way to write money, with *places* decimals and up to *more_places* where they are not zero."""
+    standard = Locale.parse(locale).currency_formats["standard"].pattern
+    fraction = "." + "0" * places + "#" * more_places if places + more_places else ""
+    if get_currency_symbol(currency, locale=locale)[-1].isalpha():
+        standard = standard.replace("¤#", "¤\xa0#")  # CLDR puts a space between letters and digits: CHF 5, not CHF5
+    return parse_pattern(standard.replace(".00", fraction))
 
 
 def quantity_text(quantity: Decimal | None, language: str) -> str:

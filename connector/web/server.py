@@ -32,6 +32,7 @@ class WebServer:
                 lifespan="off",
                 ws="none",
                 log_config=None,
+                log_level="critical",  # a page that fails logs its own event
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

@@ -44,7 +44,9 @@ class Shield:
 
         def send_shielded(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                self._add_headers(MutableHeaders(scope=message), scope["path"], message["status"])
+                MutableHeaders(scope=message).update(
+                    headers_for(scope["path"], message["status"], is_https=self._is_https)
+                )
             return send(message)
 
         refusal = _refusal(scope)
@@ -52,13 +54,15 @@ class Shield:
             return refusal(scope, receive, send_shielded)
         return self._app(scope, receive, send_shielded)
 
-    def _add_headers(self, headers: MutableHeaders, path: str, status: int) -> None:
-        for name, value in _HEADERS:
-            headers[name] = value
-        is_asset = path.startswith("/static/") and status in {200, 304}
-        headers["Cache-Control"] = "public, max-age=86400" if is_asset else "no-store"
-        if self._is_https:
-            headers["Strict-Transport-Security"] = f"max-age={YEAR_S}"
+
+def headers_for(path: str, status: int, *, is_https: bool) -> dict[str, str]:
+    """Return the headers of a reply; the stylesheet may be cached, nothing else."""
+    is_asset = path.startswith("/static/") and status in {200, 304}
+    headers = dict(_HEADERS)
+    headers["Cache-Control"] = "public, max-age=86400" if is_asset else "no-store"
+    if is_https:
+        headers["Strict-Transport-Security"] = f"max-age={YEAR_S}"
+    return headers
 
 
 def _refusal(scope: Scope) -> PlainTextResponse | None:

@@ -176,6 +176,11 @@ class HeldDeal:
     since: str = ""
     tone: Tone = "warn"
 
+    @property
+    def has_link(self) -> bool:
+        """Whether *url* is a web address; one of another scheme could run something."""
+        return self.url.startswith(("https://", "http://"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
