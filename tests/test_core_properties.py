@@ -303,7 +303,7 @@ def test_order_of_arrival_changes_no_later_period(contract, order):
     straight, shuffled = arriving(shuffled=False), arriving(shuffled=True)
     if not straight or not shuffled:
         return
-    after = late + timedelta(days=3)
+    after = max([late + timedelta(days=3), *(c.made_at for c in changes)])
 
     def later(lines: list[Line]) -> list[tuple[str, datetime, int]]:
         return sorted((line.item_id, line.start, line.amount) for line in lines if line.start >= after and line.kind == "charge")

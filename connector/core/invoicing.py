@@ -527,8 +527,9 @@ def _credit(plan: Timeline, piece: Slice, debit: _Debit, at: datetime, cause: Ca
         due = max(line.due, cause.made)
     elif cause.pending:
         due = next_invoice_after(plan, cause.known)
+    head, _, revision = line.key.rpartition("/charge")
     return Line(
-        key=f"{line.key.rsplit('/', 1)[0]}/credit/{cause.id}" + (f"/{_stamp(at)}" if not cause.id else ""),
+        key=f"{head}/credit{revision}/{cause.id or _stamp(at)}",
         contract_id=line.contract_id, item_id=line.item_id, price_id=line.price_id, product=line.product, description=line.description,
         quantity=line.quantity, unit_amount=line.unit_amount, amount=-amount, kind="credit", start=at, end=end, due=due,
         is_proration=True, change_id=cause.id, credits=line.key, discounts=tuple((c, -off) for c, off in discounts if off),
