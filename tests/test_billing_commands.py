@@ -277,3 +277,56 @@ def test_decimal_quantities_survive_the_books(books: Books) -> None:
     half = replace(item(), quantity=Decimal("2.5"))
     books.create("D1", "2026-01-01", terms(items=[half]))
     assert books.rows("SELECT quantity, amount FROM line") == [("2.5", 7500)]
+
+
+def test_nothing_is_charged_by_itself(books: Books) -> None:
+    """Charged automatically, but without a payment method: the invoice stays open, due on the day it is issued."""
+    how = HowBilled(collection_method="charge_automatically", days_until_due=0)
+    books.create("D1", "2026-01-01", terms(), how=how)
+    assert books.rows("SELECT status, due_on, amount_paid FROM invoice") == [("open", "2026-01-01", 0)]
+    assert books.standing("D1", "2026-01-01").contract_status == "active"
+    assert books.standing("D1", "2026-01-02").contract_status == "past_due"
+
+
+def test_another_account_before_the_first_invoice(books: Books) -> None:
+    """Until something is invoiced a deal may move to another account."""
+    books.create("D1", "2026-01-01", terms(start="2026-03-01"))
+    (outcome,) = books.apply(
+        "2026-01-02", books.command("replace", "D1", account="001B", terms=terms(start="2026-03-01"))
+    )
+    assert outcome.problem is None
+    assert books.rows("SELECT c.account FROM contract t JOIN customer c ON c.id = t.customer_id") == [("001B",)]
+
+
+def test_an_invoiced_change_is_history(books: Books) -> None:
+    """A change that stands on an invoice is neither replaced nor withdrawn."""
+    contract_id = books.create("D1", "2026-04-01", terms(start="2026-04-01"))
+    books.change("2026-04-16", contract_id, delta("D2", "2026-04-16", 1))
+    for kind in ("replace_change", "withdraw_change"):
+        outcome = books.change("2026-04-17", contract_id, delta("D2", "2026-04-20", 2), kind=kind)
+        assert outcome.problem is not None
+        assert outcome.problem.code == "already-invoiced"
+    assert len(books.invoices()) == 2
+
+
+def test_a_chunk_with_a_twin_account_keeps_details_of_the_accepted(books: Books) -> None:
+    """A refused command changes no customer, even where another deal of that account is accepted beside it."""
+    books.create("D1", "2026-01-01", terms())
+    good = books.command("create", "D2", terms=terms())
+    renamed = replace(good.customer, name="Somebody else")
+    bad = books.command("create", "D1", terms=terms(items=[item(quantity=7)]), customer=renamed)
+    outcomes = books.apply("2026-01-02", bad, good)
+    assert [o.problem is None for o in outcomes] == [False, True]
+    assert books.rows("SELECT name FROM customer") == [("Acme 001A",)]
+
+
+def test_an_unknown_contract_is_a_problem(books: Books) -> None:
+    """A change of a contract that the books do not know is refused in words, and so is one of a withdrawn contract."""
+    outcome = books.change("2026-01-01", "ct_missing", delta("D2", "2026-01-01", 1))
+    assert outcome.problem is not None
+    assert outcome.problem.code == "unknown-contract"
+    contract_id = books.create("D1", "2026-01-01", terms(start="2026-03-01"))
+    books.apply("2026-01-02", books.command("withdraw", "D1"))
+    outcome = books.change("2026-01-03", contract_id, delta("D2", "2026-03-05", 1))
+    assert outcome.problem is not None
+    assert outcome.problem.code == "withdrawn-contract"

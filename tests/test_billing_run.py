@@ -307,3 +307,28 @@ def test_changed_invoices_are_those_of_the_contracts(books: Books) -> None:
     assert [(i.number, i.deal, i.account, i.total) for i in found] == [("INV-0001", "D1", "001A", 3000)]
     assert contract is not None
     assert contract.terms == terms()
+
+
+def test_billed_month_by_month_or_late_is_the_same(books: Books) -> None:
+    """Two amendments and a cancellation, billed each day or in one late run, add up to the same amount."""
+    agreed = terms(items=[item(quantity=5), item("support", 12000, interval=Interval(unit="year"))])
+    story = [
+        delta("A{}", "2026-02-10", 3),
+        delta("B{}", "2026-03-20", -4),
+        cancellation("C{}", "2026-06-11", prorate=True, invoice_now=True),
+    ]
+
+    def played(tag: str, runs: list[str]) -> int:
+        contract_id = books.create(f"D{tag}", "2026-01-01", agreed, account=f"001{tag}")
+        for change in story:
+            named = replace(change, id=change.id.format(tag))
+            when = f"{change.effective:%Y-%m-%d}"
+            for text in [r for r in runs if r <= when]:
+                books.bill(text)
+            assert books.change(when, contract_id, named).problem is None
+        books.bill("2026-07-01")
+        return int(books.rows("SELECT SUM(amount) FROM line WHERE contract_id=?", contract_id)[0][0])
+
+    monthly = played("1", [f"2026-{m:02d}-01" for m in range(2, 7)])
+    late = played("2", [])
+    assert monthly == late

@@ -117,7 +117,7 @@ def _create(copy: Copy, command: Command) -> BookedContract:
         how=command.how,
         starts_on=terms.start.date(),
     )
-    checked = _checked(made, command)
+    checked = _valued(_checked(made, command))
     return replace(checked, customer_id=copy.customer(command.customer).id)
 
 
@@ -133,7 +133,7 @@ def _replace(copy: Copy, command: Command) -> BookedContract:
                 hint="Close an Amend deal with the difference.",
             )
         standing = replace(standing, terms=terms, data=data, how=command.how)
-        standing = _checked(replace(standing, starts_on=terms.start.date()), command)
+        standing = _valued(_checked(replace(standing, starts_on=terms.start.date()), command))
     return _settled_how(copy, command, standing)
 
 
@@ -270,7 +270,7 @@ def _with_how(terms: ContractTerms, how: HowBilled) -> ContractTerms:
 
 
 def _checked(contract: BookedContract, command: Command) -> BookedContract:
-    """Return the contract with its dates and values, refused where its terms and changes are impossible."""
+    """Return the contract with its dates and what its changes are worth, refused where they are impossible."""
     whole = contract.contract
     found = problems(whole)
     if found:
@@ -283,10 +283,14 @@ def _checked(contract: BookedContract, command: Command) -> BookedContract:
         status="draft" if contract.status == "withdrawn" else contract.status,
         ends_on=last_day(end),
         trial_ends_on=trial.date() if trial else None,
-        value=contract_value(whole),
-        annual_value=annual_value(whole),
         changes=tuple(replace(c, value=change_value(whole, c.change.id)) for c in contract.changes),
     )
+
+
+def _valued(contract: BookedContract) -> BookedContract:
+    """Return the contract with what was signed first is worth; changes have values of their own."""
+    whole = contract.contract
+    return replace(contract, value=contract_value(whole), annual_value=annual_value(whole))
 
 
 def last_day(end: datetime | None) -> date | None:
