@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.errors import ConfigError
+from connector.errors import ConfigError, Problem
 from connector.kit import yamlpos
 
 
@@ -120,7 +120,9 @@ def test_json_is_read_as_it_is(tree: object) -> None:
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_reader(text: str) -> None:
     """Whatever stands in a file, it is read or refused with a problem that lies in the file."""
+    problems: tuple[Problem, ...] = ()
     try:
         yamlpos.loads(text, "f.yaml")
     except ConfigError as error:
-        assert all((p.where.line or 0) >= 1 and (p.where.column or 0) >= 1 for p in error.problems)
+        problems = error.problems
+    assert all((p.where.line or 0) >= 1 and (p.where.column or 0) >= 1 for p in problems)

@@ -142,6 +142,7 @@ class _Reading:
             return self._mapping(node, path, depth)
         if isinstance(node, SequenceNode):
             return [self.read(child, (*path, i), depth + 1) for i, child in enumerate(node.value)]
+        assert isinstance(node, ScalarNode)  # there are only these three kinds
         return _scalar(node)
 
     def _mapping(self, node: MappingNode, path: Path, depth: int) -> dict[str, Any]:
