@@ -359,13 +359,14 @@ class Daemon:
                 _stop_all(started)
                 log("daemon.refused", error=str(error), hint=error.hint)
                 return EXIT_CANNOT_START
-            self._start()
             try:
+                self._start()
                 self._wait()
             finally:
                 self._stop.set()
                 log("daemon.stopping")
-                self._scheduler.shutdown(wait=True)
+                if self._scheduler.running:
+                    self._scheduler.shutdown(wait=True)
                 _stop_all(started)
             log("daemon.stopped")
             return EXIT_STOPPED

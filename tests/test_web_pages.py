@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import structlog
+from log_lines import logged
 from web_samples import TOKEN, TestClient, a_console, an_invoice, some_services
 
 from connector.errors import HaltError, RetryableError
-from connector.kit import observe
 from connector.web import formats
 from connector.web.factory import create_app
 from connector.web.texts import known_language, language_of_request, texts_in
@@ -161,23 +158,18 @@ def test_a_locked_database_asks_for_patience() -> None:
 
 def test_a_failing_page_is_logged_without_its_token() -> None:
     """A bug becomes a friendly 500 with all headers; the log has the trace and the route, never the token of the link."""
-    lines = io.StringIO()
-    before = structlog.get_config()
-    observe.configure(stream=lines)
 
     def broken(_token: str) -> InvoicePage:
         raise HaltError("books of another org")
 
-    try:
+    with logged() as events:
         answer = client(invoice_by_token=broken).get(f"/i/{TOKEN}")
-    finally:
-        structlog.configure(**before)
     assert answer.status_code == 500
     assert "another org" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    logged = json.loads(lines.getvalue())
-    assert (logged["event"], logged["page"]) == ("page.failed", "/i/{token}")
-    assert TOKEN not in lines.getvalue()
+    (event,) = events
+    assert (event["event"], event["page"]) == ("page.failed", "/i/{token}")
+    assert TOKEN not in str(events)
 
 
 def test_wrong_method_is_refused() -> None:
