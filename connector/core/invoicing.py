@@ -12,7 +12,7 @@ Worked example: 30.00 a month billed on 1 April; +5 on 16 April leaves the charg
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -563,12 +563,15 @@ def _credits(plan: Timeline, piece: Slice, debits: list[Line]) -> list[tuple[Lin
 # ---------------------------------------------------------------- propose, subtract, emit
 
 
-def _revised(plan: Timeline, charge: _Charge, known: Mapping[str, Line]) -> str | None:
-    """Return the key under which a charge is new, None where a fact stands for it as agreed now."""
+def _revised(charge: _Charge, known: Mapping[str, Line], taken_back: Set[str]) -> str | None:
+    """Return the key under which a charge is new, None where a fact stands for it as agreed now.
+
+    A fact that was credited from its first day on stands no more, even if what was agreed then is agreed again.
+    """
     key, revision = charge.key, 0
+    is_fixed = charge.kind == "one_time" or charge.segment.price.usage_type == "metered"
     while key in known:
-        fact = known[key]
-        if charge.kind == "one_time" or charge.segment.price.usage_type == "metered" or _is_as_agreed(charge.segment, fact):
+        if is_fixed or (key not in taken_back and _is_as_agreed(charge.segment, known[key])):
             return None
         revision += 1
         key = f"{charge.key}/r{revision}"
@@ -582,12 +585,13 @@ def _has_events(plan: Timeline) -> bool:
 def proposed_on(plan: Timeline, piece: Slice, until: datetime) -> list[Line]:
     """Return what `proposed` does, for a timeline that was drawn already."""
     known = {f.key: f for f in piece.facts}
+    taken_back = {f.credits for f in piece.facts if f.credits is not None and f.credits in known and f.start <= known[f.credits].start}
     fresh: list[_Charge] = []
     for charge in _all_charges(plan, piece, until):
         if charge.created > until and charge.due > until:
             continue
         if known and charge.key in known:
-            key = _revised(plan, charge, known)
+            key = _revised(charge, known, taken_back)
             if key is None:
                 continue
             charge.key = key
