@@ -46,8 +46,9 @@ fmt: $(VENV)/.installed-dev
 	$(BIN)/ruff check --select I --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-# For the maintainer after a change of dependencies; needs uv in .venv. UPGRADE=1 takes newer versions.
-lock:
+# For the maintainer after a change of dependencies. UPGRADE=1 takes newer versions.
+lock: $(VENV)/.installed-dev
+	@$(BIN)/python -c 'import uv' 2>/dev/null || $(PIP) uv
 	$(LOCKER) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	$(LOCKER) --group dev $(if $(UPGRADE),--upgrade) --output-file requirements-dev.lock
 

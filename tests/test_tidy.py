@@ -27,9 +27,10 @@ SLACK_LINES = 40
 
 LONG_FILES = {
     "connector/billing/store.py": 860,  # all statements of the books stand together
-    "connector/core/invoicing.py": 720,
+    "connector/core/invoicing.py": 750,
     "connector/core/schedule.py": 680,
-    "connector/sync/ledger.py": 740,  # all statements of the ledger stand together
+    "connector/sync/ledger.py": 780,  # all statements of the ledger stand together
+    "tests/test_daemon.py": 530,
     "tests/test_demo_crm_rest.py": 640,
     "tests/test_mapping_deals.py": 540,
 }
