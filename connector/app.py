@@ -237,11 +237,22 @@ def _source(
         compiled=compiled,
         related=compiled.related,
         first_load=compiled.first_load,
+        watched=tuple(f for f in ("Amount", "TotalPrice", "Subtotal") if f in describe[compiled.object].fields),
         start_from=compiled.start_from,
         hash=mapping_hash(text),
         file=file,
         text=text,
+        total=_TOTALS.get(mapping.source.object) if _shows_total(mapping.source.object, describe) else None,
     )
+
+
+# The roll-up of an object's lines: a line deleted for good shows in nothing else.
+_TOTALS = {"Opportunity": "Amount", "Quote": "TotalPrice", "Order": "TotalAmount"}
+
+
+def _shows_total(object_name: str, describe: Mapping[str, ObjectInfo]) -> bool:
+    found = describe.get(object_name)
+    return found is not None and _TOTALS.get(object_name) in found.fields
 
 
 def _older(

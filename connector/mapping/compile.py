@@ -107,14 +107,14 @@ class Compiled:
         """Return the deal's name: the record's `source.name`, its own id where that is empty (decision D-01)."""
         return str(self._name(record) or record.get("Id") or "")
 
-    def map(self, record: Record, lines: Sequence[Record], *, as_won: bool = False) -> MapResult:
+    def map(self, record: Record, lines: Sequence[Record], *, as_won: bool = False, as_gone: bool = False) -> MapResult:
         """Return what the record asks for, or every problem it has.
 
         A record that is neither won nor open gets a desired state without terms; *as_won* gives it its terms all the same,
-        for previews.
+        for previews; *as_gone* never gives any, for a deleted record or to know whose chain a faulty one belongs to.
         """
         condition = self.condition(record)
-        is_full = as_won or condition in ("won", "open")
+        is_full = (as_won or condition in ("won", "open")) and not as_gone
         return self._deals.result(record, lines, condition, self.deal_name(record), is_full=is_full)
 
     def digest(self, record: Record, lines: Sequence[Record]) -> str:

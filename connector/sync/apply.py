@@ -30,7 +30,7 @@ from connector.sync.decide import (
     speaker,
 )
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import desired_of
+from connector.sync.mapper import desired_of, outline_of
 from connector.sync.seam import Seam, Tally
 
 
@@ -84,6 +84,7 @@ def _run(seam: Seam, tally: Tally, part: Sequence[Deal], *, hold: bool) -> None:
             changed = _carried_out(seam, unit, part, now, hold=hold)
             ledger.save_deals(unit, changed, ledger.iso(now))
             _tell_others(unit, part, changed)
+            ledger.tell_contracts(unit, _moved_contracts(part, changed))
             ledger.note(unit, _history(part, changed), ledger.iso(now))
     except (HaltError, RetryableError, ConflictError, ConfigError):
         raise
@@ -111,6 +112,16 @@ def _tell_others(unit: Unit, before: Sequence[Deal], after: Sequence[Deal]) -> N
     """Wake the deals that wait for one whose standing changed."""
     moved = [b.name for a, b in zip(before, after, strict=True) if (a.state, a.problem) != (b.state, b.problem)]
     ledger.wake_waiting(unit, moved)
+
+
+def _moved_contracts(before: Sequence[Deal], after: Sequence[Deal]) -> list[str]:
+    """Return the contracts that had other deals too when one of theirs was carried out: those show other amounts now."""
+    found = {
+        new.contract_id: None
+        for old, new in zip(before, after, strict=True)
+        if new.contract_id and new.revision != old.revision and (old.contract_id or new.action != "new")
+    }
+    return list(found)
 
 
 def _history(before: Sequence[Deal], after: Sequence[Deal]) -> list[tuple[str, str, str, str]]:
@@ -161,7 +172,7 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
     if result.desired is None:
         if settled and chosen.condition != "won":
             return _Case(deal=deal, record=record)
-        return _Case(deal=deal, record=record, problem=_joined(result.problems, record))
+        return _Case(deal=deal, record=record, desired=outline_of(seam, record), problem=_joined(result.problems, record))
     desired = replace(result.desired, condition="won") if chosen.condition == "won" else result.desired
     if result.problems and desired.condition == "won":
         return _Case(deal=deal, record=record, desired=desired, problem=_joined(result.problems, record))
@@ -346,7 +357,9 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
         state = deal.state if deal.is_withdrawn else "idle"
         return replace(settled, state=state, problem=None, write_due=deal.write_due or was_shown)
     if isinstance(decision, Park):
-        return _told(settled, ledger.parked(settled, decision.problem))
+        # a change whose base is not in billing is looked at again when that deal is decided
+        base = case.desired.amends if case.desired is not None and case.desired.action != "new" else None
+        return _told(settled, replace(ledger.parked(settled, decision.problem), wait_for=base))
     if isinstance(decision, Wait):
         return _told(settled, replace(settled, state="waiting", problem=decision.problem, wait_for=decision.for_deal))
     if isinstance(decision, Flag):

@@ -186,10 +186,14 @@ class MetaRow(Ledger, table=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a read saw beside the record itself: stamps of its lines and of the records it points to, by id."""
+    """What a read saw beside the record itself: stamps of its lines and of the records it points to, by id.
+
+    read_at - the CRM's clock just before the read; a stamp of that second or later may hide a change.
+    """
 
     lines: Mapping[str, str]
     related: Mapping[str, str]
+    read_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,11 @@ class Record:
     problems: tuple[Problem, ...] = ()
     fields: Mapping[str, Any] | None = None
     lines: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the record was in the recycle bin when it was last read; stage ends the digest so."""
+        return self.digest.endswith("|True")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +325,7 @@ _RECORD = (
 
 def _seen_from(text: str) -> Seen:
     data = _decode(text)
-    return Seen(lines=data["l"], related=data["r"])
+    return Seen(lines=data["l"], related=data["r"], read_at=data["t"])
 
 
 def _record_from(row: tuple[Any, ...]) -> Record:
@@ -389,14 +398,14 @@ def _payload(record: Record) -> bytes:
 
 
 def _seen_text(seen: Seen) -> str:
-    return _encode({"l": seen.lines, "r": seen.related}).decode()
+    return _encode({"l": seen.lines, "r": seen.related, "t": seen.read_at}).decode()
 
 
 def touch_seen(unit: Unit, seen: Sequence[Record]) -> None:
     """Save the newer stamps of records whose values did not change."""
     unit.executemany(
-        "UPDATE record SET stamp = ?, seen = ? WHERE object = ? AND id = ?",
-        [(r.stamp, _seen_text(r.seen), r.object, r.id) for r in seen],
+        "UPDATE record SET stamp = ?, seen = ?, record_digest = ? WHERE object = ? AND id = ?",
+        [(r.stamp, _seen_text(r.seen), r.record_digest, r.object, r.id) for r in seen],
     )
 
 
@@ -558,6 +567,14 @@ def tell_crm(unit: Unit, names: Sequence[str]) -> None:
     """Make these deals due for write-back."""
     unit.executemany(
         "UPDATE deal SET write_due = 1, write_next_try_at = NULL, write_attempts = 0 WHERE name = ?", [(n,) for n in names]
+    )
+
+
+def tell_contracts(unit: Unit, contract_ids: Sequence[str]) -> None:
+    """Make every deal of these contracts due for write-back."""
+    unit.executemany(
+        "UPDATE deal SET write_due = 1, write_next_try_at = NULL, write_attempts = 0 WHERE contract_id = ?",
+        [(c,) for c in contract_ids],
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from connector.errors import Problem
-from connector.ports import MapResult
+from connector.ports import Desired, MapResult
 from connector.sync import ledger
 from connector.sync.ledger import Deal, Record
 from connector.sync.seam import Seam, Source, Tally
@@ -29,7 +29,7 @@ def map_records(seam: Seam, tally: Tally) -> bool:
         for record in due:
             name, label, condition, problems, used = _mapped(seam, record, known.get(record.deal or ""))
             mapped.append((record, name, condition, used, problems))
-            if condition != "idle" or name in known or record.deal == name:
+            if condition not in ("idle", "gone") or name in known or record.deal == name:
                 found.append((name, label, name))
         ledger.save_mapped(unit, mapped)
         ledger.make_due(unit, found, seam.org.id, now)
@@ -62,10 +62,16 @@ def desired_of(seam: Seam, record: Record, deal: Deal | None, *, as_won: bool = 
     if is_settled(deal, record) and record.mapping_hash:
         compiled = seam.older(record.mapping_hash) or compiled
     fields: Mapping[str, Any] = record.fields or {}
-    result = compiled.map(fields, record.lines, as_won=as_won)
-    if fields.get("IsDeleted") and result.desired is not None:
-        return MapResult(desired=replace(result.desired, condition="idle"), values=result.values)
-    return result
+    if fields.get("IsDeleted"):
+        # its lines went with it, so that its terms can no longer be read; that it asks for nothing is known all the same
+        result = compiled.map(fields, (), as_gone=True)
+        return replace(result, desired=replace(result.desired, condition="idle")) if result.desired is not None else result
+    return compiled.map(fields, record.lines, as_won=as_won)
+
+
+def outline_of(seam: Seam, record: Record) -> Desired | None:
+    """Return whose chain a record belongs to and when it was made, though its terms cannot be read; None if not even that."""
+    return source_of(seam, record).compiled.map(record.fields or {}, (), as_gone=True).desired
 
 
 def _mapped(
@@ -74,7 +80,7 @@ def _mapped(
     source = source_of(seam, record)
     fields: Mapping[str, Any] = record.fields or {}
     used = record.mapping_hash if is_settled(deal, record) and record.mapping_hash else source.hash
-    condition = "idle" if fields.get("IsDeleted") else source.compiled.condition(fields)
+    condition = "gone" if fields.get("IsDeleted") else source.compiled.condition(fields)
     name = source.compiled.deal_name(fields)
     label = str(fields.get("Name") or record.id)
     problems: tuple[Problem, ...] = ()

@@ -32,7 +32,7 @@ class Source:
     """One CRM object that is polled, with its newest mapping.
 
     related - by object, the relationship path from the record to it ("Account", "Opportunity.Account"); its changes move the
-    deal. first_load - the condition that only the first load adds (decision D-06).
+    deal. total - the record's roll-up of its lines, None where describe does not show it. first_load - the condition that only the first load adds (decision D-06).
     """
 
     name: str
@@ -42,10 +42,12 @@ class Source:
     compiled: Compiled
     related: Mapping[str, str]
     first_load: str
+    watched: tuple[str, ...]
     start_from: date | None
     hash: str
     file: str
     text: str
+    total: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ _ALWAYS = ("Id", "SystemModstamp", "LastModifiedDate", "LastModifiedBy.Name", "I
 _LINE_ALWAYS = ("Id", "SystemModstamp")
 _ID_PART = 200
 _QUERIES_A_CALL = 5
+_YOUNG_S = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ def read_record(seam: Seam, record_id: str) -> tuple[Source, Record] | None:
     for source in seam.sources:
         for row in _by_id(seam, source, [record_id]):
             lines = _lines_of(seam, source, [record_id]).get(record_id, [])
-            return source, _record(source, row, _own_digest(source, row), lines, None)
+            return source, _record(source, row, _own_digest(source, row), lines, None, "")
     return None
 
 
@@ -143,7 +144,8 @@ def _begun(cursor: Cursor, now: str) -> Cursor:
 
 def _record_fields(source: Source) -> tuple[str, ...]:
     pointed = tuple(f"{path}.{name}" for path in source.related.values() for name in ("Id", "SystemModstamp"))
-    return tuple(dict.fromkeys((*_ALWAYS, *source.compiled.record_fields, *pointed)))
+    total = (source.total,) if source.total else ()
+    return tuple(dict.fromkeys((*_ALWAYS, *source.compiled.record_fields, *total, *pointed)))
 
 
 def _page_soql(stream: _Stream, limit: int, overlap_s: int) -> str:
@@ -207,15 +209,26 @@ def _compared(
             quiet.append(_seen_again(source, old, row))
         else:
             fresh.append((row, own, old))
+    read_at = ledger.iso(seam.crm.server_now())
     lines = _lines_of(seam, source, [row["Id"] for row, _, _ in fresh])
     staged = []
     for row, own, old in fresh:
-        record = _record(source, row, own, lines.get(row["Id"], []), old)
+        record = _record(source, row, own, lines.get(row["Id"], []), old, read_at)
         if old is not None and record.digest == old.digest:
-            quiet.append(replace(old, stamp=record.stamp, seen=record.seen))
+            quiet.append(replace(old, stamp=record.stamp, seen=record.seen, record_digest=own))
         else:
             staged.append(Staged(record=record, editor=(row.get("LastModifiedBy") or {}).get("Name") or ""))
-    return staged, quiet
+    young = ledger.iso(seam.crm.server_now() - timedelta(seconds=_YOUNG_S))
+    return [replace(s, record=_aged(s.record, young)) for s in staged], [_aged(r, young) for r in quiet]
+
+
+def _aged(record: Record, young: str) -> Record:
+    """Return the record without stamps from *young* on: stamps count seconds, so that the next change may bear the same one."""
+    seen = record.seen
+    if not any(s[:19] >= young[:19] for stamps in (seen.lines, seen.related) for s in stamps.values()):
+        return record
+    lines, related = ({i: "" if s[:19] >= young[:19] else s for i, s in m.items()} for m in (seen.lines, seen.related))
+    return replace(record, seen=Seen(lines=lines, related=related))
 
 
 def _is_wanted(source: Source, row: Mapping[str, Any]) -> bool:
@@ -223,20 +236,30 @@ def _is_wanted(source: Source, row: Mapping[str, Any]) -> bool:
 
 
 def _own_digest(source: Source, row: Mapping[str, Any]) -> str:
-    """Digest of the record alone; Amount is in it because a deleted line leaves no other trace (finding 7)."""
-    return f"{source.compiled.digest(row, ())}|{row.get('Amount')}|{row.get('IsDeleted')}"
+    """Digest of the record alone; its total is in it because a deleted line may leave no other trace (finding 7)."""
+    total = row.get(source.total) if source.total else None
+    return f"{source.compiled.digest(row, ())}|{total}|{row.get('IsDeleted')}"
 
 
 def _seen_again(source: Source, old: Record, row: Mapping[str, Any]) -> Record:
     return replace(old, stamp=row["SystemModstamp"], seen=replace(old.seen, related=_related_stamps(source, row)))
 
 
-def _record(source: Source, row: dict[str, Any], own: str, lines: list[dict[str, Any]], old: Record | None) -> Record:
+def _is_newer(stamp: str, known: str | None, read_at: str) -> bool:
+    """Whether a stamp means a change since *read_at*: stamps count whole seconds, so one of the second of the read may (P3)."""
+    return known != stamp or ledger.iso(ledger.instant(stamp)) >= read_at
+
+
+def _record(
+    source: Source, row: dict[str, Any], own: str, lines: list[dict[str, Any]], old: Record | None, read_at: str
+) -> Record:
     return Record(
         object=source.object,
         id=row["Id"],
         stamp=row["SystemModstamp"],
-        seen=Seen(lines={line["Id"]: line["SystemModstamp"] for line in lines}, related=_related_stamps(source, row)),
+        seen=Seen(
+            lines={line["Id"]: line["SystemModstamp"] for line in lines}, related=_related_stamps(source, row), read_at=read_at
+        ),
         seq=old.seq + 1 if old else 1,
         record_digest=own,
         digest=f"{source.compiled.digest(row, lines)}|{row.get('IsDeleted')}",
@@ -280,7 +303,7 @@ def _moved_by_lines(seam: Seam, source: Source, pages: Mapping[str, list[dict[st
 
 def _line_moved(record: Record, row: Mapping[str, Any]) -> bool:
     known = record.seen.lines.get(row["Id"])
-    return known is not None if row.get("IsDeleted") else known != row["SystemModstamp"]
+    return known is not None if row.get("IsDeleted") else _is_newer(row["SystemModstamp"], known, record.seen.read_at)
 
 
 def _moved_by_related(seam: Seam, source: Source, pages: Mapping[str, list[dict[str, Any]]]) -> list[str]:
@@ -293,7 +316,9 @@ def _moved_by_related(seam: Seam, source: Source, pages: Mapping[str, list[dict[
                 for record in ledger.records_pointing_at(unit, part):
                     pointed = (record.account, record.contact, record.deal)
                     if record.object == source.object and any(
-                        stamps[i] != record.seen.related.get(i) for i in pointed if i is not None and i in stamps
+                        _is_newer(stamps[i], record.seen.related.get(i), record.seen.read_at)
+                        for i in pointed
+                        if i is not None and i in stamps
                     ):
                         moved.append(record.id)
     return moved

@@ -149,7 +149,7 @@ def _record_row(
     fields = _fields(seam, record.object, record.object)
     is_owner = (deal.owner_object, deal.owner_record) == (record.object, record.id)
     is_alone = deal.owner_record is None
-    if not fields or (record.condition != "won" and not is_owner and not is_alone):
+    if not fields or record.is_deleted or (record.condition != "won" and not is_owner and not is_alone):
         return None
     values = (
         _values(deal, standing, words, seam.settings.public_url)
