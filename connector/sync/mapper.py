@@ -29,7 +29,7 @@ def map_records(seam: Seam, tally: Tally) -> bool:
         for record in due:
             name, label, condition, problems, used = _mapped(seam, record, known.get(record.deal or ""))
             mapped.append((record, name, condition, used, problems))
-            if condition not in ("idle", "gone") or name in known or record.deal == name:
+            if condition != "idle" or name in known or record.deal == name:
                 found.append((name, label, name))
         ledger.save_mapped(unit, mapped)
         ledger.make_due(unit, found, seam.org.id, now)
@@ -80,7 +80,7 @@ def _mapped(
     source = source_of(seam, record)
     fields: Mapping[str, Any] = record.fields or {}
     used = record.mapping_hash if is_settled(deal, record) and record.mapping_hash else source.hash
-    condition = "gone" if fields.get("IsDeleted") else source.compiled.condition(fields)
+    condition = "idle" if fields.get("IsDeleted") else source.compiled.condition(fields)
     name = source.compiled.deal_name(fields)
     label = str(fields.get("Name") or record.id)
     problems: tuple[Problem, ...] = ()
