@@ -329,7 +329,8 @@ class Daemon:
 
     def states(self) -> tuple[JobState, ...]:
         """Return how the jobs stand, with the instant of their next run on the clock given."""
-        shift = self._clock.now() - datetime.now(UTC)
+        # in whole seconds: the two clocks are never read at the very same moment
+        shift = timedelta(seconds=round((self._clock.now() - datetime.now(UTC)).total_seconds()))
         shown = []
         for name, job in self._running.items():
             planned = self._scheduler.get_job(name)
