@@ -191,9 +191,9 @@ def test_details_count_from_the_next_invoice_on(books: Books) -> None:
 
 
 def test_an_invoiced_contract_keeps_its_account(books: Books) -> None:
-    """Another account after the first invoice is refused and changes nobody."""
+    """Other terms for another account after the first invoice are refused and change nobody."""
     books.create("D1", "2026-01-01", terms())
-    (outcome,) = books.apply("2026-01-10", books.command("details", "D1", account="001B"))
+    (outcome,) = books.apply("2026-01-10", books.command("replace", "D1", account="001B", terms=terms()))
     assert outcome.problem is not None
     assert outcome.problem.code == "account-changed"
     assert books.rows("SELECT account FROM customer") == [("001A",)]
@@ -330,3 +330,26 @@ def test_an_unknown_contract_is_a_problem(books: Books) -> None:
     outcome = books.change("2026-01-03", contract_id, delta("D2", "2026-03-05", 1))
     assert outcome.problem is not None
     assert outcome.problem.code == "withdrawn-contract"
+
+
+def test_a_merge_of_accounts_takes_the_balance_along(books: Books) -> None:
+    """Details that name another account move an invoiced contract there, with the credit that its customer had."""
+    first = books.create("D1", "2026-04-01", terms(start="2026-04-01"))
+    books.create("D2", "2026-04-01", terms(start="2026-04-01"))
+    books.change("2026-04-16", first, cancellation("D3", "2026-04-16", prorate=True, invoice_now=True))
+    outcomes = books.apply("2026-04-20", *(books.command("details", d, account="001B") for d in ("D1", "D2")))
+    assert [o.problem for o in outcomes] == [None, None]
+    assert books.rows("SELECT account, balances FROM customer ORDER BY account") == [
+        ("001A", "{}"),
+        ("001B", '{"eur":-1500}'),
+    ]
+    assert books.rows("SELECT amount FROM balance_entry ORDER BY amount") == [(-1500,), (-1500,), (1500,)]
+    books.bill("2026-05-01")
+    assert books.rows("SELECT starting_balance, amount_due FROM invoice ORDER BY id DESC LIMIT 1") == [(-1500, 1500)]
+
+
+def test_a_first_invoice_below_zero_fills_the_balance(books: Books) -> None:
+    """A deal that begins with a credit gives its new customer a balance."""
+    books.create("D1", "2026-01-01", terms(items=[item(unit_amount=-500)]))
+    assert books.invoices() == [("INV-0001", "paid", "2026-01-01", -500)]
+    assert books.rows("SELECT balances FROM customer") == [('{"eur":-500}',)]

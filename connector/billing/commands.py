@@ -12,18 +12,22 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from connector.billing import store
-from connector.billing.store import BookedChange, BookedContract, Customer
+from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
 from connector.core.quoting import annual_value, change_value, contract_value
 from connector.core.schedule import ends_on, problems
 from connector.core.terms import Change, ContractTerms
-from connector.errors import Problem, RejectedError, Where
+from connector.errors import Problem, RejectedError, Where, invariant
 from connector.kit.db import new_id
 from connector.ports import Command, CustomerDetails, HowBilled, Unit
 
 
 @dataclass(slots=True, kw_only=True)
 class Copy:
-    """A working copy of what some commands are about; *by_deal* and *by_account* find it, *touched* is to be billed."""
+    """A working copy of what some commands are about; *touched* is to be billed: contract id to the keys of its commands.
+
+    known - customers as they were, customers - as they shall be, both by account. merged - contracts that followed a merge of
+    accounts, with the customer's id before and after.
+    """
 
     org: str
     now: datetime
@@ -33,6 +37,7 @@ class Copy:
     customers: dict[str, Customer]
     known: dict[str, Customer]
     touched: dict[str, list[str]] = field(default_factory=dict)
+    merged: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def contract_of(self, deal: str) -> BookedContract | None:
         """Return the contract that a deal made or changed."""
@@ -144,7 +149,8 @@ def _details(copy: Copy, command: Command) -> BookedContract:
 def _settled_how(copy: Copy, command: Command, standing: BookedContract) -> BookedContract:
     """Return the contract with the customer and the way of billing that the command names."""
     known = copy.customers.get(command.customer.account)
-    if standing.is_invoiced and (known is None or standing.customer_id != known.id):
+    has_moved = known is None or standing.customer_id != known.id
+    if has_moved and standing.is_invoiced and command.kind != "details":
         raise _refused(
             "account-changed",
             f"'{command.label}' was invoiced to another account already.",
@@ -152,12 +158,26 @@ def _settled_how(copy: Copy, command: Command, standing: BookedContract) -> Book
             hint="Set the account back, or cancel this contract and close a New deal for the other account.",
         )
     customer = copy.customer(command.customer)
+    if has_moved and standing.is_invoiced:
+        customer = _merged(copy, standing, customer)
     same = (standing.customer_id, standing.how, standing.label) == (customer.id, command.how, command.label)
     if same and copy.known.get(customer.details.account) is customer:
         return standing
     terms = _with_how(standing.terms, command.how)
     data = standing.data if terms is standing.terms else store.terms_text(terms)
     return replace(standing, customer_id=customer.id, how=command.how, label=command.label, terms=terms, data=data)
+
+
+def _merged(copy: Copy, contract: BookedContract, customer: Customer) -> Customer:
+    """Return the customer into whose account the contract's account was merged, with the balance of both."""
+    old = copy.customer_by_id(contract.customer_id)
+    copy.merged[contract.id] = (old.id, customer.id)
+    if not any(old.balances.values()):
+        return customer
+    both = {c: old.balances.get(c, 0) + customer.balances.get(c, 0) for c in {**old.balances, **customer.balances}}
+    copy.customers[old.details.account] = replace(old, balances={})
+    copy.customers[customer.details.account] = replace(customer, balances=both)
+    return copy.customers[customer.details.account]
 
 
 def _withdraw(copy: Copy, command: Command) -> BookedContract:
@@ -317,13 +337,41 @@ _CARRY: Mapping[str, Callable[[Copy, Command], BookedContract]] = {
 # ---------------------------------------------------------------- the difference
 
 
-def save(copy: Copy, unit: Unit, at: str) -> None:
-    """Write what differs between the two copies: one statement a table."""
-    changed = [copy.after[i] for i in sorted(copy.touched)]
-    used = {c.customer_id for c in changed}
+def save_customers(copy: Copy, unit: Unit, at: str) -> None:
+    """Write the customers of the touched contracts, before their invoices move any balance."""
+    used = {copy.after[i].customer_id for i in copy.touched} | {old for old, _ in copy.merged.values()}
     people = [c for c in copy.customers.values() if c.id in used]
-    store.insert_customers(unit, copy.org, [c for c in people if c.details.account not in copy.known], at)
-    store.update_customers(unit, [c for c in people if c.details.account in copy.known and _moved(c, copy.known)], at)
+    fresh = [c for c in people if c.details.account not in copy.known]
+    standing = [(c, copy.known[c.details.account]) for c in people if c.details.account in copy.known]
+    store.insert_customers(unit, copy.org, fresh, at)
+    store.update_customers(unit, [c for c, old in standing if c.details != old.details], at)
+    store.update_balances(unit, [c for c, old in standing if c.balances != old.balances], at)
+    pairs: list[tuple[Customer, Mapping[str, int]]] = [
+        *((c, old.balances) for c, old in standing),
+        *((c, {}) for c in fresh),
+    ]
+    store.insert_balance_entries(unit, [e for c, old in pairs for e in _moves(c, old, copy.now)], at)
+
+
+def _moves(customer: Customer, old: Mapping[str, int], now: datetime) -> list[BalanceEntry]:
+    """Return the entries that lead from the *old* balances of a customer to those it has now."""
+    moved = [c for c in sorted({**old, **customer.balances}) if customer.balances.get(c, 0) != old.get(c, 0)]
+    return [
+        BalanceEntry(
+            id=new_id("bal", now),
+            customer_id=customer.id,
+            currency=currency,
+            amount=customer.balances.get(currency, 0) - old.get(currency, 0),
+            ending_balance=customer.balances.get(currency, 0),
+            invoice_id=None,
+        )
+        for currency in moved
+    ]
+
+
+def save(copy: Copy, unit: Unit, at: str) -> None:
+    """Write what differs between the two copies of contracts and changes: one statement a table."""
+    changed = [copy.after[i] for i in sorted(copy.touched)]
     store.insert_contracts(unit, copy.org, [c for c in changed if c.id not in copy.before], at)
     store.update_contracts(unit, [c for c in changed if c.id in copy.before], at)
     gone: list[tuple[str, int]] = []
@@ -341,13 +389,10 @@ def save(copy: Copy, unit: Unit, at: str) -> None:
     store.update_changes(unit, kept)
 
 
-def _moved(customer: Customer, known: Mapping[str, Customer]) -> bool:
-    return known[customer.details.account].details != customer.details
-
-
 def drop(copy: Copy, contract_ids: Iterable[str]) -> None:
     """Take contracts that could not be billed back to what they were, so that nothing of their commands is saved."""
     for contract_id in contract_ids:
+        invariant(contract_id not in copy.merged, "a contract that follows a merge of accounts can be billed")
         copy.touched.pop(contract_id, None)
         standing = copy.before.get(contract_id)
         if standing is None:

@@ -104,6 +104,7 @@ class InternalBilling:
         if not copy.touched:
             return
         store.delete_drafts(unit, [i for i in copy.touched if i in copy.before])
+        carrying.save_customers(copy, unit, moment.text)
         for made, booked in issue.save_invoices(unit, self._series):
             if made.changes and not booked.is_draft:
                 standing = copy.after[made.contract.id]
