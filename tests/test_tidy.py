@@ -30,7 +30,6 @@ LONG_FILES = {
     "connector/core/invoicing.py": 750,
     "connector/core/schedule.py": 680,
     "connector/sync/ledger.py": 780,  # all statements of the ledger stand together
-    "tests/test_daemon.py": 530,
     "tests/test_demo_crm_rest.py": 640,
     "tests/test_mapping_deals.py": 540,
 }
