@@ -522,7 +522,7 @@ def _credit(plan: Timeline, piece: Slice, debit: _Debit, at: datetime, cause: Ca
         taxes = [(rate, quotient(tax * net_now, net) if net else 0, inside) for rate, tax, inside in taxes]
     if amount == 0:
         return None
-    due = max(at, cause.known)
+    due = max(cause.at, cause.known)  # also for periods that were billed ahead
     if cause.up_front:
         due = max(line.due, cause.made)
     elif cause.pending:

@@ -201,7 +201,9 @@ class Change:
 
     id - the CRM deal or intent that caused it. cancel: *when* at|period_end|term_end, *prorate* credits unused time,
     *invoice_now* bills it at once, else the credit waits for the next invoice or the balance; *item_ids* limits it to some
-    items. renew: *phases* empty = the same terms again for *duration* (None: the same length), raised by uplift_percent.
+    items. renew: *phases* empty = the same terms again for *duration* (None: the same length), raised by uplift_percent; given,
+    they are moved to where the term begins. *when* term_end: from the end of the term, also when made after it, so that there
+    is no hole; at: from *effective*, at least from the end of the term.
     """
 
     id: str

@@ -68,7 +68,7 @@ def _problem_data(problem: Problem) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(path: str, as_json: bool) -> int:  # noqa: FBT001 - the command line passes its flag through
+def run(path: str, as_json: bool) -> int:
     """Play the scenario at *path*, print its result and return the exit status: 0, or 2 with problems."""
     try:
         try:
@@ -81,11 +81,11 @@ def run(path: str, as_json: bool) -> int:  # noqa: FBT001 - the command line pas
         data, table = simulated(text, path)
     except ConfigError as error:
         if as_json:
-            print(json.dumps({"invoices": [], "problems": [_problem_data(p) for p in error.problems]}, ensure_ascii=False))  # noqa: T201
+            print(json.dumps({"invoices": [], "problems": [_problem_data(p) for p in error.problems]}, ensure_ascii=False))
         else:
-            print("\n\n".join(p.text() for p in error.problems), file=sys.stderr)  # noqa: T201
+            print("\n\n".join(p.text() for p in error.problems), file=sys.stderr)
         return 2
-    print(json.dumps(data, ensure_ascii=False) if as_json else table)  # noqa: T201
+    print(json.dumps(data, ensure_ascii=False) if as_json else table)
     return 0
 
 
@@ -94,6 +94,6 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     files = [a for a in arguments if not a.startswith("-")]
     if len(files) != 1 or any(a != "--json" for a in arguments if a.startswith("-")):
-        print("usage: python -m connector.simulate FILE [--json]", file=sys.stderr)  # noqa: T201
+        print("usage: python -m connector.simulate FILE [--json]", file=sys.stderr)
         return 2
     return run(files[0], "--json" in arguments)

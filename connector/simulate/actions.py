@@ -167,7 +167,7 @@ class _Actions:
             end = None if length is None else boundary(start, length, 1)
             phases = (Phase(start=start, end=end, items=items, add_invoice_items=extra, discounts=coupons),)
         return replace(
-            change, kind="renew", effective=start, duration=length, phases=phases,
+            change, kind="renew", effective=start, when="at" if data.get("effective") is not None else "term_end", duration=length, phases=phases,
             uplift_percent=reader.number(data.get("uplift_percent"), (*path, "uplift_percent")) or Decimal(0),
             end_behavior=self._end_behavior(data, path), prebill=reader.prebill(data.get("prebill"), (*path, "prebill")),
         )  # fmt: skip

@@ -14,7 +14,15 @@ from connector.core.period import to_utc
 from connector.core.quoting import Totals, quote_totals
 from connector.core.schedule import problems
 from connector.core.settlement import (
-    Account, CreditNote, CustomerState, Invoice, advance, credit_note, marked_uncollectible, paid, voided,
+    Account,
+    CreditNote,
+    CustomerState,
+    Invoice,
+    advance,
+    credit_note,
+    marked_uncollectible,
+    paid,
+    voided,
 )  # fmt: skip
 from connector.core.terms import Change, Contract, ContractTerms
 from connector.errors import Problem, RejectedError, invariant

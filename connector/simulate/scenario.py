@@ -18,7 +18,18 @@ from connector.core.invoicing import Usage
 from connector.core.period import Interval, anchor_on, boundary, to_local
 from connector.core.settlement import CustomerState
 from connector.core.terms import (
-    Change, ContractTerms, Coupon, Item, ItemChange, PaidTrial, Phase, Prebill, Price, Renewal, Settings, TaxRate, Tier,
+    Change,
+    ContractTerms,
+    Coupon,
+    Item,
+    PaidTrial,
+    Phase,
+    Prebill,
+    Price,
+    Renewal,
+    Settings,
+    TaxRate,
+    Tier,
 )  # fmt: skip
 
 Path = tuple[str | int, ...]
