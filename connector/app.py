@@ -161,8 +161,9 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
         mapping, found = checked(parsed[configured.name], describe, org)
         problems += [p for p in found if not p.code.startswith("warn")]
         if mapping is not None:
+            compiled = compile_mapping(mapping, describe, org, mapping_options(config))
             problems += _not_built(mapping, str(configured.mapping))
-            sources.append(_source(config, configured.name, str(configured.mapping), texts[configured.name], mapping, describe, org))
+            sources.append(_source(configured.name, str(configured.mapping), texts[configured.name], compiled, describe))
     claimed: dict[str, str] = {}
     for source in sources:
         if source.object in claimed:
@@ -226,9 +227,8 @@ def _mapping_text(path: str) -> str:
 
 
 def _source(
-    config: Config, name: str, file: str, text: str, mapping: MappingFile, describe: Mapping[str, ObjectInfo], org: Org
+    name: str, file: str, text: str, compiled: Compiled, describe: Mapping[str, ObjectInfo]
 ) -> Source:
-    compiled = compile_mapping(mapping, describe, org, mapping_options(config))
     return Source(
         name=name,
         object=compiled.object,
@@ -237,12 +237,11 @@ def _source(
         compiled=compiled,
         related=compiled.related,
         first_load=compiled.first_load,
-        watched=tuple(f for f in ("Amount", "TotalPrice", "Subtotal") if f in describe[compiled.object].fields),
         start_from=compiled.start_from,
         hash=mapping_hash(text),
         file=file,
         text=text,
-        total=_TOTALS.get(mapping.source.object) if _shows_total(mapping.source.object, describe) else None,
+        total=_TOTALS.get(compiled.object) if _shows_total(compiled.object, describe) else None,
     )
 
 

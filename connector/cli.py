@@ -318,7 +318,7 @@ def _guarded(given: list[str]) -> int:
         return int(getattr(ending, "exit_code", 130))
     except KeyboardInterrupt:
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last net: usage errors of click, and bugs as exit 70
         return _usage_or_bug(error)
 
 

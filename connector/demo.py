@@ -17,11 +17,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connector import app, printing
+from connector import app, printing, service
 from connector.billing import books
 from connector.billing.figures import Figures, figures
 from connector.billing.payments import record_payment
-from connector.config import Config, demo_config
+from connector.config import demo_config
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, Where, invariant
 from connector.kit import observe, shipped, yamlpos
@@ -103,21 +103,31 @@ def at_nine(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, _HOUR, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where the story is played: the CRM's org, its records by name, the shared clock, and where to say what happens."""
+
+    org: Org
+    ids: dict[str, str]
+    clock: ShiftedClock
+    say: Callable[[str], None]
+
+
 # ---------------------------------------------------------------- playing
 
 
-def play(house: app.House, org: Org, ids: dict[str, str], clock: ShiftedClock, say: Callable[[str], None]) -> Tally:
+def play(house: app.House, scenery: Stage) -> Tally:
     """Play the story to its end; return what was done."""
     tally = Tally()
     for step in STORY:
-        clock.move_to(at_nine(step.on))
-        step.act(org, ids)
+        scenery.clock.move_to(at_nine(step.on))
+        step.act(scenery.org, scenery.ids)
         deals, invoices = tally.applied, books_figures(house).invoices
         _customers_pay(house, step.on)
         rounds.sync(house.seam, tally)
-        rounds.bill(house.seam, clock.now(), tally)
+        rounds.bill(house.seam, scenery.clock.now(), tally)
         made = books_figures(house).invoices - invoices
-        say(f"{step.on:%d %b %Y}  {step.text}\n             -> {tally.applied - deals} deals applied, {made} invoices made")
+        scenery.say(f"{step.on:%d %b %Y}  {step.text}\n             -> {tally.applied - deals} deals applied, {made} invoices made")
     return tally
 
 
@@ -157,8 +167,9 @@ def summary(org: Org, ids: dict[str, str], totals: dict[str, Decimal], currency:
         "What the rep reads:",
         *messages,
         "",
-        f"Billed in all: {_amount(crm_total)} {currency} on the deals in the CRM, {_amount(invoice_total)} {currency} on"
-        f" {len(invoices)} invoice rows in the CRM, {_amount(totals['total'])} {currency} on {totals['count']} invoices in the books.",
+        f"Billed in all: {_amount(crm_total)} {currency} on the deals in the CRM,",
+        f"  {_amount(invoice_total)} {currency} on {len(invoices)} invoice rows in the CRM,",
+        f"  {_amount(totals['total'])} {currency} on {totals['count']} invoices in the books.",
     ]
     return "\n".join(lines)
 
@@ -186,44 +197,36 @@ def run(*, once: bool, port: int, crm_port: int, is_json: bool) -> int:
     say: Callable[[str], None] = (lambda _text: None) if is_json else (lambda text: print(text, flush=True))
     with tempfile.TemporaryDirectory(prefix="connector-demo-") as folder:
         org = Org(clock=clock.now, path=Path(folder) / "crm.db")
-        ids = seed(org, START)
+        scenery = Stage(org=org, ids=seed(org, START), clock=clock, say=say)
         with CrmServer(org, port=0 if once else crm_port) as crm:
-            mappings = _mappings(Path(folder))
-            config = demo_config(
-                database=f"sqlite:///{folder}/connector.db", crm_url=crm.url, mappings=mappings, port=0 if once else port
-            )
+            database = f"sqlite:///{folder}/connector.db"
+            config = demo_config(database=database, crm_url=crm.url, mappings=_mappings(Path(folder)), port=port)
             observe.configure(config.log.format, "warning", sys.stderr)
-            return _played(config, org, ids, clock, say, once=once, is_json=is_json)
+            with app.writing_house(config, "demo", clock=clock) as house:
+                _played(house, scenery, is_json=is_json)
+                return 0 if once else _keep_running(house, say)
 
 
-def _played(
-    config: Config,
-    org: Org,
-    ids: dict[str, str],
-    clock: ShiftedClock,
-    say: Callable[[str], None],
-    *,
-    once: bool,
-    is_json: bool,
-) -> int:
-    with app.writing_house(config, "demo", clock=clock) as house:
-        play(house, org, ids, clock, say)
-        totals = books_total(house, org.currency)
-        if is_json:
-            records = [dict(org.get("Opportunity", ids[n])) for n in _SHOWN]
-            sys.stdout.write(printing.json_text({"opportunities": records, "books": totals}) + "\n")
-        else:
-            say("\n" + summary(org, ids, totals, org.currency))
-        shown = sum((r.get("Amount_Billed__c") or Decimal(0) for r in org.rows("Opportunity")), Decimal(0))
-        invariant(shown == totals["total"], "the CRM's deals add up to the books' invoices")
-        if once:
-            return 0
-        return _keep_running(house, say)
+def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
+    """Play the story and print its end; CRM, books and console must show the same sum."""
+    org, ids = scenery.org, scenery.ids
+    play(house, scenery)
+    totals = books_total(house, org.currency)
+    with house.database.read() as unit:
+        console = service.console_view(house, unit, service.Watch())
+    shown = {count.label: count.value for group in console.groups for count in group.counts}
+    if is_json:
+        records = [dict(org.get("Opportunity", ids[n])) for n in _SHOWN]
+        result = {"opportunities": records, "books": totals, "console": shown}
+        sys.stdout.write(printing.json_text(result) + "\n")
+    else:
+        billed = shown[f"billed, {org.currency}"]
+        scenery.say("\n" + summary(org, ids, totals, org.currency) + f"\nThe console says: billed {billed}.")
+    in_crm = sum((r.get("Amount_Billed__c") or Decimal(0) for r in org.rows("Opportunity")), Decimal(0))
+    invariant(in_crm == totals["total"], "the CRM's deals add up to the books' invoices")
 
 
 def _keep_running(house: app.House, say: Callable[[str], None]) -> int:
-    from connector import service
-
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _n, _f: stop.set())

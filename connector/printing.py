@@ -54,9 +54,7 @@ def init_text(result: Mapping[str, Any]) -> str:
 
 
 def _problem_lines(problems: Sequence[Mapping[str, Any]], most: int = 50) -> list[str]:
-    lines = []
-    for problem in problems[:most]:
-        lines.append(f"  {problem.get('record') or ''} {problem['code']}: {problem['message']} {problem['hint']}".rstrip())
+    lines = [f"  {p.get('record') or ''} {p['code']}: {p['message']} {p['hint']}".rstrip() for p in problems[:most]]
     if len(problems) > most:
         lines.append(f"  … and {len(problems) - most} more (connector deals list --state parked)")
     return lines

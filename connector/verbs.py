@@ -17,8 +17,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector import app
-from connector.config import Config, load_config
 from connector.billing.payments import record_payment
+from connector.config import Config, load_config
 from connector.core.money import major
 from connector.core.money import minor as minor_of
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
@@ -260,7 +260,7 @@ def parsed_instant(text: str, timezone: str) -> datetime:
         if len(text) == len("2026-01-01"):
             day = date.fromisoformat(text)
             return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone)).astimezone(UTC)
-        instant = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        instant = datetime.fromisoformat(text)
     except ValueError as error:
         problem = Problem(code="bad-instant", message=f"{text} is no date.", hint="Write 2026-07-01 or 2026-07-01T00:00:00Z.")
         raise ConfigError([problem]) from error

@@ -42,20 +42,20 @@ NEW = Desired(
 )
 AMEND = replace(NEW, record="D2", deal="D2", label="Upgrade", action="amend", terms=None, change=CHANGE, amends="D1")
 SAME = Digests(terms="t", who="w", how="h")
-STANDS = Applied(contract_id="C1", revision=1, terms="t", who="w", how="h", account="A1")
+STANDS = Applied(org=ORG, contract_id="C1", revision=1, terms="t", who="w", how="h", account="A1")
 PARENT = Relative(name="D1", label="Acme 2026", state="written", contract_id="C1")
 
 
 def _decide(desired=NEW, digests=SAME, applied=STANDS, **more):
-    return decide(desired, digests, applied, org=ORG, parent=more.pop("parent", None), **more)
+    return decide(desired, digests, applied, parent=more.pop("parent", None), **more)
 
 
 @pytest.mark.parametrize(
     ("applied", "digests", "condition", "expected"),
     [
-        (Applied(), SAME, "won", "create"),
-        (Applied(), SAME, "open", Nothing),
-        (Applied(), SAME, "idle", Nothing),
+        (Applied(org=ORG), SAME, "won", "create"),
+        (Applied(org=ORG), SAME, "open", Nothing),
+        (Applied(org=ORG), SAME, "idle", Nothing),
         (STANDS, SAME, "won", Nothing),
         (STANDS, Digests(terms="x", who="w", how="h"), "won", "replace"),
         (STANDS, Digests(terms="t", who="x", how="h"), "won", "details"),
@@ -83,11 +83,11 @@ def test_a_new_deal_follows_the_table_of_edits(applied, digests, condition, expe
 @pytest.mark.parametrize(
     ("applied", "parent", "expected"),
     [
-        (Applied(), PARENT, "change"),
-        (Applied(), None, Park),
-        (Applied(), replace(PARENT, contract_id=None, state="parked"), Wait),
-        (Applied(), replace(PARENT, contract_id=None, state="idle"), Park),
-        (Applied(), replace(PARENT, is_withdrawn=True), Park),
+        (Applied(org=ORG), PARENT, "change"),
+        (Applied(org=ORG), None, Park),
+        (Applied(org=ORG), replace(PARENT, contract_id=None, state="parked"), Wait),
+        (Applied(org=ORG), replace(PARENT, contract_id=None, state="idle"), Park),
+        (Applied(org=ORG), replace(PARENT, is_withdrawn=True), Park),
         (STANDS, PARENT, Nothing),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_parked_member_of_the_chain_blocks_later_ones_and_is_named():
     first = Relative(
         name="D9", label="First upgrade", state="parked", problem=Problem(code="x", message="Not billed: no such seat.")
     )
-    decision = _decide(AMEND, SAME, Applied(), parent=PARENT, earlier=[first])
+    decision = _decide(AMEND, SAME, Applied(org=ORG), parent=PARENT, earlier=[first])
     assert isinstance(decision, Wait)
     assert decision.for_deal == "D9"
     assert decision.problem.message == "Blocked by 'First upgrade' (no such seat)."
@@ -127,7 +127,7 @@ def test_an_edited_change_is_replaced_until_its_day_or_its_invoice():
 
 def test_each_decision_gets_the_next_revision_as_key():
     """The key is org, deal and revision: A -> B -> A gives three keys, a retry of one decision always the same."""
-    first, again = _decide(applied=Applied()), _decide(applied=Applied())
+    first, again = _decide(applied=Applied(org=ORG)), _decide(applied=Applied(org=ORG))
     assert isinstance(first, Do)
     assert isinstance(again, Do)
     assert first.command.key == again.command.key == f"{ORG}/D1/r1"
@@ -138,8 +138,8 @@ def test_each_decision_gets_the_next_revision_as_key():
 
 def test_deals_closed_before_the_start_are_left_alone():
     """`start_from` compares the close date of new deals only; members of a known chain pass."""
-    assert _decide(applied=Applied(), start_from=date(2026, 2, 1)) == Nothing(is_deal=False)
-    assert isinstance(_decide(AMEND, SAME, Applied(), parent=PARENT, start_from=date(2026, 12, 1)), Do)
+    assert _decide(applied=Applied(org=ORG), start_from=date(2026, 2, 1)) == Nothing(is_deal=False)
+    assert isinstance(_decide(AMEND, SAME, Applied(org=ORG), parent=PARENT, start_from=date(2026, 12, 1)), Do)
 
 
 OPPORTUNITY = Candidate(object="Opportunity", record="006A", condition="won")

@@ -271,6 +271,7 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
         case.desired,
         digests_of(case.desired),
         Applied(
+            org=seam.org.id,
             contract_id=deal.contract_id,
             revision=deal.revision,
             terms=deal.applied_terms,
@@ -281,7 +282,6 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
             is_invoiced=scene.invoiced.get(deal.name, False),
             is_started=scene.started.get(deal.name, False),
         ),
-        org=seam.org.id,
         parent=_parent(seam, unit, case.desired, deal, scene),
         earlier=_earlier(deal, scene) if case.desired.action != "new" else (),
         start_from=source.start_from,

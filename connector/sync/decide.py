@@ -26,6 +26,7 @@ class Applied:
     is_invoiced - a line that stems from this deal stands on a finalized invoice. is_started - the day of a change has come.
     """
 
+    org: str
     contract_id: str | None = None
     revision: int = 0
     terms: str | None = None
@@ -107,7 +108,6 @@ def decide(
     digests: Digests,
     applied: Applied,
     *,
-    org: str,
     parent: Relative | None,
     earlier: Sequence[Relative] = (),
     start_from: date | None = None,
@@ -119,21 +119,20 @@ def decide(
     """
     stands = applied.contract_id is not None and not applied.is_withdrawn
     if desired.condition != "won":
-        return _no_longer_won(desired, digests, applied, org) if stands else Nothing(is_deal=False)
+        return _no_longer_won(desired, applied) if stands else Nothing(is_deal=False)
     if stands:
-        return _edited(desired, digests, applied, org)
+        return _edited(desired, digests, applied)
     if desired.action == "new":
         if start_from is not None and desired.closed_on < start_from and applied.contract_id is None:
             return Nothing(is_deal=False)
-        return _do("create", desired, digests, applied, org)
-    return _change(desired, digests, applied, org=org, parent=parent, earlier=earlier)
+        return _do("create", desired, applied)
+    return _change(desired, applied, parent=parent, earlier=earlier)
 
 
-def _do(kind: CommandKind, desired: Desired, digests: Digests, applied: Applied, org: str, contract_id: str | None = None) -> Do:
-    del digests
+def _do(kind: CommandKind, desired: Desired, applied: Applied, contract_id: str | None = None) -> Do:
     return Do(
         command=Command(
-            key=decision_key(org, desired.deal, applied.revision + 1),
+            key=decision_key(applied.org, desired.deal, applied.revision + 1),
             kind=kind,
             deal=desired.deal,
             label=desired.label,
@@ -150,7 +149,7 @@ def _where(desired: Desired, field: str | None = None) -> Where:
     return Where(object=desired.object, record=desired.record, field=field)
 
 
-def _edited(desired: Desired, digests: Digests, applied: Applied, org: str) -> Decision:
+def _edited(desired: Desired, digests: Digests, applied: Applied) -> Decision:
     """A deal that stands and is still wanted: deals.md section 4, rows one to three."""
     is_change = desired.action != "new"
     may_replace = not applied.is_invoiced and not (is_change and applied.is_started)
@@ -158,9 +157,9 @@ def _edited(desired: Desired, digests: Digests, applied: Applied, org: str) -> D
     if digests.terms == applied.terms and not moved:
         if is_change or (digests.who == applied.who and digests.how == applied.how):
             return Nothing()
-        return _do("details", desired, digests, applied, org)
+        return _do("details", desired, applied)
     if may_replace:
-        return _do("replace_change" if is_change else "replace", desired, digests, applied, org)
+        return _do("replace_change" if is_change else "replace", desired, applied)
     what = "the account" if moved else "the terms (lines, prices, discounts or dates)"
     return Flag(
         problem=Problem(
@@ -173,13 +172,13 @@ def _edited(desired: Desired, digests: Digests, applied: Applied, org: str) -> D
     )
 
 
-def _no_longer_won(desired: Desired, digests: Digests, applied: Applied, org: str) -> Decision:
+def _no_longer_won(desired: Desired, applied: Applied) -> Decision:
     """A deal that stands, but whose record was reopened, lost or deleted: deals.md section 4, rows four and five."""
     if desired.action == "new":
         if not applied.is_invoiced:
-            return _do("withdraw", desired, digests, applied, org)
+            return _do("withdraw", desired, applied)
     elif not applied.is_invoiced and not applied.is_started:
-        return _do("withdraw_change", desired, digests, applied, org)
+        return _do("withdraw_change", desired, applied)
     return Flag(
         problem=Problem(
             code="reopened-after-billing",
@@ -192,10 +191,8 @@ def _no_longer_won(desired: Desired, digests: Digests, applied: Applied, org: st
 
 def _change(
     desired: Desired,
-    digests: Digests,
     applied: Applied,
     *,
-    org: str,
     parent: Relative | None,
     earlier: Sequence[Relative],
 ) -> Decision:
@@ -232,7 +229,7 @@ def _change(
         if relative.contract_id is None or relative.state in ("parked", "waiting"):
             return Wait(for_deal=relative.name, problem=_blocked(relative, desired))
     invariant(desired.change is not None, "a change record maps to a Change")
-    return _do("change", desired, digests, applied, org, contract_id=parent.contract_id)
+    return _do("change", desired, applied, contract_id=parent.contract_id)
 
 
 def _with_article(action: Literal["new", "amend", "renew", "cancel", "pause", "resume"]) -> str:

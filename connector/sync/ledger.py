@@ -286,7 +286,7 @@ def iso(instant: datetime) -> str:
 
 def instant(text: str) -> datetime:
     """Return the aware instant of ISO 8601 text, also in the CRM's `+0000` form."""
-    return datetime.fromisoformat(text.replace("+0000", "+00:00").replace("Z", "+00:00"))
+    return datetime.fromisoformat(text.replace("+0000", "+00:00"))
 
 
 def terms_digest(value: ContractTerms | Change | None) -> str:
@@ -639,7 +639,7 @@ def flagged_deals(unit: Unit, limit: int) -> list[Deal]:
 
 def counts(unit: Unit) -> dict[str, int]:
     """Return the number of deals by state."""
-    return dict((row[0], row[1]) for row in unit.query("SELECT state, COUNT(*) FROM deal GROUP BY state"))
+    return {row[0]: row[1] for row in unit.query("SELECT state, COUNT(*) FROM deal GROUP BY state")}
 
 
 # ---------------------------------------------------------------- cursors, mapping revisions, what was written, meta

@@ -42,7 +42,6 @@ class Source:
     compiled: Compiled
     related: Mapping[str, str]
     first_load: str
-    watched: tuple[str, ...]
     start_from: date | None
     hash: str
     file: str

@@ -295,9 +295,8 @@ def _moved_by_lines(seam: Seam, source: Source, pages: Mapping[str, list[dict[st
     moved = []
     with seam.database.read() as unit:
         for part in _parts(sorted(by_parent), 900):
-            for record in ledger.records(unit, source.object, part).values():
-                if any(_line_moved(record, row) for row in by_parent[record.id]):
-                    moved.append(record.id)
+            known = ledger.records(unit, source.object, part).values()
+            moved += [r.id for r in known if any(_line_moved(r, row) for row in by_parent[r.id])]
     return moved
 
 

@@ -38,6 +38,16 @@ class _Row:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telling:
+    """What every row of one pass is made with."""
+
+    seam: Seam
+    unit: Unit
+    words: Words
+    now: datetime
+
+
 def write_back(seam: Seam, tally: Tally) -> bool:
     """Tell the CRM about one chunk of deals; return whether more wait."""
     now = seam.now()
@@ -101,6 +111,7 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     names = [d.name for d in due]
     standings = seam.billing.standings([d.name for d in due if d.contract_id], unit, now)
     words = Words(seam.settings.language, now.astimezone(ZoneInfo(seam.settings.timezone)).date())
+    telling = _Telling(seam=seam, unit=unit, words=words, now=now)
     rows: list[_Row] = []
     accounts: set[str] = set()
     records: dict[str, list[Record]] = {}
@@ -109,7 +120,7 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     for deal in due:
         standing = standings.get(deal.name)
         for record in records.get(deal.name, []):
-            row = _record_row(seam, unit, deal, record, standing, words, now)
+            row = _record_row(telling, deal, record, standing)
             if row is not None:
                 rows.append(row)
         if standing is not None and deal.account and deal.account not in accounts and not deal.is_withdrawn:
@@ -143,20 +154,19 @@ def _row(
     )
 
 
-def _record_row(
-    seam: Seam, unit: Unit, deal: Deal, record: Record, standing: Standing | None, words: Words, now: datetime
-) -> _Row | None:
+def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> _Row | None:
+    seam = telling.seam
     fields = _fields(seam, record.object, record.object)
     is_owner = (deal.owner_object, deal.owner_record) == (record.object, record.id)
     is_alone = deal.owner_record is None
     if not fields or record.is_deleted or (record.condition != "won" and not is_owner and not is_alone):
         return None
     values = (
-        _values(deal, standing, words, seam.settings.public_url)
+        _values(deal, standing, telling.words, seam.settings.public_url)
         if is_owner or is_alone
-        else _other_values(seam, unit, deal, record, standing, words, now)
+        else _other_values(telling, deal, record, standing)
     )
-    values[_SYNCED_AT] = now.replace(microsecond=0)
+    values[_SYNCED_AT] = telling.now.replace(microsecond=0)
     how = {"id": record.id, "group": record.account or deal.account or ""}
     return _row(deal.name, record.object, record.id, fields, values, how)
 
@@ -210,10 +220,9 @@ def _amounts(standing: Standing, public_url: str) -> dict[str, Any]:
     return values
 
 
-def _other_values(
-    seam: Seam, unit: Unit, deal: Deal, record: Record, standing: Standing | None, words: Words, now: datetime
-) -> dict[str, Any]:
+def _other_values(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> dict[str, Any]:
     """Return what stands on a record of a deal that is billed through another record (decision D-01)."""
+    seam, words = telling.seam, telling.words
     values = _values(deal, standing, words, seam.settings.public_url)
     what, label = (deal.owner_object or "").lower(), deal.label
     if record.object == deal.owner_object:
@@ -223,7 +232,7 @@ def _other_values(
             "message": words.say("second", what=what, label=label),
         }
     text = words.say("elsewhere", what=what, label=label)
-    differs = _difference(seam, unit, deal, record, standing, now)
+    differs = _difference(telling, deal, record, standing)
     if differs is not None and standing is not None:
         ours, theirs = words.money(standing.value, standing.currency), words.money(differs, standing.currency)
         values["status"] = "Needs attention"
@@ -231,10 +240,9 @@ def _other_values(
     return values | {"message": text if differs is not None else f"{text} {values.get('message', '')}".strip()}
 
 
-def _difference(
-    seam: Seam, unit: Unit, deal: Deal, record: Record, standing: Standing | None, now: datetime
-) -> int | None:
+def _difference(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> int | None:
     """Return the contract value that the other record asks for, in minor units, where its terms differ from what stands."""
+    seam, unit = telling.seam, telling.unit
     full = next(
         (r for r in ledger.records_of_deals(unit, [deal.name], with_values=True).get(deal.name, []) if r.id == record.id), None
     )
@@ -252,7 +260,7 @@ def _difference(
         how=desired.how,
         terms=desired.terms,
     )
-    return seam.billing.preview(command, unit, now).value
+    return seam.billing.preview(command, unit, telling.now).value
 
 
 def _account_rows(seam: Seam, deal: Deal, standing: Standing, now: datetime) -> list[_Row]:
