@@ -444,6 +444,23 @@ def records_of_deals(unit: Unit, deals: Sequence[str], *, with_values: bool) -> 
     return found
 
 
+def save_record_problems(unit: Unit, rows: Iterable[tuple[Problem | None, str, str]]) -> None:
+    """Save (problem, object, id) of records that do not speak for their deal: what a person must settle about them."""
+    unit.executemany(
+        "UPDATE record SET map_problem = ? WHERE object = ? AND id = ?",
+        [(_encode((problem,)).decode() if problem else None, object_name, record) for problem, object_name, record in rows],
+    )
+
+
+def aside_problems(unit: Unit, limit: int) -> list[Problem]:
+    """Return the problems of won records whose deal is billed through another record."""
+    sql = (
+        "SELECT r.map_problem FROM record r JOIN deal d ON d.name = r.deal WHERE r.map_problem IS NOT NULL AND"
+        " r.condition = 'won' AND d.owner_record <> r.id AND d.state IN ('applied', 'written') ORDER BY r.id LIMIT ?"
+    )
+    return [p for row in unit.query(sql, (limit,)) for p in _problems_decoder.decode(row[0])]
+
+
 def remap(unit: Unit, object_name: str, mapping_hash: str) -> int:
     """Make the records of an object due for mapping by a new revision, unless their deal is billed; return how many."""
     return unit.execute(

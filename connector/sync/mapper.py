@@ -33,6 +33,8 @@ def map_records(seam: Seam, tally: Tally) -> bool:
                 found.append((name, label, name))
         ledger.save_mapped(unit, mapped)
         ledger.make_due(unit, found, seam.org.id, now)
+        # a record that does not speak for its deal decides nothing, but what stands on it may have to change
+        ledger.tell_crm(unit, [name for name, _, _ in found])
     tally.mapped += len(due)
     seam.progress("mapped", len(due))
     return len(due) == seam.settings.chunk_deals

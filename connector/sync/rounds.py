@@ -169,3 +169,4 @@ def count_open(seam: Seam, tally: Tally) -> None:
                     tally.problems.append(deal.problem)
         for deal in ledger.flagged_deals(unit, _LISTED_PROBLEMS):
             tally.problems += [p for p in (deal.problem, deal.write_problem) if p is not None]
+        tally.problems += ledger.aside_problems(unit, _LISTED_PROBLEMS)

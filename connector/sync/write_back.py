@@ -8,12 +8,14 @@ again later, a validation rule of the customer's is kept as a problem of the dea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector.core.money import major
+from connector.errors import Problem, Where
 from connector.ports import Command, InvoiceView, Standing, Unit, Upsert, Written
 from connector.sync import ledger
 from connector.sync.apply import digests_of
@@ -30,22 +32,28 @@ _INVOICE = "Billing_Invoice__c"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """One CRM record to write, for one deal; *values* by CRM field, *digest* without the time of writing."""
+    """One CRM record to write, for one deal; *values* by CRM field, *digest* without the time of writing.
+
+    is_other - the record does not speak for its deal; *problem* is what a person must settle about it.
+    """
 
     deal: str
     upsert: Upsert
     key: tuple[str, str]
     digest: str
+    is_other: bool = False
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Telling:
-    """What every row of one pass is made with."""
+    """What every row of one pass is made with; *told* are the (object, id) of records that were written before."""
 
     seam: Seam
     unit: Unit
     words: Words
     now: datetime
+    told: AbstractSet[tuple[str, str]] = frozenset()
 
 
 def write_back(seam: Seam, tally: Tally) -> bool:
@@ -65,6 +73,10 @@ def write_back(seam: Seam, tally: Tally) -> bool:
             )
     results = seam.crm.write([r.upsert for r in new]) if new else []
     _save(seam, due, new, results, now)
+    others = [(r.problem, *r.key) for r in rows if r.is_other]
+    if others:
+        with seam.database.transaction() as unit:
+            ledger.save_record_problems(unit, others)
     tally.written += sum(r.id is not None for r in results)
     seam.progress("written", len(due))
     return len(due) == seam.settings.write_records
@@ -117,6 +129,8 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     records: dict[str, list[Record]] = {}
     for start in range(0, len(names), 500):
         records |= ledger.records_of_deals(unit, names[start : start + 500], with_values=False)
+    asides = [(r.object, r.id) for d in due for r in records.get(d.name, ()) if not _speaks(d, r) and r.condition != "won"]
+    telling = replace(telling, told=ledger.written_digests(unit, asides).keys())
     for deal in due:
         standing = standings.get(deal.name)
         for record in records.get(deal.name, []):
@@ -157,18 +171,24 @@ def _row(
 def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> _Row | None:
     seam = telling.seam
     fields = _fields(seam, record.object, record.object)
-    is_owner = (deal.owner_object, deal.owner_record) == (record.object, record.id)
-    is_alone = deal.owner_record is None
-    if not fields or record.is_deleted or (record.condition != "won" and not is_owner and not is_alone):
+    if not fields or record.is_deleted:
         return None
-    values = (
-        _values(deal, standing, telling.words, seam.settings.public_url)
-        if is_owner or is_alone
-        else _other_values(telling, deal, record, standing)
-    )
+    problem: Problem | None = None
+    values: dict[str, Any] = {}
+    if _speaks(deal, record) or (deal.owner_record is None and record.condition == "won"):
+        values = _values(deal, standing, telling.words, seam.settings.public_url)
+    elif record.condition == "won":
+        values, problem = _other_values(telling, deal, record, standing)
+    elif (record.object, record.id) not in telling.told:
+        return None  # never a deal: what once stood on a record is cleared, nothing is put on the others
     values[_SYNCED_AT] = telling.now.replace(microsecond=0)
     how = {"id": record.id, "group": record.account or deal.account or ""}
-    return _row(deal.name, record.object, record.id, fields, values, how)
+    row = _row(deal.name, record.object, record.id, fields, values, how)
+    return replace(row, is_other=not _speaks(deal, record) and deal.owner_record is not None, problem=problem)
+
+
+def _speaks(deal: Deal, record: Record) -> bool:
+    return (deal.owner_object, deal.owner_record) == (record.object, record.id)
 
 
 def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str) -> dict[str, Any]:
@@ -220,24 +240,25 @@ def _amounts(standing: Standing, public_url: str) -> dict[str, Any]:
     return values
 
 
-def _other_values(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> dict[str, Any]:
-    """Return what stands on a record of a deal that is billed through another record (decision D-01)."""
+def _other_values(
+    telling: _Telling, deal: Deal, record: Record, standing: Standing | None
+) -> tuple[dict[str, Any], Problem | None]:
+    """Return what stands on a record of a deal that is billed through another record (decision D-01), and what is wrong with it."""
     seam, words = telling.seam, telling.words
     values = _values(deal, standing, words, seam.settings.public_url)
     what, label = (deal.owner_object or "").lower(), deal.label
     if record.object == deal.owner_object:
-        return {
-            "status": "Needs attention",
-            "contract_id": deal.contract_id,
-            "message": words.say("second", what=what, label=label),
-        }
+        text = words.say("second", what=what, label=label)
+        values = {"status": "Needs attention", "contract_id": deal.contract_id, "message": text}
+        return values, Problem(code="second-record", message=text, where=Where(object=record.object, record=record.id))
     text = words.say("elsewhere", what=what, label=label)
     differs = _difference(telling, deal, record, standing)
     if differs is not None and standing is not None:
         ours, theirs = words.money(standing.value, standing.currency), words.money(differs, standing.currency)
-        values["status"] = "Needs attention"
         text = words.say("differs", what=what, label=label, ours=ours, theirs=theirs)
-    return values | {"message": text if differs is not None else f"{text} {values.get('message', '')}".strip()}
+        values |= {"status": "Needs attention", "message": text}
+        return values, Problem(code="other-terms", message=text, where=Where(object=record.object, record=record.id))
+    return values | {"message": f"{text} {values.get('message', '')}".strip()}, None
 
 
 def _difference(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> int | None:
