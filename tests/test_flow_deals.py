@@ -96,8 +96,10 @@ def test_a_deal_without_an_e_mail_says_why_and_heals_by_itself(demo: World) -> N
     assert (tally.parked, tally.applied) == (1, 0)
     assert demo.said("fjord_seats") == (
         "Needs attention",
-        "Not billed: no billing e-mail. Fill Billing Contact on this opportunity or Billing Email on the account; it is tried"
-        " again by itself.",
+        (
+            "Not billed: no billing e-mail. Fill Billing Contact on this opportunity or Billing Email on the account; it is tried"
+            " again by itself."
+        ),
     )
     assert demo.record("fjord_seats")["Billing_Contract_Id__c"] is None
     assert demo.contracts() == []
@@ -183,7 +185,7 @@ def test_a_cancellation_inside_a_period_must_say_what_becomes_of_unused_time(dem
     assert "Proration" in message
     demo.edit("everest_cancel", Proration__c="Immediately")
     demo.sync()
-    billed, _ = demo.bill("2026-04-16")
+    demo.bill("2026-04-16")
     assert demo.said("everest_support")[0] == "Canceled"
     assert demo.record("everest_support")["Amount_Billed__c"] == D(1575)  # four months less half of April
     demo.assert_quiet()

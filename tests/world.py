@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -176,13 +176,19 @@ def mapping_files() -> list[Path]:
 
 
 @contextmanager
-def world(folder: Path, *, day: str = "2026-01-01", is_seeded: bool = True, **config: Any) -> Iterator[World]:
-    """Give a running world in *folder*, at nine o'clock of *day*."""
+def world(
+    folder: Path, *, day: str = "2026-01-01", org: Callable[[Callable[[], datetime]], Org] | None = None, is_seeded: bool = True,
+    **config: Any,
+) -> Iterator[World]:  # fmt: skip
+    """Give a running world in *folder*, at nine o'clock of *day*; *org* makes another kind of org from its clock.
+
+    *mappings* are the files of the sources; everything else in *config* replaces a value of the demo's configuration.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     clock = ShiftedClock(at(day).astimezone(UTC))
-    org = Org(clock=clock.now)
-    ids = seed(org, START) if is_seeded else {}
-    with CrmServer(org) as crm:
-        made = demo_config(
-            database=f"sqlite:///{folder}/connector.db", crm_url=crm.url, mappings=config.pop("mappings", mapping_files()), port=0
-        )
-        yield World(org=org, crm=crm, config=made, clock=clock, ids=ids)
+    made = org(clock.now) if org is not None else Org(clock=clock.now)
+    ids = seed(made, START) if is_seeded else {}
+    with CrmServer(made) as crm:
+        mappings = config.pop("mappings", mapping_files())
+        used = demo_config(database=f"sqlite:///{folder}/connector.db", crm_url=crm.url, mappings=mappings, port=0)
+        yield World(org=made, crm=crm, config=replace(used, **config), clock=clock, ids=ids)
