@@ -7,7 +7,7 @@ Within a chunk a parent is applied before its changes, so that a new deal and it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -32,6 +32,8 @@ from connector.sync.decide import (
 from connector.sync.ledger import Deal, Record
 from connector.sync.mapper import desired_of, outline_of
 from connector.sync.seam import Seam, Tally
+
+_LONGEST_CHAIN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,12 +203,16 @@ def _joined(problems: Sequence[Problem], record: Record) -> Problem:
 def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Scene:
     """Load the deals around a chunk: parents, chains, and what was invoiced of those that stand."""
     deals = {c.deal.name: _described(c) for c in cases}
-    parents = [c.desired.amends for c in cases if c.desired and c.desired.amends and c.desired.amends not in deals]
-    deals |= ledger.deals(unit, sorted(set(parents)))
+    unknown: set[str] = set()
+    for _ in range(_LONGEST_CHAIN):
+        missing = {d.parent for d in deals.values() if d.parent} - deals.keys() - unknown
+        if not missing:
+            break
+        deals |= ledger.deals(unit, sorted(missing))
+        unknown |= missing - deals.keys()
     for case in cases:
-        parent = deals.get(case.desired.amends) if case.desired and case.desired.amends else None
-        if parent is not None and case.desired and case.desired.action != "new":
-            deals[case.deal.name] = replace(deals[case.deal.name], parent=parent.name, root=parent.root or parent.name)
+        root = _root(case.deal.name, deals)
+        deals[case.deal.name] = replace(deals[case.deal.name], root=root or case.deal.name)
     roots = sorted({d.root for d in deals.values() if d.root})
     chains: dict[str, list[str]] = {}
     for member in ledger.chain_members(unit, roots):
@@ -224,6 +230,18 @@ def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Sc
     )
 
 
+def _root(name: str, deals: Mapping[str, Deal]) -> str | None:
+    """Return the first deal of the chain that *name* belongs to, None if its deals amend each other in a circle."""
+    passed: set[str] = set()
+    while name not in passed:
+        passed.add(name)
+        deal = deals[name]
+        if deal.parent is None or deal.parent not in deals:
+            return name
+        name = deal.parent
+    return None
+
+
 def _described(case: _Case) -> Deal:
     """Return the deal with what its record says of itself."""
     desired = case.desired
@@ -233,7 +251,7 @@ def _described(case: _Case) -> Deal:
         case.deal,
         label=desired.label,
         action=desired.action,
-        root=case.deal.root or case.deal.name,
+        parent=desired.amends if desired.action != "new" else None,
         made_at=f"{desired.closed_on.isoformat()} {ledger.iso(desired.created_at)}",
         notes="; ".join(desired.notes) if desired.action == "new" else "",
     )
@@ -266,6 +284,8 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
     deal = scene.deals[case.deal.name]
     if case.desired is None:
         return _gone(case.deal) if _stands(case.deal) else Nothing(is_deal=False)
+    if not _stands(deal) and case.desired.condition == "won" and _root(deal.name, scene.deals) is None:
+        return _circle(case.desired)
     source = next(s for s in seam.sources if s.object == case.desired.object)
     return decide(
         case.desired,
@@ -290,6 +310,17 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
 
 def _stands(deal: Deal) -> bool:
     return deal.contract_id is not None and not deal.is_withdrawn
+
+
+def _circle(desired: Desired) -> Decision:
+    return Park(
+        problem=Problem(
+            code="circle",
+            message="Not billed: the deals that this one changes change each other in a circle.",
+            hint="Correct Amends Opportunity on one of them, so that the first one is a New deal; it is tried again by itself.",
+            where=Where(object=desired.object, record=desired.record, field="Amends_Opportunity__c"),
+        )
+    )
 
 
 def _gone(deal: Deal) -> Decision:

@@ -237,6 +237,9 @@ def _with_article(action: Literal["new", "amend", "renew", "cancel", "pause", "r
 
 
 def _blocked(relative: Relative, desired: Desired) -> Problem:
+    if relative.problem is not None and relative.problem.code == "blocked":
+        # what blocks the other one blocks this one: the record that a person must look at is named, not a chain of messages
+        return replace(relative.problem, where=_where(desired))
     reason = relative.problem.message.removeprefix("Not billed: ").rstrip(".") if relative.problem else "not billed yet"
     return Problem(
         code="blocked",
