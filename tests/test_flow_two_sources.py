@@ -60,7 +60,7 @@ def test_a_quote_accepted_and_its_opportunity_won_are_one_contract(demo: World, 
     opportunity, quote = demo.record("deal"), demo.record("offer", "Quote")
     assert opportunity["Billing_Contract_Id__c"] == quote["Billing_Contract_Id__c"] == contract
     assert (opportunity["Amount_Billed__c"], quote["Amount_Billed__c"]) == (D(300), D(300))
-    assert opportunity["Billing_Status__c"] == quote["Billing_Status__c"] == "Active"
+    assert (opportunity["Billing_Status__c"], quote["Billing_Status__c"]) == ("Active", "Accepted")
     by_opportunity = rounds == "many" and order[0] == "win"
     other = ("offer", "Quote") if by_opportunity else ("deal", "Opportunity")
     owner = "Billed through opportunity Deal." if by_opportunity else "Billed through quote Offer."
@@ -77,7 +77,7 @@ def test_an_accepted_quote_alone_makes_the_contract(demo: World) -> None:
     ACTS["accept"](demo)
     demo.sync()
     assert [c[1] for c in demo.contracts()] == [demo.ids["deal"]]
-    assert demo.said("offer", "Quote")[0] == "Active"
+    assert demo.said("offer", "Quote")[0] == "Accepted"
     assert demo.said("deal")[0] in (None, "Active")
     demo.assert_quiet()
 
@@ -104,7 +104,7 @@ def test_won_with_other_terms_than_the_accepted_quote_the_quote_stands(demo: Wor
     assert status == "Needs attention"
     assert "2,400.00 EUR" in message
     assert "3,600.00 EUR" in message
-    assert demo.said("offer", "Quote")[0] == "Active"
+    assert demo.said("offer", "Quote")[0] == "Accepted"
     demo.assert_quiet()
     (line,) = demo.org.live_children("OpportunityLineItem", "OpportunityId", demo.ids["deal"])
     demo.edit(line["Id"], "OpportunityLineItem", Quantity=2)
@@ -126,12 +126,12 @@ def test_a_second_accepted_quote_is_parked_with_the_firsts_name(demo: World) -> 
     status, message = demo.said("rival", "Quote")
     assert status == "Needs attention"
     assert "Offer" in message
-    assert demo.said("offer", "Quote")[0] == "Active"
+    assert demo.said("offer", "Quote")[0] == "Accepted"
     del tally
     demo.assert_quiet()
     demo.edit("rival", "Quote", Status="Denied")
     demo.sync()
-    assert demo.said("rival", "Quote")[0] != "Active"
+    assert demo.said("rival", "Quote")[0] not in ("Active", "Accepted")
     assert [r["Total__c"] for r in demo.invoices()] == [D(300)]
 
 
@@ -145,7 +145,7 @@ def test_two_quotes_accepted_in_one_round_are_one_contract(demo: World) -> None:
     demo.sync()
     assert [r["Total__c"] for r in demo.invoices()] == [D(300)]
     assert demo.said("rival", "Quote")[0] == "Needs attention"
-    assert demo.said("offer", "Quote")[0] == "Active"
+    assert demo.said("offer", "Quote")[0] == "Accepted"
     demo.assert_quiet()
 
 
@@ -197,7 +197,7 @@ def test_the_quote_set_back_before_billing_withdraws_unless_the_opportunity_is_w
     demo.quote("offer", "deal", {"Quantity": 2}, Contract_Start_Date__c=start, **PLAIN)
     ACTS["accept"](demo)
     demo.sync()
-    assert demo.said("offer", "Quote")[0] == "Scheduled"
+    assert demo.said("offer", "Quote")[0] == "Accepted"
     demo.edit("offer", "Quote", Status="Presented")
     demo.sync()
     assert demo.said("offer", "Quote")[0] == "Withdrawn"

@@ -28,6 +28,8 @@ _SYNCED_AT = "synced_at"
 _FIRST_WAIT_S = 30
 _LONGEST_WAIT_S = 3600
 _INVOICE = "Billing_Invoice__c"
+# What a contract's status words become on the quote that made it (deals.md section 6).
+_STANDS = frozenset(("Scheduled", "Trialing", "Active", "Paused", "Past due", "Unpaid", "Canceled", "Completed", "Draft"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,8 @@ def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standin
         values, problem = _other_values(telling, deal, record, standing)
     elif (record.object, record.id) not in telling.told:
         return None  # never a deal: what once stood on a record is cleared, nothing is put on the others
+    if record.object == "Quote" and values.get("status") in _STANDS:
+        values["status"] = "Accepted"
     values[_SYNCED_AT] = telling.now.replace(microsecond=0)
     how = {"id": record.id, "group": record.account or deal.account or ""}
     row = _row(deal.name, record.object, record.id, fields, values, how)
