@@ -12,7 +12,6 @@ from typing import Any
 
 from connector.billing import tables
 from connector.billing.internal import InternalBilling
-from connector.billing.jobs import RunLimits, billing_run
 from connector.core.terms import Change, ContractTerms, Interval, Item, ItemChange, Phase, Price, Settings
 from connector.kit.db import Database, Unit
 from connector.ports import Address, BilledRun, Command, CustomerDetails, HowBilled, Outcome, Standing
@@ -117,8 +116,18 @@ class Books:
 
     def bill(self, day_text: str, *, hold: bool = False, chunk: int = 200) -> BilledRun:
         """Run billing over everything due on a day."""
-        limits = RunLimits(chunk_contracts=chunk)
-        return billing_run(self.database, self.billing, at(day_text), hold=hold, limits=limits)
+        runs: list[BilledRun] = []
+        while not runs or runs[-1].contracts >= chunk:
+            with self.database.transaction() as unit:
+                runs.append(self.billing.bill(unit, at(day_text), limit=chunk, hold=hold))
+        return BilledRun(
+            contracts=sum(r.contracts for r in runs),
+            invoices=sum(r.invoices for r in runs),
+            drafts=sum(r.drafts for r in runs),
+            lines=sum(r.lines for r in runs),
+            deals=tuple(dict.fromkeys(deal for r in runs for deal in r.deals)),
+            problems=tuple(p for r in runs for p in r.problems),
+        )
 
     def standing(self, deal: str, day_text: str) -> Standing:
         """Return how a deal stands on a day."""

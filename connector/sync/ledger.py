@@ -580,6 +580,13 @@ def wake_waiting(unit: Unit, names: Sequence[str]) -> None:
     unit.executemany("UPDATE deal SET apply_due = 1, next_try_at = NULL WHERE wait_for = ?", [(n,) for n in names])
 
 
+def follow_merges(unit: Unit, merged: Sequence[tuple[str, str]]) -> None:
+    """Let deals of merged accounts belong to the account that stays, and decide them again: (loser, master) each (P15)."""
+    unit.executemany(
+        "UPDATE deal SET account = ?, apply_due = 1 WHERE account = ?", [(master, loser) for loser, master in merged]
+    )
+
+
 def tell_crm(unit: Unit, names: Sequence[str]) -> None:
     """Make these deals due for write-back."""
     unit.executemany(

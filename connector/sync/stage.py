@@ -51,6 +51,10 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None) -> bool:
         streams = _streams(seam, unit, turn, ledger.iso(now))
     pages = seam.crm.query([_page_soql(s, seam.settings.page_rows, seam.settings.overlap_s) for s in streams], with_deleted=True)
     by_object = dict(zip((s.object for s in streams), pages, strict=True))
+    merged = [(r["Id"], r["MasterRecordId"]) for r in by_object.get("Account", ()) if r.get("MasterRecordId")]
+    if merged:
+        with seam.database.transaction() as unit:
+            ledger.follow_merges(unit, merged)
     staged_count = 0
     for source in seam.sources:
         staged, seen = _changed(seam, source, by_object)
@@ -133,9 +137,14 @@ def _related_streams(unit: Unit, objects: list[str], turn: int, now: str, *, roo
         if cursor.watermark is None:
             cursor = replace(cursor, watermark=now)
         streams.append(
-            _Stream(object=name, fields=("Id", "SystemModstamp", "IsDeleted"), condition="", cursor=_begun(cursor, now))
+            _Stream(object=name, fields=_stub_fields(name), condition="", cursor=_begun(cursor, now))
         )
     return streams
+
+
+def _stub_fields(name: str) -> tuple[str, ...]:
+    """Return what a poll reads of a record that deals only point to; a merged account names the one that stays (P15)."""
+    return ("Id", "SystemModstamp", "IsDeleted", *(("MasterRecordId",) if name == "Account" else ()))
 
 
 def _begun(cursor: Cursor, now: str) -> Cursor:
