@@ -27,12 +27,16 @@ _YOUNG_S = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stream:
-    """One object that is polled by stamp: a source's records, its lines, or a record they point to."""
+    """One object that is polled by stamp: a source's records, its lines, or a record they point to.
+
+    is_first - lines and pointed-at records of a first load: they are read with their records, so that only the day is noted.
+    """
 
     object: str
     fields: tuple[str, ...]
     condition: str
     cursor: Cursor
+    is_first: bool = False
 
 
 def soql_list(ids: Iterable[str]) -> str:
@@ -49,8 +53,10 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None) -> bool:
     now = seam.crm.server_now()
     with seam.database.read() as unit:
         streams = _streams(seam, unit, turn, ledger.iso(now))
-    pages = seam.crm.query([_page_soql(s, seam.settings.page_rows, seam.settings.overlap_s) for s in streams], with_deleted=True)
-    by_object = dict(zip((s.object for s in streams), pages, strict=True))
+    asked = [s for s in streams if not s.is_first]
+    pages = seam.crm.query([_page_soql(s, seam.settings.page_rows, seam.settings.overlap_s) for s in asked], with_deleted=True)
+    by_object: dict[str, list[dict[str, Any]]] = {s.object: [] for s in streams}
+    by_object |= dict(zip((s.object for s in asked), pages, strict=True))
     merged = [(r["Id"], r["MasterRecordId"]) for r in by_object.get("Account", ()) if r.get("MasterRecordId")]
     if merged:
         with seam.database.transaction() as unit:
@@ -116,11 +122,7 @@ def _streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[_Stream
             )
         )
         if source.line_object and source.line_parent:
-            lines = ledger.cursor(unit, source.line_object)
-            if lines.watermark is None:
-                lines = replace(lines, watermark=now)
-            fields = ("Id", source.line_parent, "SystemModstamp", "IsDeleted")
-            streams.append(_Stream(object=source.line_object, fields=fields, condition="", cursor=_begun(lines, now)))
+            streams.append(_aside(unit, source.line_object, source.line_parent, now))
         related |= dict.fromkeys(source.related)
     own = {s.object for s in streams}
     others = [name for name in related if name not in own]
@@ -131,15 +133,15 @@ def _streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[_Stream
 
 def _related_streams(unit: Unit, objects: list[str], turn: int, now: str, *, room: int) -> list[_Stream]:
     chosen = [objects[(turn + i) % len(objects)] for i in range(min(room, len(objects)))] if objects else []
-    streams = []
-    for name in chosen:
-        cursor = ledger.cursor(unit, name)
-        if cursor.watermark is None:
-            cursor = replace(cursor, watermark=now)
-        streams.append(
-            _Stream(object=name, fields=_stub_fields(name), condition="", cursor=_begun(cursor, now))
-        )
-    return streams
+    return [_aside(unit, name, None, now) for name in chosen]
+
+
+def _aside(unit: Unit, object_name: str, parent: str | None, now: str) -> _Stream:
+    """Return the stream of stamps that says which lines or pointed-at records moved."""
+    cursor = ledger.cursor(unit, object_name)
+    fields = ("Id", parent, "SystemModstamp", "IsDeleted") if parent else _stub_fields(object_name)
+    is_first = cursor.watermark is None and cursor.target is None
+    return _Stream(object=object_name, fields=fields, condition="", cursor=_begun(cursor, now), is_first=is_first)
 
 
 def _stub_fields(name: str) -> tuple[str, ...]:
