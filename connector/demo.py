@@ -31,6 +31,7 @@ from connector.lookalike.crm.seed import seed, seed_from
 from connector.lookalike.crm.server import CrmServer, serve
 from connector.sync import ledger, rounds
 from connector.sync.seam import Tally
+from connector.web.views import RunRow
 
 START = date(2026, 1, 1)
 _HOUR = 9
@@ -230,12 +231,16 @@ def _keep_running(house: app.House, say: Callable[[str], None]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _n, _f: stop.set())
-    with service.pages(house) as url:
+    last: list[RunRow] = []
+    with service.pages(house, service.Watch(runs=lambda: tuple(last))) as url:
         say(f"\nConsole:  {url}/console\nDemo CRM: {house.config.crm.url}/   (win a deal there; it is billed within seconds)\nCtrl-C ends it.")
         while not stop.wait(5):
-            tally = Tally()
+            began, tally = house.clock.now(), Tally()
             rounds.sync(house.seam, tally)
-            rounds.bill(house.seam, house.clock.now(), tally, reads_crm=False)
+            billed = rounds.bill(house.seam, house.clock.now(), tally, reads_crm=False)
+            done = f"{tally.staged} read, {tally.applied} applied, {tally.written} written, {billed.invoices} invoices"
+            text = service.time_text(began, house.config.timezone)
+            last[:] = [RunRow(job="round and billing run", state="ok", tone="good", started=text, summary=done, next="every 5 s")]
     return 0
 
 

@@ -141,7 +141,7 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
         polls=_polls(house, unit, now),
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
         held_note=f"{len(held)} deals, the first {_HELD_SHOWN} shown" if len(held) > _HELD_SHOWN else "",
-        clock=time_text(now, house.config.timezone) if is_shifted else "",
+        clock="Demo clock: it runs on from the end of the story" if is_shifted else "",
         notices=tuple(watch.notices()),
     )
 
