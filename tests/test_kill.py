@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from world import World, world
 
 from connector import app
 from connector.kit.db import Database, Unit
 from connector.sync import rounds
 from connector.sync.seam import Tally
-from world import World, world
 
 DAY = "2026-03-20"
 MOST_POINTS = 400

@@ -134,6 +134,7 @@ def routes(front: Front) -> list[BaseRoute]:
         if kind.name.lower() in front.org.schema.by_lower:
             out.append(Route(f"/{kind.path}", pages.list_of(kind), methods=["GET"]))
             out.append(Route(f"/{kind.path}/{{record}}", pages.record_of(kind), methods=["GET", "POST"]))
+    out.append(Route("/{record:str}", pages.by_id, methods=["GET"]))
     return out
 
 
@@ -191,6 +192,15 @@ class Pages:
                 return self._record(kind, request, raw)
 
         return endpoint
+
+    def by_id(self, request: Request) -> Response:
+        """Send `/ID` to the record's page, as Salesforce does."""
+        record = request.path_params["record"]
+        with self._org.lock:
+            found = next((k for k in _KINDS if self._org.row(k.name, record) is not None), None)
+        if found is None:
+            return self._render("list.html", 404, title="There is no such page.", columns=(), numbers=(), rows=(), more="")
+        return RedirectResponse(f"/{found.path}/{record}", status_code=303)
 
     def _record(self, kind: Kind, request: Request, raw: bytes) -> Response:
         error = ""
