@@ -62,9 +62,9 @@ def adopt_mappings(seam: Seam) -> int:
     return due
 
 
-def run_round(seam: Seam, tally: Tally, *, turn: int | None = None) -> bool:
+def run_round(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = False) -> bool:
     """Run one round: one page of every source, then everything that is due; return whether pages wait."""
-    more = stage(seam, tally, turn=turn)
+    more = stage(seam, tally, turn=turn, goes_on=goes_on)
     drain(seam, tally, hold=False)
     return more
 
@@ -106,9 +106,11 @@ def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool =
             )
         drain(seam, tally, hold=False)
         return
-    while run_round(seam, tally):
+    more = run_round(seam, tally)
+    while more:
         if seam.stop.is_set():
             return
+        more = run_round(seam, tally, goes_on=True)
     _note_run(seam, "sync")
 
 

@@ -44,18 +44,21 @@ def soql_list(ids: Iterable[str]) -> str:
     return ",".join(f"'{i}'" for i in ids)
 
 
-def stage(seam: Seam, tally: Tally, *, turn: int | None = None) -> bool:
+def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = False) -> bool:
     """Read one page of every source; return whether more pages wait.
 
     *turn* chooses which of the related objects (Account, Contact …) are looked at beside them this time, as many as fit into
-    the same call (decision D-23); None looks at all of them.
+    the same call (decision D-23); None looks at all of them. *goes_on* reads only what the page before left unread.
     """
     now = seam.crm.server_now()
     with seam.database.read() as unit:
         streams = _streams(seam, unit, turn, ledger.iso(now))
+    if goes_on:
+        streams = [s for s in streams if s.cursor.pos_stamp]
     asked = [s for s in streams if not s.is_first]
     pages = seam.crm.query([_page_soql(s, seam.settings.page_rows, seam.settings.overlap_s) for s in asked], with_deleted=True)
     by_object: dict[str, list[dict[str, Any]]] = {s.object: [] for s in streams}
+    by_object |= {source.object: [] for source in seam.sources if source.object not in by_object}
     by_object |= dict(zip((s.object for s in asked), pages, strict=True))
     merged = [(r["Id"], r["MasterRecordId"]) for r in by_object.get("Account", ()) if r.get("MasterRecordId")]
     if merged:
