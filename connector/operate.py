@@ -37,10 +37,8 @@ class Running:
         """Run rounds until no page waits; return what was done."""
         tally = Tally()
         seam = self._seam(stop)
-        more = rounds.run_round(seam, tally, turn=self._turn)
+        rounds.read_all(seam, tally, turn=self._turn)
         self._turn += 1
-        while more and not stop.is_set():
-            more = rounds.run_round(seam, tally, goes_on=True)
         return tally_text(tally)
 
     def billing_run(self, stop: threading.Event) -> str:

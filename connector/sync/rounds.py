@@ -106,12 +106,15 @@ def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool =
             )
         drain(seam, tally, hold=False)
         return
-    more = run_round(seam, tally)
-    while more:
-        if seam.stop.is_set():
-            return
-        more = run_round(seam, tally, goes_on=True)
+    read_all(seam, tally)
     _note_run(seam, "sync")
+
+
+def read_all(seam: Seam, tally: Tally, *, turn: int | None = None) -> None:
+    """Run rounds until no page of the CRM waits, or the stop event is set."""
+    more = run_round(seam, tally, turn=turn)
+    while more and not seam.stop.is_set():
+        more = run_round(seam, tally, goes_on=True)
 
 
 def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -> Billed:
@@ -121,7 +124,7 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     """
     if reads_crm:
         try:
-            run_round(seam, tally)
+            read_all(seam, tally)
         except RetryableError as error:
             tally.is_unreachable = True
             seam.log("run.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
