@@ -23,8 +23,8 @@ FLAGS = {"complete", "lines_complete", "ignore_zero", "exit"}
 def all_cases() -> list[Any]:
     out = []
     for path in sorted(FOLDER.glob("*.yaml")):
-        for case in loads(path.read_text(encoding="utf-8"), path.name).value:
-            out.append(pytest.param(case["scenario"], case["expect"], id=f"{path.stem}: {case['name']}"))
+        cases = loads(path.read_text(encoding="utf-8"), path.name).value
+        out.extend(pytest.param(case["scenario"], case["expect"], id=f"{path.stem}: {case['name']}") for case in cases)
     return out
 
 
@@ -164,7 +164,7 @@ def test_what_is_not_built_names_its_key() -> None:
 
 
 def test_a_cancellation_says_whether_it_prorates_and_bills() -> None:
-    """prorate and invoice_now are never defaulted, except at the end of a period."""
+    """Prorate and invoice_now are never defaulted, except at the end of a period."""
     text = GOOD + "actions:\n  - {at: 2026-04-10, do: cancel, when: now}\n"
     assert [code for code, _, _ in problems_of(text)] == ["missing-key", "missing-key"]
     simulated(text.replace("when: now", "when: period_end"), "s.yaml")

@@ -98,7 +98,7 @@ def _other_interval(wanted: Item, of_product: Sequence[tuple[int, Item]], curren
 
 def target_of(
     wanted: Item, items: Mapping[str, Item], *, item_id: str | None, end: datetime | None, currency: str
-) -> str | None | Problem:
+) -> str | Problem | None:
     """Return the id of the item that a change in quantity means, None for a new one, or the problem that a person solves."""
     numbered = [(n, i) for n, i in enumerate(items.values(), 1)]
     if item_id is not None:

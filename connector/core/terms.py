@@ -19,7 +19,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from connector.core.period import Interval as Interval
+from connector.core.period import Interval as Interval  # noqa: PLC0414 - part of this vocabulary, for everybody
 
 Timing = Literal["in_advance", "in_arrears"]
 UsageType = Literal["licensed", "metered"]
@@ -272,7 +272,8 @@ def _day(at: datetime, _: _Names) -> str:
 def _named(kind: str) -> _Codec:
     def encode(value: Any, names: _Names) -> str:
         known = getattr(names, kind)
-        name, number = value.id, 1
+        name: str = value.id
+        number = 1
         while known.setdefault(name, value) != value:
             number += 1
             name = f"{value.id}~{number}"

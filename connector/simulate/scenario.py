@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connector.core.invoicing import Usage
@@ -30,6 +30,8 @@ from connector.core.terms import (
     Settings,
     TaxRate,
     Tier,
+    Timing,
+    UsageType,
 )  # fmt: skip
 
 Path = tuple[str | int, ...]
@@ -210,7 +212,8 @@ class Reader:
         keys = ("unit_amount", "recurring", "tiers_mode", "tiers", "transform_quantity", "tax_behavior", "product")
         data = self.mapping(value, path, keys)
         recurring, interval, per = data.get("recurring"), None, None
-        timing, usage = "in_advance", "licensed"
+        timing: Timing = "in_advance"
+        usage: UsageType = "licensed"
         if recurring is not None:
             at = (*path, "recurring")
             interval = self.interval(recurring, at, ("usage_type", "timing", "per"))
@@ -218,7 +221,8 @@ class Reader:
                 usage = self.word(recurring.get("usage_type"), (*at, "usage_type"), ("licensed", "metered"), "licensed")
                 timing = self.word(recurring.get("timing"), (*at, "timing"), ("in_advance", "in_arrears"), "in_advance")
                 per = self._per(recurring.get("per"), (*at, "per"))
-        divide_by, divide_round = None, "up"
+        divide_by: int | None = None
+        divide_round: Literal["up", "down"] = "up"
         if data.get("transform_quantity") is not None:
             at = (*path, "transform_quantity")
             transform = self.mapping(data["transform_quantity"], at, ("divide_by", "round"), ("divide_by",))
