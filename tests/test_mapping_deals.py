@@ -434,9 +434,8 @@ def test_cancellation_of_some_lines_names_them() -> None:
 
 
 def test_cancellation_on_a_date_must_say_what_becomes_of_unused_time() -> None:
-    """Proration has no default on a cancellation inside a period; nor has the date where it is asked for."""
-    found = problems(amending("Cancel", Billing_Effective_Date__c="2026-07-01"))
-    assert [(p.code, p.where.field) for p in found] == [("no-proration", "Proration__c")]
+    """Proration has no default: left blank it stays unsaid, for the engine to refuse inside a period; the date is asked for."""
+    assert change("Cancel", Billing_Effective_Date__c="2026-07-01").prorate is None
     found = problems(amending("Cancel", Cancel_When__c="On date", Proration__c="None"))
     assert [(p.code, p.where.field) for p in found] == [("no-effective-date", "Billing_Effective_Date__c")]
 

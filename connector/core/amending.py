@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from connector.core.drawing import Drawing
 from connector.core.matching import candidates_text, quantity_text, target_of
-from connector.core.period import next_boundary, to_local
+from connector.core.period import is_boundary, next_boundary, to_local
 from connector.core.segments import ALWAYS, Cause, Cut, PrebillWindow, day_after
 from connector.core.terms import Change, Coupon, Item, ItemChange
 from connector.errors import Problem
@@ -210,7 +210,14 @@ class Amending(Drawing):
             self.end_behavior = "cancel"
 
     def _cancel(self, change: Change, at: datetime, cause: Cause) -> None:
-        cause = replace(cause, prorates=change.prorate, pending=False, is_final=change.invoice_now)
+        if change.prorate is None and change.when == "at" and self._is_inside_period(change, at):
+            self.problem(
+                "no-proration",
+                "It is not said what becomes of time that is paid for and not used.",
+                "Say it (Proration: Immediately, Next invoice or None), or cancel at the end of the period.",
+                cause.id,
+            )
+        cause = replace(cause, prorates=bool(change.prorate), pending=False, is_final=change.invoice_now)
         if change.when == "term_end":
             self._cancel_at_term_end(cause)
             return
@@ -228,6 +235,14 @@ class Amending(Drawing):
                 self.push(later, 1, lambda t: None if self.is_over else self._cancel_now(change, t, cause), cause.made)
                 return
         self._cancel_now(change, at, cause)
+
+    def _is_inside_period(self, change: Change, at: datetime) -> bool:
+        """Whether a cancellation at an instant would leave a paid period unused."""
+        return at != self.term_end and any(
+            not is_boundary(s.segment.anchor, s.segment.price.interval, at)
+            for k, s in self.board.slots.items()
+            if s.segment is not None and s.segment.price.interval is not None and (not change.item_ids or k in change.item_ids)
+        )
 
     def _cancel_at_term_end(self, cause: Cause) -> None:
         if self.term_end is None:

@@ -199,7 +199,8 @@ class ItemChange:
 class Change:
     """One thing that happened to a contract after it was made; contract = root terms + changes by (effective, made_at, id).
 
-    id - the CRM deal or intent that caused it. cancel: *when* at|period_end|term_end, *prorate* credits unused time,
+    id - the CRM deal or intent that caused it. cancel: *when* at|period_end|term_end, *prorate* credits unused time (None: not
+    said, which is refused inside a period),
     *invoice_now* bills it at once, else the credit waits for the next invoice or the balance; *item_ids* limits it to some
     items. renew: *phases* empty = the same terms again for *duration* (None: the same length), raised by uplift_percent; given,
     they are moved to where the term begins. *when* term_end: from the end of the term, also when made after it, so that there
@@ -220,7 +221,7 @@ class Change:
     billing_cycle_anchor: Literal["unchanged", "now"] | datetime = "unchanged"
     new_end: datetime | None = None
     when: CancelWhen = "at"
-    prorate: bool = False
+    prorate: bool | None = False
     invoice_now: bool = False
     item_ids: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = ()

@@ -442,20 +442,18 @@ class Deals:
             effective=on if on is not None else made.closed_on,
             made_at=made.at,
             when=when,
-            prorate=how in ("immediately", "next_invoice"),
+            prorate=None if how is None else how in ("immediately", "next_invoice"),
             invoice_now=how == "immediately",
             item_ids=item_ids,
         )
 
-    def _cancel_proration(self, when: CancelWhen, record: Record, reading: Reading) -> str:
+    def _cancel_proration(self, when: CancelWhen, record: Record, reading: Reading) -> str | None:
+        """Return what becomes of unused time; None where it is not said, which the engine refuses inside a period."""
         leaf = self._deal["cancel.proration"]
         word: str | None = leaf.read(record, reading)
         if word == "up_front":
             self._unsupported_value("cancel.proration", "Up front", record, reading)
-        elif word is None and when == "at":
-            hint = f"Fill {leaf.fill(record)}: Immediately, Next invoice or None{AGAIN}"
-            reading.fail("no-proration", "it is not said what becomes of time that is paid for and not used.", hint, leaf.field)
-        return word or "none"
+        return "none" if word is None and when != "at" else word
 
 
 _NO_UPLIFT = Renewal()
