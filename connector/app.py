@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from connector import migrations
@@ -331,6 +332,7 @@ def settings_of(config: Config, org: Org) -> Settings:
         public_url=config.web.public_url,
         record_url=org.instance_url,
         max_crm_age_s=config.billing.max_crm_age_s,
+        api_share=Decimal(config.crm.daily_api_budget),
     )
 
 

@@ -264,6 +264,7 @@ def mapping_schema() -> None:
 
 def _take_globals(arguments: Sequence[str]) -> list[str]:
     """Return the arguments without the global options, which are noted in `Global`; they may stand anywhere before `--`."""
+    Global.config, Global.is_json, Global.is_verbose = Path("config.yaml"), False, False
     rest: list[str] = []
     waiting = iter(arguments)
     for argument in waiting:

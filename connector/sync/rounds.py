@@ -64,9 +64,25 @@ def adopt_mappings(seam: Seam) -> int:
 
 def run_round(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = False) -> bool:
     """Run one round: one page of every source, then everything that is due; return whether pages wait."""
+    keep_budget(seam)
     more = stage(seam, tally, turn=turn, goes_on=goes_on)
     drain(seam, tally, hold=False)
     return more
+
+
+def keep_budget(seam: Seam) -> None:
+    """Stop polling while the org has used more of its calls of 24 hours than our share; what is due to be written waits too.
+
+    Raises: RetryableError; the allocation is a rolling one, so that it heals by itself (pitfall P25).
+    """
+    usage = seam.crm.usage()
+    if usage.limit and usage.used > usage.limit * seam.settings.api_share:
+        raise RetryableError(
+            f"The org has used {usage.used:,} of its {usage.limit:,} calls of 24 hours, more than crm.daily_api_budget"
+            f" ({seam.settings.api_share}) allows.",
+            hint="It goes on by itself as the count falls; raise crm.daily_api_budget, or find who else calls so much.",
+            retry_after_s=900,
+        )
 
 
 def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Protocol
 
 from connector.errors import Problem
@@ -53,7 +54,7 @@ class Source:
 class Settings:
     """overlap_s - how far a poll looks back for rows that became visible late (pitfall P5). page_rows - rows a query asks for.
 
-    chunk_deals - deals in one transaction. max_attempts - tries of one deal before it is parked as our own error.
+    api_share - the share of the org's calls in 24 hours that polling may bring it to. chunk_deals - deals in one transaction. max_attempts - tries of one deal before it is parked as our own error.
     """
 
     timezone: str
@@ -68,6 +69,7 @@ class Settings:
     max_pages_a_round: int = 50
     max_crm_age_s: int = 86_400
     bill_chunk: int = 500
+    api_share: Decimal = Decimal("0.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
