@@ -180,6 +180,14 @@ def deals_retry(deal: str) -> None:
     _print(verbs.deals_retry(Global.config, deal), printing.plain)
 
 
+@deals_app.command("skip")
+def deals_skip(deal: str, *, reason: Annotated[str, typer.Option(help="Why; stands on the record.")]) -> None:
+    """Leave a deal that is not billed out of billing."""
+    from connector import printing, verbs
+
+    _print(verbs.deals_skip(Global.config, deal, reason), printing.plain)
+
+
 @invoices_app.command("list")
 def invoices_list(
     *,

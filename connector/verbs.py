@@ -366,8 +366,28 @@ def deals_retry(config_path: Path, name: str) -> Result:
     with app.reading_house(open_config(config_path)) as books, books.database.transaction() as unit:
         deal = _deal(unit, name)
         ledger.make_due(unit, [(deal.name, deal.label, deal.root)], deal.org, ledger.iso(books.now()))
+        ledger.take_up(unit, deal)
         ledger.tell_crm(unit, [deal.name])
     return {"text": f"{deal.label} ({name}) is due; the next round tries it.", "deal": name}
+
+
+def deals_skip(config_path: Path, name: str, reason: str) -> Result:
+    """Leave a deal out of billing, with the reason on its record; refused where it is billed already."""
+    with app.reading_house(open_config(config_path)) as books, books.database.transaction() as unit:
+        deal = _deal(unit, name)
+        if deal.contract_id and not deal.is_withdrawn:
+            hint = "Close a Cancel deal to stop its contract."
+            raise RejectedError(Problem(code="deal-is-billed", message=f"{deal.label} is billed already.", hint=hint))
+        problem = Problem(
+            code="skipped",
+            message=f"Left out of billing by decision: {reason.rstrip('.')}.",
+            hint="The people who run the billing connector can take it up again.",
+            where=Where(record=deal.name),
+        )
+        ledger.skip(unit, deal, problem)
+        ledger.note(unit, [(deal.name, "skip", "skipped", reason)], ledger.iso(books.now()))
+    return {"text": f"{deal.label} ({name}) is left out; `connector deals retry {name}` takes it up again.", "deal": name}
+
 
 
 def invoices_pay(config_path: Path, number: str, *, amount: str | None, on: str | None) -> Result:

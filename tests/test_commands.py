@@ -234,3 +234,17 @@ def test_the_share_of_the_orgs_calls_is_kept(desk: Desk) -> None:
     assert desk.world.record("acme_seats").get("Billing_Status__c") is None
     desk.world.org.daily_limit = 15_000
     assert desk.type("sync")[0] == 0
+
+
+def test_a_deal_is_left_out_and_taken_up_again(desk: Desk) -> None:
+    """Skipped it stays unbilled whatever changes on it; retried it is billed; what is billed cannot be skipped."""
+    desk.world.win("fjord_seats", "acme_seats")
+    desk.json("sync")
+    fjord = desk.world.ids["fjord_seats"]
+    assert desk.type("deals", "skip", fjord, "--reason", "a pilot for friends")[0] == 0
+    desk.world.edit("fjord", "Account", Billing_Email__c="post@fjord.example")
+    assert desk.json("sync")[1]["applied"] == 0
+    assert desk.world.record("fjord_seats")["Billing_Message__c"].startswith("Left out of billing by decision: a pilot for friends.")
+    assert desk.type("deals", "retry", fjord)[0] == 0
+    assert desk.json("sync")[1]["applied"] == 1
+    assert desk.type("deals", "skip", fjord, "--reason", "too late")[0] == 1

@@ -556,7 +556,7 @@ def make_due(unit: Unit, found: Iterable[tuple[str, str, str]], org: str, now: s
 def due_for_apply(unit: Unit, now: str, limit: int) -> list[Deal]:
     """Return up to *limit* deals that are due for a decision."""
     sql = (
-        f"SELECT {_DEAL} FROM deal WHERE apply_due = 1 AND (next_try_at IS NULL OR next_try_at <= ?) ORDER BY begun, name LIMIT ?"
+        f"SELECT {_DEAL} FROM deal WHERE apply_due = 1 AND state <> 'skipped' AND (next_try_at IS NULL OR next_try_at <= ?) ORDER BY begun, name LIMIT ?"
     )
     return [_deal_from(row) for row in unit.query(sql, (now, limit))]
 
@@ -584,6 +584,21 @@ def follow_merges(unit: Unit, merged: Sequence[tuple[str, str]]) -> None:
     """Let deals of merged accounts belong to the account that stays, and decide them again: (loser, master) each (P15)."""
     unit.executemany(
         "UPDATE deal SET account = ?, apply_due = 1 WHERE account = ?", [(master, loser) for loser, master in merged]
+    )
+
+
+def skip(unit: Unit, deal: Deal, problem: Problem) -> None:
+    """Leave a deal out of billing until a person takes it up again; *problem* says so on its record."""
+    unit.execute(
+        "UPDATE deal SET state = 'skipped', apply_due = 0, wait_for = NULL, problem = ?, write_due = 1 WHERE org = ? AND name = ?",
+        (problem_to_text(problem), deal.org, deal.name),
+    )
+
+
+def take_up(unit: Unit, deal: Deal) -> None:
+    """Make a deal due that is held or left out."""
+    unit.execute(
+        "UPDATE deal SET state = 'mapped' WHERE org = ? AND name = ? AND state = 'skipped'", (deal.org, deal.name)
     )
 
 

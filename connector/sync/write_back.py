@@ -199,6 +199,8 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
     """Return what stands on the record that speaks for the deal, by source name."""
     if deal.state == "idle" and deal.contract_id is None:
         return {}
+    if deal.state == "skipped" and deal.problem is not None:
+        return {"status": "Withdrawn", "message": f"{deal.problem.message} {deal.problem.hint}".strip()}
     if deal.is_withdrawn:
         return {"status": "Withdrawn", "message": words.say("withdrawn")}
     values = _amounts(standing, public_url) if standing is not None else {}
