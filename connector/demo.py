@@ -82,12 +82,13 @@ def _nothing(_org: Org, _ids: dict[str, str]) -> None:
 STORY = (
     Step(
         on=date(2026, 1, 1),
-        text="Won: Acme 10 seats a month, Borealis 3-year ramp, Cobalt licence + setup fee, Everest support, Fjord seats",
+        text="Won: Acme, 10 seats at 29.00 a month; Borealis, 50 seats at 480.00 a year, then 100, then 150 at 456.00;\n"
+        "             Cobalt, licence 12,000.00 a year + setup 2,500.00; Everest, support 450.00 a month; Fjord, 4 seats",
         act=_win("acme_seats", "borealis_ramp", "cobalt_licence", "everest_support", "fjord_seats"),
     ),
-    Step(on=date(2026, 2, 1), text="Delta accepts its quote, and the rep wins the opportunity", act=_accept_and_win),
+    Step(on=date(2026, 2, 1), text="Delta accepts its quote (3,600.00 a quarter less 5 %, 2 training days at 900.00); the rep wins the deal", act=_accept_and_win),
     Step(on=date(2026, 3, 1), text="Billing day", act=_nothing),
-    Step(on=date(2026, 3, 15), text="Acme upgrades in the middle of the month: 5 more seats", act=_win("acme_upgrade")),
+    Step(on=date(2026, 3, 15), text="Acme upgrades in the middle of the month: 5 more seats (17 of 31 days of March, then every month)", act=_win("acme_upgrade")),
     Step(on=date(2026, 4, 1), text="Everest cancels its support as of 1 May", act=_win("everest_cancel")),
     Step(on=date(2026, 5, 1), text="Billing day", act=_nothing),
     Step(on=date(2026, 6, 1), text="Billing day", act=_nothing),
