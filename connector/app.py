@@ -218,6 +218,12 @@ def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectI
     return describe
 
 
+def source_objects(config: Config) -> list[str]:
+    """Return the CRM objects that the sources read, from their files alone; asks no CRM."""
+    trees = [load_mapping(s.mapping, _mapping_text(s.mapping)).located.value for s in config.sources]
+    return [str(tree["source"]["object"]) for tree in trees]
+
+
 def _mapping_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -241,13 +242,31 @@ def bill(config_path: Path, *, as_of: str | None) -> Result:
             ]
         )
     tally = Tally()
-    with app.writing_house(config, "bill", progress=progress_lines()) as house:
-        billed = rounds.bill(house.seam, instant, tally)
-        rounds.count_open(house.seam, tally)
-        calls = house.crm.usage().calls
+    calls = 0
+    try:
+        with app.writing_house(config, "bill", progress=progress_lines()) as house:
+            billed = rounds.bill(house.seam, instant, tally)
+            rounds.count_open(house.seam, tally)
+            calls = house.crm.usage().calls
+    except RetryableError as error:
+        billed = _billed_alone(config, instant, error)
+        tally.problems.append(Problem(code="crm-unreachable", message=str(error), hint="The CRM is told at the next round."))
     result = _tally_result(tally, calls)
     result["problems"] += [_problem(p) for p in billed.problems]
     return result | {k: v for k, v in asdict(billed).items() if k != "problems"}
+
+
+def _billed_alone(config: Config, instant: datetime, error: RetryableError) -> rounds.Billed:
+    """Bill the books while the CRM cannot be reached; invoices stay drafts if it was last read too long ago (deals.md 9).
+
+    Raises: *error* where there are no books yet.
+    """
+    if not app.has_database(config):
+        raise error
+    with app.books_to_write(config, "bill") as books:
+        now = books.now()
+        hold = rounds.is_silent_since(books.database, app.source_objects(config), now, max_age_s=config.billing.max_crm_age_s)
+        return rounds.bill_books(books.database, books.billing, instant, hold=hold, stop=threading.Event())
 
 
 def _may_bill_ahead(config: Config) -> bool:

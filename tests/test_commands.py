@@ -205,6 +205,20 @@ def test_what_cannot_run_now_exits_3_and_says_why(desk: Desk) -> None:
     assert "newer version" in err
 
 
+def test_billing_goes_on_without_the_crm(desk: Desk) -> None:
+    """Read within the day, the books are billed while the CRM is away; the CRM is told when it is back; status 1 says so."""
+    desk.world.win("acme_seats")
+    desk.json("sync")
+    own = desk.world.crm.url
+    desk.point_to("http://127.0.0.1:9")
+    status, result = desk.json("bill", "--as-of", "2027-01-01")
+    assert (status, result["contracts"], result["drafts"]) == (1, 1, 0), result
+    assert result["problems"][0]["code"] == "crm-unreachable"
+    Path("config.yaml").write_text(Path("config.yaml").read_text().replace("http://127.0.0.1:9", own))
+    assert desk.json("sync")[0] == 0
+    assert len(desk.world.invoices()) == 1 + result["invoices"]
+
+
 def test_usage_and_scenarios(desk: Desk) -> None:
     """Unknown options exit 2; an impossible scenario exits 2 naming the key; a possible one prints its invoices."""
     assert desk.type("sync", "--nope")[0] == 2

@@ -6,18 +6,22 @@ is due and by `settings.max_pages_a_round`; `seam.stop` ends it after the pass i
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from connector.errors import HaltError, Problem, RetryableError
+from connector.ports import Billing
 from connector.sync import ledger
 from connector.sync.apply import apply
 from connector.sync.mapper import map_records
-from connector.sync.seam import Seam, Tally
+from connector.sync.seam import Seam, Tally, Transactions
 from connector.sync.stage import stage, stage_record
 from connector.sync.write_back import write_back
 
 _LISTED_PROBLEMS = 1000
+_BILL_CHUNK = 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,20 +148,8 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
         except RetryableError as error:
             tally.is_unreachable = True
             seam.log("run.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
-    done = Billed()
-    hold = is_silent(seam)
-    while not seam.stop.is_set():
-        with seam.database.transaction() as unit:
-            run = seam.billing.bill(unit, as_of, limit=seam.settings.bill_chunk, hold=hold)
-            ledger.tell_crm(unit, run.deals)
-        done.contracts += run.contracts
-        done.invoices += run.invoices
-        done.drafts += run.drafts
-        done.lines += run.lines
-        done.problems += run.problems
-        seam.progress("billed", run.contracts)
-        if run.contracts < seam.settings.bill_chunk:
-            break
+    done = bill_books(seam.database, seam.billing, as_of, hold=is_silent(seam), stop=seam.stop)
+    seam.progress("billed", done.contracts)
     if not tally.is_unreachable:
         while not seam.stop.is_set() and write_back(seam, tally):
             pass
@@ -165,13 +157,36 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     return done
 
 
+def bill_books(database: Transactions, billing: Billing, as_of: datetime, *, hold: bool, stop: threading.Event) -> Billed:
+    """Bill everything due at *as_of*, a chunk in one transaction that notes which deals the CRM must be told of; asks no CRM."""
+    done = Billed()
+    while not stop.is_set():
+        with database.transaction() as unit:
+            run = billing.bill(unit, as_of, limit=_BILL_CHUNK, hold=hold)
+            ledger.tell_crm(unit, run.deals)
+        done.contracts += run.contracts
+        done.invoices += run.invoices
+        done.drafts += run.drafts
+        done.lines += run.lines
+        done.problems += run.problems
+        if run.contracts < _BILL_CHUNK:
+            break
+    return done
+
+
 def is_silent(seam: Seam) -> bool:
-    """Return whether the last complete poll is older than `billing.max_crm_age` (0 = never mind)."""
-    if seam.settings.max_crm_age_s == 0:
+    """Return whether the CRM was last read to the end longer ago than `billing.max_crm_age`."""
+    objects = [s.object for s in seam.sources]
+    return is_silent_since(seam.database, objects, seam.now(), max_age_s=seam.settings.max_crm_age_s)
+
+
+def is_silent_since(database: Transactions, objects: Sequence[str], now: datetime, *, max_age_s: int) -> bool:
+    """Return whether the last complete poll of *objects* is older than *max_age_s* (0 = never mind); never read = silent."""
+    if max_age_s == 0:
         return False
-    with seam.database.read() as unit:
-        last = ledger.last_complete_poll(unit, [s.object for s in seam.sources])
-    return last is None or (seam.now() - ledger.instant(last)).total_seconds() > seam.settings.max_crm_age_s
+    with database.read() as unit:
+        last = ledger.last_complete_poll(unit, objects)
+    return last is None or (now - ledger.instant(last)).total_seconds() > max_age_s
 
 
 def _note_run(seam: Seam, verb: str) -> None:

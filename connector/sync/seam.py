@@ -68,7 +68,6 @@ class Settings:
     max_attempts: int = 5
     max_pages_a_round: int = 50
     max_crm_age_s: int = 86_400
-    bill_chunk: int = 500
     api_share: Decimal = Decimal("0.5")
 
 
