@@ -149,6 +149,6 @@ def credits_for(plan: Timeline, piece: Slice, debits: list[Line]) -> list[tuple[
         if at >= debit.end and line.start != line.end:
             continue
         credit = _credit(plan, piece, debit, at, cause)
-        if credit is not None:
+        if credit is not None and (piece.since is None or credit.end > piece.since):  # before the window all was billed
             out.append((credit, cause.known))
     return out
