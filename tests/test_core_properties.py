@@ -38,7 +38,9 @@ from connector.core.terms import (
 
 QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 START = datetime(2026, 1, 1)
-INTERVALS = st.sampled_from([Interval(unit="month"), Interval(unit="month", count=3), Interval(unit="year"), Interval(unit="week", count=2)])
+INTERVALS = st.sampled_from(
+    [Interval(unit="month"), Interval(unit="month", count=3), Interval(unit="year"), Interval(unit="week", count=2)]
+)
 days = st.integers(min_value=0, max_value=500)
 
 
@@ -69,7 +71,10 @@ def all_terms(draw) -> ContractTerms:
     return ContractTerms(
         currency="eur",
         timezone=draw(st.sampled_from(["UTC", "Europe/Paris", "America/Denver"])),
-        settings=Settings(proration=draw(st.sampled_from(["day", "second", "month_and_day"])), tax_rounding=draw(st.sampled_from(["line", "invoice"]))),
+        settings=Settings(
+            proration=draw(st.sampled_from(["day", "second", "month_and_day"])),
+            tax_rounding=draw(st.sampled_from(["line", "invoice"])),
+        ),
         start=start,
         anchor=draw(st.sampled_from([None, None, start.replace(day=1), start + timedelta(days=10)])),
         phases=(Phase(start=start, end=end, items=tuple(items)),),
@@ -94,7 +99,14 @@ def amendments(draw, terms: ContractTerms, number: int) -> Change:
     else:
         step = ItemChange(op="add", item=Item(id=f"new{number}", price=draw(prices(90 + number)), quantity=Decimal(2)))
     behavior = draw(st.sampled_from(["create_prorations", "always_invoice", "none"]))
-    return Change(id=f"a{number}", kind="amend", effective=at, made_at=at + timedelta(days=late), items=(step,), proration_behavior=behavior)
+    return Change(
+        id=f"a{number}",
+        kind="amend",
+        effective=at,
+        made_at=at + timedelta(days=late),
+        items=(step,),
+        proration_behavior=behavior,
+    )
 
 
 @st.composite
@@ -109,10 +121,59 @@ def contracts(draw, *, has_changes: bool = True, behaviors: tuple[str, ...] = ()
     return contract
 
 
-def played(contract: Contract, until: datetime, *, only: list[datetime] | None = None, customer: CustomerState | None = None) -> list[Invoice]:
+@st.composite
+def lives(draw) -> Contract:
+    """A contract with amendments and what else happens in a life: cancellations, pauses, renewals, trials and phases."""
+    contract = draw(contracts())
+    terms = contract.terms
+    if draw(st.booleans()) and terms.phases[0].end is None:
+        middle = terms.start + timedelta(days=draw(st.integers(20, 200)))
+        items = tuple(replace(i, quantity=Decimal(draw(st.integers(1, 9)))) for i in terms.phases[0].items)
+        second = Phase(
+            start=middle, items=items, proration_behavior=draw(st.sampled_from([None, "none", "always_invoice"]))
+        )
+        terms = replace(terms, phases=(replace(terms.phases[0], end=middle), second))
+    if draw(st.booleans()):
+        terms = replace(terms, trial_end=terms.start + timedelta(days=draw(st.integers(1, 40))))
+    changes = list(contract.changes)
+    for number in range(draw(st.integers(0, 3))):
+        at = terms.start + timedelta(days=draw(days))
+        made = at + timedelta(days=draw(st.sampled_from([0, 0, 20, -30])))
+        kind = draw(st.sampled_from(["cancel", "pause", "resume", "renew", "renew"]))
+        when = (
+            draw(st.sampled_from(["at", "period_end", "term_end"]))
+            if kind == "cancel"
+            else draw(st.sampled_from(["at", "term_end"]))
+        )
+        changes.append(
+            Change(
+                id=f"l{number}",
+                kind=kind,
+                effective=at,
+                made_at=max(made, terms.start),
+                when=when,
+                prorate=draw(st.booleans()),
+                invoice_now=draw(st.booleans()),
+                duration=Interval(unit="month", count=draw(st.integers(1, 14))),
+                uplift_percent=Decimal(draw(st.integers(0, 20))),
+                proration_behavior=draw(st.sampled_from(["create_prorations", "always_invoice"])),
+            )
+        )
+    found = replace(contract, terms=terms, changes=())
+    for change in sorted(changes, key=lambda c: c.made_at):  # what is refused when it arrives never reaches billing
+        if not problems(tried := replace(found, changes=(*found.changes, change))):
+            found = tried
+    return found
+
+
+def played(
+    contract: Contract, until: datetime, *, only: list[datetime] | None = None, customer: CustomerState | None = None
+) -> list[Invoice]:
     """Bill a contract as time passes, changes becoming known when they are made; *only*: run at these instants alone."""
     zone = contract.terms.timezone
-    account = Account(customer=customer or CustomerState(payment="none"), slices=(Slice(contract=replace(contract, changes=())),))
+    account = Account(
+        customer=customer or CustomerState(payment="none"), slices=(Slice(contract=replace(contract, changes=())),)
+    )
     now, found = contract.terms.start - timedelta(seconds=1), []
     while True:
         times = [c.made_at for c in contract.changes if c.made_at > now]
@@ -154,7 +215,12 @@ def test_rounding_is_half_away_from_zero(value):
 
 
 @QUICK
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)), INTERVALS, st.integers(-50, 50), st.datetimes(datetime(1990, 1, 1), datetime(2080, 1, 1)))
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)),
+    INTERVALS,
+    st.integers(-50, 50),
+    st.datetimes(datetime(1990, 1, 1), datetime(2080, 1, 1)),
+)
 def test_boundaries_tile_without_gap_or_overlap(anchor, interval, k, at):
     """Boundaries rise with k, and every instant lies in exactly one period."""
     assert boundary(anchor, interval, k) < boundary(anchor, interval, k + 1)
@@ -163,7 +229,10 @@ def test_boundaries_tile_without_gap_or_overlap(anchor, interval, k, at):
 
 
 @QUICK
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)), st.sampled_from(["Europe/Paris", "America/Denver", "Australia/Lord_Howe", "UTC"]))
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)),
+    st.sampled_from(["Europe/Paris", "America/Denver", "Australia/Lord_Howe", "UTC"]),
+)
 def test_local_time_survives_the_way_through_utc_unless_it_does_not_exist(local, zone):
     """A local time comes back from UTC as it was, or later where the clock was put forward over it."""
     local = local.replace(microsecond=0)
@@ -183,7 +252,7 @@ def test_splitting_a_period_changes_nothing_before_rounding(basis, a, b, c):
 
 
 @QUICK
-@given(contracts())
+@given(lives())
 def test_billing_twice_adds_nothing_and_invoices_add_up(contract):
     """Every run is followed by one that finds nothing, keys are never used twice, and totals are the sums of their lines."""
     until = contract.terms.start + timedelta(days=560)
@@ -196,7 +265,7 @@ def test_billing_twice_adds_nothing_and_invoices_add_up(contract):
 
 
 @QUICK
-@given(contracts())
+@given(lives())
 def test_no_credit_exceeds_its_charge(contract):
     """The credits against a line never exceed it, in amount, discount and tax, and cover only its time."""
     lines = lines_of(played(contract, contract.terms.start + timedelta(days=560)))
@@ -236,8 +305,12 @@ def test_late_runs_make_the_same_lines(contract, runs):
     late = [contract.terms.start + timedelta(days=d) for d in sorted(runs)] + [until]
     on_time = lines_of(played(contract, until))
     rarely = lines_of(played(contract, until, only=late))
-    timely = {line.key: (line.amount, line.start, line.end) for line in on_time if not line.is_pending or line.due <= until}
-    found = {line.key: (line.amount, line.start, line.end) for line in rarely if not line.is_pending or line.due <= until}
+    timely = {
+        line.key: (line.amount, line.start, line.end) for line in on_time if not line.is_pending or line.due <= until
+    }
+    found = {
+        line.key: (line.amount, line.start, line.end) for line in rarely if not line.is_pending or line.due <= until
+    }
     assert {k: v for k, v in timely.items() if k not in found} == {}
     assert {k: v for k, v in found.items() if k not in timely} == {}
     assert timely == found
@@ -247,7 +320,9 @@ def test_late_runs_make_the_same_lines(contract, runs):
 @given(contracts(behaviors=("create_prorations", "always_invoice")))
 def test_history_sums_to_the_integral_of_the_price(contract):
     """Over any history, what an item was billed for whole periods equals its price over time, but for a minor unit a line."""
-    terms = replace(contract.terms, discounts=(), tax_rates=(), settings=replace(contract.terms.settings, proration="day"))
+    terms = replace(
+        contract.terms, discounts=(), tax_rates=(), settings=replace(contract.terms.settings, proration="day")
+    )
     contract = replace(contract, terms=terms)
     if problems(contract):
         return
@@ -266,7 +341,9 @@ def test_history_sums_to_the_integral_of_the_price(contract):
                 k = index(segment.anchor, interval, at)
                 low, high = boundary(segment.anchor, interval, k), boundary(segment.anchor, interval, k + 1)
                 until = min(high, segment.end or stop)
-                exact += Fraction(*cost(segment.price, segment.item.quantity)) * Fraction(*share("day", (at, until), (low, high), interval, "UTC"))
+                exact += Fraction(*cost(segment.price, segment.item.quantity)) * Fraction(
+                    *share("day", (at, until), (low, high), interval, "UTC")
+                )
                 at = until
         lines = [line for line in lines_of(invoices) if line.item_id == item_id]
         assert abs(sum(line.amount for line in lines) - exact) <= max(1, len(lines))
@@ -307,7 +384,9 @@ def test_order_of_arrival_changes_no_later_period(contract, order):
     after = max([late + timedelta(days=3), *(c.made_at for c in changes)])
 
     def later(lines: list[Line]) -> list[tuple[str, datetime, int]]:
-        return sorted((line.item_id, line.start, line.amount) for line in lines if line.start >= after and line.kind == "charge")
+        return sorted(
+            (line.item_id, line.start, line.amount) for line in lines if line.start >= after and line.kind == "charge"
+        )
 
     assert later(straight) == later(shuffled)
     count = len(straight) + len(shuffled)
@@ -315,7 +394,7 @@ def test_order_of_arrival_changes_no_later_period(contract, order):
 
 
 @QUICK
-@given(contracts())
+@given(lives())
 def test_preview_equals_invoice(contract):
     """The next invoices as previewed are, to the line, the invoices that are then made."""
     contract = replace(contract, changes=tuple(replace(c, made_at=c.effective) for c in contract.changes))
@@ -334,7 +413,7 @@ def test_preview_equals_invoice(contract):
 
 
 @QUICK
-@given(contracts())
+@given(lives())
 def test_a_window_of_facts_bills_like_all_of_them(contract):
     """A run that knows only the facts after the window's start makes the lines that a run with all facts makes."""
     zone, until = contract.terms.timezone, contract.terms.start + timedelta(days=530)
@@ -361,7 +440,7 @@ def test_a_window_of_facts_bills_like_all_of_them(contract):
 
 
 @QUICK
-@given(contracts())
+@given(lives())
 def test_terms_and_changes_survive_as_data(contract):
     """Terms and changes read back from their data are equal, and equal terms write equal data."""
     data = terms_to_data(contract.terms)
@@ -375,3 +454,58 @@ def test_a_half_is_rounded_away_from_zero():
     """1001 over half a month is 501, its credit -501."""
     assert quotient(1001, 2) == 501
     assert quotient(-1001, 2) == -501
+
+
+def test_a_cancellation_that_is_taken_back_bills_the_rest_of_the_line_it_cut():
+    """A line cut by a scheduled end stands for its days; once the end is withdrawn the other days are billed, once."""
+    price = Price(id="p", unit_amount=Decimal(2800), interval=Interval(unit="month"))
+    terms = ContractTerms(
+        currency="eur",
+        timezone="UTC",
+        settings=Settings(proration="day", tax_rounding="line"),
+        start=datetime(2026, 1, 1),
+        phases=(Phase(start=datetime(2026, 1, 1), items=(Item(id="p", price=price),)),),
+    )
+    stop = Change(
+        id="c",
+        kind="cancel",
+        effective=datetime(2026, 2, 15),
+        made_at=datetime(2026, 1, 5),
+        prorate=True,
+        invoice_now=True,
+    )
+    ending, going_on = Contract(id="k", terms=terms, changes=(stop,)), Contract(id="k", terms=terms)
+    facts = proposed(Slice(contract=ending), datetime(2026, 2, 1))
+    assert [line.amount for line in facts] == [2800, 1400]
+    since = window_start(going_on, datetime(2026, 2, 15), (stop,))
+    loaded = tuple(f for f in facts if since is None or f.end > since)
+    rest = proposed(Slice(contract=going_on, facts=loaded, since=since), datetime(2026, 2, 3))
+    assert [(line.amount, line.start, line.end) for line in rest] == [
+        (1400, datetime(2026, 2, 15), datetime(2026, 3, 1))
+    ]
+    assert proposed(Slice(contract=going_on, facts=(*facts, *rest)), datetime(2026, 2, 28)) == []
+
+
+def test_a_renewal_of_an_open_ended_contract_comes_before_later_amendments():
+    """What is renewed on a day is renewed on that day, whatever changes after it."""
+    price = Price(id="p", unit_amount=Decimal(1000), interval=Interval(unit="month"))
+    terms = ContractTerms(
+        currency="eur",
+        timezone="UTC",
+        settings=Settings(proration="day", tax_rounding="line"),
+        start=datetime(2026, 1, 1),
+        phases=(Phase(start=datetime(2026, 1, 1), items=(Item(id="p", price=price),)),),
+    )
+    renewal = Change(
+        id="r", kind="renew", effective=datetime(2026, 2, 1), made_at=datetime(2026, 2, 1), uplift_percent=Decimal(10),
+        duration=Interval(unit="month", count=12),
+    )  # fmt: skip
+    more = Change(
+        id="a",
+        kind="amend",
+        effective=datetime(2026, 4, 1),
+        made_at=datetime(2026, 4, 1),
+        items=(ItemChange(op="delta", item=Item(id="p", price=price), item_id="p"),),
+    )
+    lines = proposed(Slice(contract=Contract(id="k", terms=terms, changes=(renewal, more))), datetime(2026, 4, 1))
+    assert [line.amount for line in lines] == [1000, 1100, 1100, 2200]

@@ -38,7 +38,11 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
 
 def difference(want: Any, got: Any, key: str, zone: ZoneInfo) -> str | None:
     if isinstance(want, dict) and set(want) == {"one_of"}:
-        return None if any(difference(w, got, key, zone) is None for w in want["one_of"]) else f"{key}: {got} is none of {want['one_of']}"
+        return (
+            None
+            if any(difference(w, got, key, zone) is None for w in want["one_of"])
+            else f"{key}: {got} is none of {want['one_of']}"
+        )
     if isinstance(want, dict):
         return next(filter(None, (field(want, k, w, got, zone) for k, w in want.items() if k not in FLAGS)), None)
     if key in ("created", "due", "start", "end") and isinstance(want, str) and got is not None:
@@ -147,8 +151,17 @@ def problems_of(text: str) -> list[tuple[str, int | None, int | None]]:
 
 def test_every_problem_is_reported_at_once_in_file_order() -> None:
     """Wrong keys, values and names are all named with their line and column, top to bottom."""
-    text = GOOD.replace("proration: day", "proration: daily").replace("price: seat", "price: saet").replace("until: 2026-05-01", "untill: 2026-05-01")
-    assert problems_of(text) == [("missing-key", 2, 1), ("unknown-value", 4, 23), ("unknown-price", 11, 23), ("unknown-key", 12, 1)]
+    text = (
+        GOOD.replace("proration: day", "proration: daily")
+        .replace("price: seat", "price: saet")
+        .replace("until: 2026-05-01", "untill: 2026-05-01")
+    )
+    assert problems_of(text) == [
+        ("missing-key", 2, 1),
+        ("unknown-value", 4, 23),
+        ("unknown-price", 11, 23),
+        ("unknown-key", 12, 1),
+    ]
 
 
 def test_money_with_a_point_is_refused() -> None:
@@ -173,7 +186,7 @@ def test_a_cancellation_says_whether_it_prorates_and_bills() -> None:
 def test_candidates_are_numbered_where_a_reduction_could_mean_several() -> None:
     """A negative change that fits several items names each with number, quantity and price."""
     text = GOOD.replace(
-        '  seat: {unit_amount: 3000, recurring: {interval: month}, description: Seat}',
+        "  seat: {unit_amount: 3000, recurring: {interval: month}, description: Seat}",
         "  g10: {unit_amount: 1000, recurring: {interval: month}, product: Gold}\n"
         "  g12: {unit_amount: 1200, recurring: {interval: month}, product: Gold}\n"
         "  g15: {unit_amount: 1500, recurring: {interval: month}, product: Gold}",
@@ -199,7 +212,10 @@ def test_a_contract_that_has_ended_takes_no_amendment() -> None:
 def test_the_table_is_aligned_and_in_major_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json the invoices stand in aligned columns, an amount at the end of each line."""
     path = tmp_path / "s.yaml"
-    path.write_text(GOOD + 'actions:\n  - {at: 2026-04-16, do: amend, items: [{delta: {price: seat, quantity: "5"}}], proration_behavior: always_invoice}\n')
+    path.write_text(
+        GOOD
+        + 'actions:\n  - {at: 2026-04-16, do: amend, items: [{delta: {price: seat, quantity: "5"}}], proration_behavior: always_invoice}\n'
+    )
     assert main([str(path)]) == 0
     assert capsys.readouterr().out == (
         "2026-04-01  INV-0001                     open, due 2026-05-01\n"

@@ -9,7 +9,7 @@ from decimal import Decimal
 from connector.core.drawing import Drawing
 from connector.core.matching import candidates_text, quantity_text, target_of
 from connector.core.period import is_boundary, next_boundary, to_local
-from connector.core.segments import ALWAYS, Cause, Cut, PrebillWindow, day_after
+from connector.core.segments import Cause, Cut, PrebillWindow, day_after
 from connector.core.terms import Change, Coupon, Item, ItemChange
 from connector.errors import Problem
 
@@ -87,7 +87,9 @@ class Amending(Drawing):
             self.push(change.trial_end, 0, self.end_trial)
         if change.prebill is not None:
             due = cause.known
-            self.timeline.prebills.append(PrebillWindow(start=at, prebill=change.prebill, due=due, is_first_skipped=True))
+            self.timeline.prebills.append(
+                PrebillWindow(start=at, prebill=change.prebill, due=due, is_first_skipped=True)
+            )
         if change.end_behavior is not None:
             self.end_behavior = change.end_behavior
         if change.new_end is not None:
@@ -97,6 +99,7 @@ class Amending(Drawing):
 
     def amend_discounts(self, change: Change, at: datetime) -> None:
         """Change the contract's coupons from *at* on."""
+
         def amended(current: tuple[Coupon, ...]) -> tuple[Coupon, ...]:
             if change.discounts_set is not None:
                 current = change.discounts_set
@@ -122,25 +125,44 @@ class Amending(Drawing):
         name = step.item_id or (step.item.id if step.item is not None else "")
         items = {k: s.item for k, s in self.board.slots.items()}
         probe = step.item or Item(id=name, price=next(iter(items.values())).price) if items else None
-        found = target_of(probe, items, item_id=name, end=self.term_end, currency=self.terms.currency) if probe else None
+        found = (
+            target_of(probe, items, item_id=name, end=self.term_end, currency=self.terms.currency) if probe else None
+        )
         if not isinstance(found, str):
-            self.report(found or Problem(code="unknown-item", message=f"The contract has no running item {name!r}."), cause.id)
+            self.report(
+                found or Problem(code="unknown-item", message=f"The contract has no running item {name!r}."), cause.id
+            )
             return
         old = items[found]
         if step.op == "remove" or step.item is None:
             self.board.remove(found, at, cause)
             if until is not None:
-                self.push(until, 1, lambda t: self._step(ItemChange(op="add", item=old), t, replace(cause, at=t, known=t), None), cause.made)
+                self.push(
+                    until,
+                    1,
+                    lambda t: self._step(ItemChange(op="add", item=old), t, replace(cause, at=t, known=t), None),
+                    cause.made,
+                )
             return
         item = step.item if step.item_id is not None else replace(step.item, id=found)
         if item.id != found and item.id in items:
-            self.problem("duplicate-item", f"The contract already has an item {item.id!r}.", "Give the new item its own id.", cause.id)
+            self.problem(
+                "duplicate-item",
+                f"The contract already has an item {item.id!r}.",
+                "Give the new item its own id.",
+                cause.id,
+            )
             return
         self.board.switch(found, item, at, cause)
         self.plan_item_end(item)
         if until is not None:
             back = ItemChange(op="set", item=old, item_id=item.id)
-            self.push(until, 1, lambda t: self._step(back, t, replace(cause, at=t, known=max(t, cause.known)), None), cause.made)
+            self.push(
+                until,
+                1,
+                lambda t: self._step(back, t, replace(cause, at=t, known=max(t, cause.known)), None),
+                cause.made,
+            )
 
     def _add(self, item: Item, at: datetime, cause: Cause, until: datetime | None) -> None:
         slot = self.board.slots.get(item.id)
@@ -150,7 +172,12 @@ class Amending(Drawing):
             self.agree(item, at, cause)
             return
         if slot.item.quantity is None or item.quantity is None or slot.item.price != item.price:
-            self.problem("duplicate-item", f"The contract already has an item {item.id!r} at another price.", "Give the new item its own id.", cause.id)
+            self.problem(
+                "duplicate-item",
+                f"The contract already has an item {item.id!r} at another price.",
+                "Give the new item its own id.",
+                cause.id,
+            )
             return
         self._resize(item.id, item.quantity, at, cause, until)
 
@@ -162,8 +189,15 @@ class Amending(Drawing):
         else:
             self.board.remove(item_id, at, cause)
         if until is not None:
-            back = ItemChange(op="delta", item=replace(slot.item, quantity=-by, start=None), item_id=item_id if left else None)
-            self.push(until, 1, lambda t: self._step(back, t, replace(cause, at=t, known=max(t, cause.known)), None), cause.made)
+            back = ItemChange(
+                op="delta", item=replace(slot.item, quantity=-by, start=None), item_id=item_id if left else None
+            )
+            self.push(
+                until,
+                1,
+                lambda t: self._step(back, t, replace(cause, at=t, known=max(t, cause.known)), None),
+                cause.made,
+            )
 
     def _delta(self, wanted: Item, item_id: str | None, at: datetime, cause: Cause, until: datetime | None) -> None:
         if wanted.price.interval is None:
@@ -200,10 +234,10 @@ class Amending(Drawing):
     def _move_end(self, end: datetime, at: datetime, cause: Cause) -> None:
         old = self.term_end
         if old is not None and old < end:  # lines were cut there: what follows begins anew
-            self.timeline.cuts.append(Cut(at=old, known=ALWAYS))
+            self.timeline.cut(old)
             go_on = replace(cause, at=old, known=max(old, cause.known), pending=False, is_event=False)
             self.push(old, 0, lambda t: None if self.is_over else self.board.restart_all(t, go_on))
-        self.timeline.cuts.append(Cut(at=max(end, at), known=cause.made, is_over=True))
+        self.timeline.cut(max(end, at), known=cause.made)
         self.term_end, self.end_cause = max(end, at), cause
         self.term = replace(self.term, end=self.term_end)
         if self.end_behavior == "release":
@@ -225,7 +259,9 @@ class Amending(Drawing):
             ends = [
                 next_boundary(s.segment.anchor, s.segment.price.interval, at)
                 for k, s in self.board.slots.items()
-                if s.segment is not None and s.segment.price.interval is not None and (not change.item_ids or k in change.item_ids)
+                if s.segment is not None
+                and s.segment.price.interval is not None
+                and (not change.item_ids or k in change.item_ids)
             ]
             later = min(ends, default=at)
             if self.term_end is not None:
@@ -241,12 +277,19 @@ class Amending(Drawing):
         return at != self.term_end and any(
             not is_boundary(s.segment.anchor, s.segment.price.interval, at)
             for k, s in self.board.slots.items()
-            if s.segment is not None and s.segment.price.interval is not None and (not change.item_ids or k in change.item_ids)
+            if s.segment is not None
+            and s.segment.price.interval is not None
+            and (not change.item_ids or k in change.item_ids)
         )
 
     def _cancel_at_term_end(self, cause: Cause) -> None:
         if self.term_end is None:
-            self.problem("no-term-end", "The contract has no term that could end.", "Cancel it on a date or at the end of a period.", cause.id)
+            self.problem(
+                "no-term-end",
+                "The contract has no term that could end.",
+                "Cancel it on a date or at the end of a period.",
+                cause.id,
+            )
             return
         self.end_behavior = "cancel"
         self.end_cause = replace(cause, is_final=True)
@@ -255,20 +298,28 @@ class Amending(Drawing):
     def _cancel_now(self, change: Change, at: datetime, cause: Cause) -> None:
         if not change.item_ids:
             self.end_contract(at, cause, known=cause.made)
+            self.renewals = [
+                r for r in self.renewals if to_local(r.made_at, self.zone) > cause.made
+            ]  # its term never comes
             return
         items = {k: s.item for k, s in self.board.slots.items()}
         for name in change.item_ids:
             found = name if name in items else next((k for k, i in items.items() if i.price.id == name), None)
             if found is None or found not in self.board.slots:
                 shown = candidates_text(list(enumerate(items.values(), 1)), self.terms.currency)
-                self.problem("unknown-item", f"The contract has no running item {name!r}: {shown}.", "Name one of these.", cause.id)
+                self.problem(
+                    "unknown-item",
+                    f"The contract has no running item {name!r}: {shown}.",
+                    "Name one of these.",
+                    cause.id,
+                )
                 continue
             self.timeline.cuts.append(Cut(at=at, known=cause.made, items=(found,)))
             self.board.remove(found, at, cause)
 
     def end_contract(self, at: datetime, cause: Cause, *, known: datetime) -> None:
         """End everything at *at*; lines due from *known* on stop there."""
-        self.timeline.cuts.append(Cut(at=at, known=known, is_over=True))
+        self.timeline.cut(at, known=known)
         self.board.close_all(at, cause)
         self.is_over = True
         self.timeline.end, self.timeline.ended_by = at, cause
@@ -281,12 +332,22 @@ class Amending(Drawing):
             self.board.close_all(at, replace(cause, pending=False))
             self.board.is_paused = True
         if change.until is not None:
-            self.push(change.until, 1, lambda t: self._resume(change, t, replace(cause, at=t, known=max(t, cause.known))), cause.made)
+            self.push(
+                change.until,
+                1,
+                lambda t: self._resume(change, t, replace(cause, at=t, known=max(t, cause.known))),
+                cause.made,
+            )
 
     def _resume(self, change: Change, at: datetime, cause: Cause) -> None:
         pauses = self.timeline.pauses
         if not pauses or pauses[-1][1] is not None:
-            self.problem("not-paused", f"The contract is not paused on {at.date().isoformat()}.", "Remove the resumption.", change.id)
+            self.problem(
+                "not-paused",
+                f"The contract is not paused on {at.date().isoformat()}.",
+                "Remove the resumption.",
+                change.id,
+            )
             return
         pauses[-1] = (pauses[-1][0], at, pauses[-1][2])
         if self.board.is_paused:

@@ -25,7 +25,11 @@ def _first_use(plan: Timeline, coupon: Coupon, since: datetime, *, is_due: bool,
     whole = Slice(contract=plan.contract)
     found: list[datetime] = []
     for segment in plan.segments:
-        if (item_id is not None and segment.item.id != item_id) or (segment.end is not None and segment.end <= since) or segment.is_free:
+        if (
+            (item_id is not None and segment.item.id != item_id)
+            or (segment.end is not None and segment.end <= since)
+            or segment.is_free
+        ):
             continue
         for charge in charges_of(plan, segment, replace(whole, since=since), None):
             if charge.start >= since:

@@ -26,7 +26,12 @@ def _problem(code: str, field: str, message: str, hint: str = "", *, change: str
 
 def _discounts(coupons: tuple[Coupon, ...], field: str) -> Iterator[Problem]:
     if len(coupons) > MAX_DISCOUNTS:
-        yield _problem("too-many-discounts", field, f"{len(coupons)} discounts stand here.", f"At most {MAX_DISCOUNTS} are possible.")
+        yield _problem(
+            "too-many-discounts",
+            field,
+            f"{len(coupons)} discounts stand here.",
+            f"At most {MAX_DISCOUNTS} are possible.",
+        )
     ids = [c.id for c in coupons]
     for name in sorted({i for i in ids if ids.count(i) > 1}):
         yield _problem("duplicate-discount", field, f"The coupon {name!r} stands twice.", "List it once.")
@@ -42,52 +47,115 @@ def _item(item: Item, field: str) -> Iterator[Problem]:
     if price.usage_type == "metered" and price.interval is None:
         yield _problem("metered-once", field, f"{price.id} is metered but does not recur.", "Give it an interval.")
     if item.start is not None and item.end is not None and item.end <= item.start:
-        yield _problem("item-end", field, f"{item.id} ends on {item.end.date()}, but starts on {item.start.date()}.", "Correct the dates.")
+        yield _problem(
+            "item-end",
+            field,
+            f"{item.id} ends on {item.end.date()}, but starts on {item.start.date()}.",
+            "Correct the dates.",
+        )
     yield from _discounts(item.discounts, f"{field}.discounts")
     if len(item.tax_rates) > 5:
-        yield _problem("too-many-taxes", f"{field}.tax_rates", f"{item.id} has {len(item.tax_rates)} tax rates.", "At most 5 are possible.")
+        yield _problem(
+            "too-many-taxes",
+            f"{field}.tax_rates",
+            f"{item.id} has {len(item.tax_rates)} tax rates.",
+            "At most 5 are possible.",
+        )
 
 
 def _phases(phases: tuple[Phase, ...], prefix: str = "") -> Iterator[Problem]:
     if not phases:
         yield _problem("no-phase", f"{prefix}phases", "The contract has no phase.", "Give it at least one.")
     if len(phases) > MAX_PHASES:
-        yield _problem("too-many-phases", f"{prefix}phases", f"The contract has {len(phases)} phases.", f"At most {MAX_PHASES} are possible.")
+        yield _problem(
+            "too-many-phases",
+            f"{prefix}phases",
+            f"The contract has {len(phases)} phases.",
+            f"At most {MAX_PHASES} are possible.",
+        )
     for at, phase in enumerate(phases):
         field = f"{prefix}phases[{at}]"
         if phase.end is not None and phase.end <= phase.start:
-            yield _problem("phase-end", f"{field}.end", f"The phase ends on {phase.end.date()}, but starts on {phase.start.date()}.", "Correct the dates.")
+            yield _problem(
+                "phase-end",
+                f"{field}.end",
+                f"The phase ends on {phase.end.date()}, but starts on {phase.start.date()}.",
+                "Correct the dates.",
+            )
         if at and phases[at - 1].end != phase.start:
-            yield _problem("phase-gap", f"{field}.start", f"The phase starts on {phase.start.date()}, where the one before does not end.", "Close the gap.")
+            yield _problem(
+                "phase-gap",
+                f"{field}.start",
+                f"The phase starts on {phase.start.date()}, where the one before does not end.",
+                "Close the gap.",
+            )
         if phase.trial and phase.billing_cycle_anchor == "phase_start":
-            yield _problem("trial-anchor", f"{field}.billing_cycle_anchor", "A free phase cannot begin a new billing cycle.", "Leave one of the two out.")
+            yield _problem(
+                "trial-anchor",
+                f"{field}.billing_cycle_anchor",
+                "A free phase cannot begin a new billing cycle.",
+                "Leave one of the two out.",
+            )
         if phase.trial and phase.end is None:
             yield _problem("endless-trial", f"{field}.trial", "A free phase needs an end.", "Give it a duration.")
         ids = [i.id for i in phase.items]
         for name in sorted({i for i in ids if ids.count(i) > 1}):
-            yield _problem("duplicate-item", f"{field}.items", f"The item {name!r} stands twice.", "Give each its own id.")
+            yield _problem(
+                "duplicate-item", f"{field}.items", f"The item {name!r} stands twice.", "Give each its own id."
+            )
         for number, item in enumerate(phase.items):
             yield from _item(item, f"{field}.items[{number}]")
         yield from _discounts(phase.discounts or (), f"{field}.discounts")
 
 
-def _prebill(prebill: Prebill, start: datetime, contract: Contract, field: str, change: str | None) -> Iterator[Problem]:
+def _prebill(
+    prebill: Prebill, start: datetime, contract: Contract, field: str, change: str | None
+) -> Iterator[Problem]:
     last = plus_months(start, MAX_PREBILL_MONTHS)
     items = [i for p in contract.terms.phases for i in p.items if i.price.interval is not None]
     until = prebill.until
     if until is not None and until > last:
-        yield _problem("prebill-too-long", f"{field}.until", f"Billing ahead until {until.date()} is more than five years.", f"At most until {last.date()}.", change=change)
+        yield _problem(
+            "prebill-too-long",
+            f"{field}.until",
+            f"Billing ahead until {until.date()} is more than five years.",
+            f"At most until {last.date()}.",
+            change=change,
+        )
     if prebill.periods is not None:
-        longest = max((i.price.interval.count * (12 if i.price.interval.unit == "year" else 1) for i in items if i.price.interval and i.price.interval.unit in ("month", "year")), default=1)
+        longest = max(
+            (
+                i.price.interval.count * (12 if i.price.interval.unit == "year" else 1)
+                for i in items
+                if i.price.interval and i.price.interval.unit in ("month", "year")
+            ),
+            default=1,
+        )
         if prebill.periods * longest > MAX_PREBILL_MONTHS:
-            yield _problem("prebill-too-long", f"{field}.periods", f"Billing {prebill.periods} periods ahead is more than five years.", "Bill fewer.", change=change)
+            yield _problem(
+                "prebill-too-long",
+                f"{field}.periods",
+                f"Billing {prebill.periods} periods ahead is more than five years.",
+                "Bill fewer.",
+                change=change,
+            )
     if items and all(i.price.usage_type == "metered" or i.price.timing == "in_arrears" for i in items):
-        yield _problem("prebill-usage", field, "Nothing here can be billed ahead: every item is billed after its period.", "Leave prebill out.", change=change)
+        yield _problem(
+            "prebill-usage",
+            field,
+            "Nothing here can be billed ahead: every item is billed after its period.",
+            "Leave prebill out.",
+            change=change,
+        )
     coupons = [*contract.terms.discounts, *(c for i in items for c in i.discounts)]
     for coupon in coupons:
         if coupon.percent_off is None or coupon.duration == "repeating":
             yield _problem(
-                "prebill-coupon", field, f"The coupon {coupon.id!r} does not go with billing ahead.", "Percentages, once or forever, do.", change=change
+                "prebill-coupon",
+                field,
+                f"The coupon {coupon.id!r} does not go with billing ahead.",
+                "Percentages, once or forever, do.",
+                change=change,
             )
 
 
@@ -95,12 +163,16 @@ def _change(change: Change, contract: Contract) -> Iterator[Problem]:
     for number, step in enumerate(change.items):
         if step.item is not None:
             for problem in _item(step.item, f"items[{number}]"):
-                yield _problem(problem.code, problem.where.field or "items", problem.message, problem.hint, change=change.id)
+                yield _problem(
+                    problem.code, problem.where.field or "items", problem.message, problem.hint, change=change.id
+                )
     if change.prebill is not None:
         yield from _prebill(change.prebill, change.effective.replace(tzinfo=None), contract, "prebill", change.id)
     if change.phases:
         for problem in _phases(change.phases):
-            yield _problem(problem.code, problem.where.field or "phases", problem.message, problem.hint, change=change.id)
+            yield _problem(
+                problem.code, problem.where.field or "phases", problem.message, problem.hint, change=change.id
+            )
 
 
 def bounds(contract: Contract) -> Iterator[Problem]:
@@ -109,17 +181,38 @@ def bounds(contract: Contract) -> Iterator[Problem]:
     yield from _phases(terms.phases)
     yield from _discounts(terms.discounts, "discounts")
     if terms.phases and terms.phases[0].start != terms.start:
-        yield _problem("phase-gap", "phases[0].start", f"The first phase starts on {terms.phases[0].start.date()}, the contract on {terms.start.date()}.")
+        yield _problem(
+            "phase-gap",
+            "phases[0].start",
+            f"The first phase starts on {terms.phases[0].start.date()}, the contract on {terms.start.date()}.",
+        )
     if terms.trial_end is not None:
         if terms.trial_end <= terms.start:
-            yield _problem("trial-end", "trial_end", f"The trial ends on {terms.trial_end.date()}, before the contract starts.", "Correct the dates.")
+            yield _problem(
+                "trial-end",
+                "trial_end",
+                f"The trial ends on {terms.trial_end.date()}, before the contract starts.",
+                "Correct the dates.",
+            )
         if (terms.trial_end - terms.start).days > MAX_TRIAL_DAYS:
-            yield _problem("trial-too-long", "trial_end", f"The trial runs until {terms.trial_end.date()}.", f"At most {MAX_TRIAL_DAYS} days are possible.")
+            yield _problem(
+                "trial-too-long",
+                "trial_end",
+                f"The trial runs until {terms.trial_end.date()}.",
+                f"At most {MAX_TRIAL_DAYS} days are possible.",
+            )
         if any(i.trial for p in terms.phases for i in p.items):
-            yield _problem("two-trials", "trial_end", "A free trial does not go with a paid one.", "Leave one of them out.")
+            yield _problem(
+                "two-trials", "trial_end", "A free trial does not go with a paid one.", "Leave one of them out."
+            )
     if terms.prebill is not None:
         yield from _prebill(terms.prebill, terms.start, contract, "prebill", None)
     if terms.end_behavior == "renew" and terms.phases and terms.phases[-1].end is None:
-        yield _problem("no-term", "end_behavior", "A contract without an end has nothing to renew.", "Give the last phase a duration.")
+        yield _problem(
+            "no-term",
+            "end_behavior",
+            "A contract without an end has nothing to renew.",
+            "Give the last phase a duration.",
+        )
     for change in contract.changes:
         yield from _change(change, contract)

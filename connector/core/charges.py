@@ -7,7 +7,7 @@ with the final invoice; what an amendment opens inside a period falls due with t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -53,7 +53,11 @@ def next_invoice_after(plan: Timeline, at: datetime) -> datetime:
         following = next_boundary(segment.anchor, interval, max(at, segment.start - MICROSECOND))
         if segment.start > at:
             following = min(following, segment.start)
-        if segment.end is None or following < segment.end or (following == segment.end and segment.price.timing == "in_arrears"):
+        if (
+            segment.end is None
+            or following < segment.end
+            or (following == segment.end and segment.price.timing == "in_arrears")
+        ):
             found.append(following)
     found.extend(o.at for o in plan.one_times if o.at > at and not o.cause.pending)
     if plan.end is not None and plan.end > at:
@@ -63,7 +67,9 @@ def next_invoice_after(plan: Timeline, at: datetime) -> datetime:
     return min(found, default=at)
 
 
-def _charge_due(plan: Timeline, segment: Segment, start: datetime, period_end: datetime, *, is_stub: bool) -> tuple[datetime, bool, bool]:
+def _charge_due(
+    plan: Timeline, segment: Segment, start: datetime, period_end: datetime, *, is_stub: bool
+) -> tuple[datetime, bool, bool]:
     """Return (due, is_pending, is_event) of a charge that starts at *start*."""
     cause = segment.cause
     due = start
@@ -95,7 +101,9 @@ def _period_start(segment: Segment, at: datetime) -> datetime:
     return max(boundary(segment.anchor, interval, index(segment.anchor, interval, at)), segment.charge_from)
 
 
-def _covers(segment: Segment, since: datetime | None, last: datetime | None) -> Iterator[tuple[datetime, datetime, datetime, datetime]]:
+def _covers(
+    segment: Segment, since: datetime | None, last: datetime | None
+) -> Iterator[tuple[datetime, datetime, datetime, datetime]]:
     """Yield (start, end of the segment's coverage, period start, period end) for each period from the window on.
 
     last - where given, periods that begin after it are not asked for.
@@ -159,10 +167,27 @@ def charges_of(plan: Timeline, segment: Segment, piece: Slice, last: datetime | 
         )  # fmt: skip
 
 
+def rest_of(plan: Timeline, charge: Charge, start: datetime) -> Charge:
+    """Return a charge from *start* on, inside the same period, under a key of its own."""
+    interval, anchor = charge.segment.price.interval, charge.segment.anchor
+    if interval is None:
+        return charge
+    k = index(anchor, interval, charge.start)
+    full = (boundary(anchor, interval, k), boundary(anchor, interval, k + 1))
+    part = share(plan.root.settings.proration, (start, charge.end), full, interval, plan.root.timezone)
+    key = line_key(plan.contract.id, charge.item.id, charge.cause_id, start, "charge")
+    return replace(charge, start=start, share=part, key=key)
+
+
 def _free(plan: Timeline, segment: Segment, piece: Slice) -> Iterator[Charge]:
     """Yield the one line of 0 that a free stretch shows; nothing for what is billed in arrears."""
     until = min(filter(None, (segment.end, plan.trial_end)), default=None)
-    if until is None or until <= segment.start or segment.price.timing == "in_arrears" or segment.price.usage_type == "metered":
+    if (
+        until is None
+        or until <= segment.start
+        or segment.price.timing == "in_arrears"
+        or segment.price.usage_type == "metered"
+    ):
         return
     if piece.since is not None and until <= piece.since:
         return

@@ -41,6 +41,7 @@ class Drawing:
         self.phase_discounts: tuple[Coupon, ...] | None = None
         self.metadata: tuple[tuple[str, str], ...] = ()
         self.is_over = False
+        self.reached = self.start
         self.has_trial_anchor = False
 
     def push(self, at: datetime, rank: int, move: Move, made: datetime = ALWAYS) -> None:
@@ -73,9 +74,13 @@ class Drawing:
                 )  # fmt: skip
                 self.push(at, 0, lambda t, p=phase, c=entry: self._enter_phase(t, p, c, is_first=False))  # type: ignore[misc]
         self.term_end = phases[-1].end
-        self.term = Term(start=self.term.start, end=self.term_end, change_id=self.term.change_id, is_automatic=self.term.is_automatic)
+        self.term = Term(
+            start=self.term.start, end=self.term_end, change_id=self.term.change_id, is_automatic=self.term.is_automatic
+        )
         if self.term_end is not None:
             self.end_cause = cause
+            if self.end_behavior != "release":  # stays known even if something else ends the contract first
+                self.timeline.cut(self.term_end)
 
     def _enter_phase(self, at: datetime, phase: Phase, cause: Cause, *, is_first: bool) -> None:
         if self.is_over:
@@ -122,7 +127,9 @@ class Drawing:
 
         def begin(at: datetime) -> None:
             if self.board.slots.get(slot.item.id) is slot and not self.is_over and slot.segment is None:
-                self.board.open(slot, at, replace(cause, at=at, known=max(at, cause.known), pending=False, is_event=False))
+                self.board.open(
+                    slot, at, replace(cause, at=at, known=max(at, cause.known), pending=False, is_event=False)
+                )
                 self._plan_trial_end(slot, at)
 
         self.push(start, 0, begin)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 
 from connector.core.amounts import line_of, price_charges, taxed
@@ -23,6 +24,7 @@ from connector.core.charges import (
     next_invoice_after,
     one_time_charge,
     one_time_segment,
+    rest_of,
 )
 from connector.core.credits import credits_for, is_as_agreed
 from connector.core.lines import Line, Slice, Usage, line_key
@@ -36,19 +38,26 @@ __all__ = [  # the names of lines are used beside those of billing them
 ]  # fmt: skip
 
 
-def _revised(charge: Charge, known: Mapping[str, Line], taken_back: AbstractSet[str]) -> str | None:
-    """Return the key under which a charge is new, None where a fact stands for it as agreed now.
+def _unbilled(plan: Timeline, charge: Charge, known: Mapping[str, Line], taken_back: AbstractSet[str]) -> Charge | None:
+    """Return what of a charge no fact stands for, None where all of it was billed as agreed now.
 
-    A fact that was credited from its first day on stands no more, even if what was agreed then is agreed again.
+    A fact that was credited from its first day on stands no more, even if what was agreed then is agreed again; one that stops
+    early, because an end was known then which is gone now, stands for its time only.
     """
     key, revision = charge.key, 0
     is_fixed = charge.kind == "one_time" or charge.segment.price.usage_type == "metered"
     while key in known:
-        if is_fixed or (key not in taken_back and is_as_agreed(charge.segment, known[key])):
-            return None
+        fact = known[key]
+        if is_fixed or (key not in taken_back and is_as_agreed(charge.segment, fact)):
+            if is_fixed or charge.segment.is_free or fact.end >= charge.end:
+                return None
+            charge = rest_of(plan, charge, fact.end)
+            key, revision = charge.key, 0
+            continue
         revision += 1
         key = f"{charge.key}/r{revision}"
-    return key
+    charge.key = key
+    return charge
 
 
 def _has_events(plan: Timeline) -> bool:
@@ -58,16 +67,20 @@ def _has_events(plan: Timeline) -> bool:
 def proposed_on(plan: Timeline, piece: Slice, until: datetime) -> list[Line]:
     """Return what `proposed` does, for a timeline that was drawn already."""
     known = {f.key: f for f in piece.facts}
-    taken_back = {f.credits for f in piece.facts if f.credits is not None and f.credits in known and f.start <= known[f.credits].start}
+    taken_back = {
+        f.credits
+        for f in piece.facts
+        if f.credits is not None and f.credits in known and f.start <= known[f.credits].start
+    }
     fresh: list[Charge] = []
     for charge in all_charges(plan, piece, until):
         if charge.created > until and charge.due > until:
             continue
         if known and charge.key in known:
-            key = _revised(charge, known, taken_back)
-            if key is None:
+            left = _unbilled(plan, charge, known, taken_back)
+            if left is None:
                 continue
-            charge.key = key
+            charge = left
         fresh.append(charge)
     price_charges(plan, piece, fresh)
     pairs = _with_taxes(plan, piece, fresh, until)
@@ -95,7 +108,9 @@ def proposed(piece: Slice, until: datetime) -> list[Line]:
     return proposed_on(timeline(piece.contract, horizon=until), piece, until)
 
 
-def _next_charge(plan: Timeline, piece: Slice, segment: Segment, after: datetime, known: AbstractSet[str]) -> datetime | None:
+def _next_charge(
+    plan: Timeline, piece: Slice, segment: Segment, after: datetime, known: AbstractSet[str]
+) -> datetime | None:
     """Return when the segment's next charge after *after* falls due."""
     interval = segment.price.interval
     if interval is None or (segment.end is not None and segment.end <= after and segment.price.timing == "in_advance"):
@@ -129,7 +144,9 @@ def next_due(piece: Slice, after: datetime) -> datetime | None:
     return next_due_on(timeline(piece.contract, horizon=after), piece, after)
 
 
-def window_start(contract: Contract, billed_until: datetime | None, new_changes: tuple[Change, ...] = ()) -> datetime | None:
+def window_start(
+    contract: Contract, billed_until: datetime | None, new_changes: tuple[Change, ...] = ()
+) -> datetime | None:
     """Return where the window of a billing run begins: facts that end after it must be loaded (decision D-10).
 
     billed_until - the contract's next due instant (local): all lines due before it were billed. None: load everything.
@@ -140,15 +157,29 @@ def window_start(contract: Contract, billed_until: datetime | None, new_changes:
     if not contract.changes and not new_changes and _is_plain(contract):
         return billed_until if billed_until > terms.start else billed_until - MICROSECOND
     plan = timeline(contract, horizon=billed_until)
-    starts = [billed_until, *(to_local(c.effective, terms.timezone) for c in new_changes)]
+    starts = [billed_until, *(at for c in new_changes for at in _touched(contract, c, billed_until))]
     for segment in plan.segments:
         # what a change asked for may still wait for its invoice
         causes = [c for c in (segment.cause, segment.ended_by) if c is not None]
-        starts += [c.at for c in causes if (next_invoice_after(plan, c.known) if c.pending else c.known) >= billed_until]
+        starts += [
+            c.at for c in causes if (next_invoice_after(plan, c.known) if c.pending else c.known) >= billed_until
+        ]
         if segment.price.interval is not None and segment.start <= billed_until:
             starts += _open_periods(segment, segment.price.interval, billed_until)
-    starts += [o.at for o in plan.one_times if o.cause.pending and next_invoice_after(plan, max(o.at, o.cause.known)) >= billed_until]
+    starts += [
+        o.at
+        for o in plan.one_times
+        if o.cause.pending and next_invoice_after(plan, max(o.at, o.cause.known)) >= billed_until
+    ]
     return min(starts).replace(hour=0, minute=0, second=0, microsecond=0) - MICROSECOND
+
+
+def _touched(contract: Contract, change: Change, billed_until: datetime) -> list[datetime]:
+    """Return where a change that is made or taken back does something: a renewal reaches back to the end of the term."""
+    others = tuple(c for c in contract.changes if c.id != change.id)
+    plan = timeline(replace(contract, changes=(*others, change)), horizon=billed_until)
+    causes = (c for s in plan.segments for c in (s.cause, s.ended_by) if c is not None)
+    return [to_local(change.effective, contract.terms.timezone), *(c.at for c in causes if c.id == change.id)]
 
 
 def _open_periods(segment: Segment, interval: Interval, billed_until: datetime) -> list[datetime]:
@@ -166,7 +197,10 @@ def _is_plain(contract: Contract) -> bool:
         return False
     items = phases[0].items
     return all(
-        i.price.timing == "in_advance" and i.price.usage_type == "licensed" and i.trial is None and (i.price.interval is not None or i.start is None)
+        i.price.timing == "in_advance"
+        and i.price.usage_type == "licensed"
+        and i.trial is None
+        and (i.price.interval is not None or i.start is None)
         for i in items
     ) and all(i.start is None for i in phases[0].add_invoice_items)
 

@@ -34,7 +34,11 @@ def basis_for(basis: ProrationBasis, interval: Interval | None) -> ProrationBasi
 
 
 def share(
-    basis: ProrationBasis, part: tuple[datetime, datetime], full: tuple[datetime, datetime], interval: Interval, timezone: str
+    basis: ProrationBasis,
+    part: tuple[datetime, datetime],
+    full: tuple[datetime, datetime],
+    interval: Interval,
+    timezone: str,
 ) -> Ratio:
     """Return the share of the full period that *part* covers, 0 to 1 (n <= d)."""
     if part == full:

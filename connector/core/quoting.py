@@ -41,7 +41,11 @@ def _percent_only(plan: Timeline) -> tuple[Coupon, ...] | None:
 
 def _discounted(amount: int, segment: Segment, shared: tuple[Coupon, ...]) -> int:
     for coupon in (*segment.item.discounts, *shared):
-        if coupon.percent_off is not None and amount > 0 and (not coupon.applies_to or segment.price.id in coupon.applies_to):
+        if (
+            coupon.percent_off is not None
+            and amount > 0
+            and (not coupon.applies_to or segment.price.id in coupon.applies_to)
+        ):
             n, d = coupon.percent_off.as_integer_ratio()
             amount -= quotient(amount * n, d * 100)
     return amount
@@ -74,7 +78,9 @@ def _segment_value(plan: Timeline, segment: Segment, until: datetime, shared: tu
 
 def _lines_until(plan: Timeline, piece: Slice, until: datetime) -> Iterator[Line]:
     """Yield all lines, credits included, that cover time before *until*, however late they fall due."""
-    longest = max((s.price.interval for s in plan.segments if s.price.interval), key=lambda i: boundary(until, i, 1), default=None)
+    longest = max(
+        (s.price.interval for s in plan.segments if s.price.interval), key=lambda i: boundary(until, i, 1), default=None
+    )
     horizon = until if longest is None else boundary(until, longest, 1)
     for line in proposed_on(plan, piece, horizon):
         if line.start < until:
@@ -88,12 +94,21 @@ def _value(contract: Contract, start: datetime | None, until: datetime | None, *
         return 0
     stop = until or term.end or plus_months(term.start, 12)
     shared = _percent_only(plan)
-    is_simple = start is None and not plan.one_times and shared is not None and all(s.ended_by is None or s.end >= stop for s in plan.segments if s.end)
+    is_simple = (
+        start is None
+        and not plan.one_times
+        and shared is not None
+        and all(s.ended_by is None or s.end >= stop for s in plan.segments if s.end)
+    )
     if is_simple and shared is not None and not any(s.item.trial for s in plan.segments):
         return sum(_segment_value(plan, s, stop, shared) for s in plan.segments)
     plan.cuts.append(Cut(at=stop, known=ALWAYS))
     lines = _lines_until(plan, Slice(contract=contract), stop)
-    return sum(line.net for line in lines if (start is None or line.start >= start) and (has_one_time or line.kind != "one_time"))
+    return sum(
+        line.net
+        for line in lines
+        if (start is None or line.start >= start) and (has_one_time or line.kind != "one_time")
+    )
 
 
 def contract_value(contract: Contract) -> int:
@@ -184,7 +199,17 @@ def quote_totals(contract: Contract, customer: CustomerState) -> tuple[Totals, T
 
     head = terms.phases[0]
     items = tuple(replace(i, discounts=lasting(i.discounts), trial=None) for i in head.items)
-    head = replace(head, items=items, discounts=None if head.discounts is None else lasting(head.discounts), trial=False)
-    plain = replace(terms, phases=(head,), discounts=lasting(terms.discounts), anchor=None, trial_end=None, prebill=None, entered_at=None)
+    head = replace(
+        head, items=items, discounts=None if head.discounts is None else lasting(head.discounts), trial=False
+    )
+    plain = replace(
+        terms,
+        phases=(head,),
+        discounts=lasting(terms.discounts),
+        anchor=None,
+        trial_end=None,
+        prebill=None,
+        entered_at=None,
+    )
     lines = priced_charges(Slice(contract=replace(contract, terms=plain, changes=()), tax_exempt=customer.tax_exempt))
     return upfront, Totals(subtotal=sum(line.amount for line in lines), total=sum(line.gross for line in lines))

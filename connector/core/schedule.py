@@ -18,7 +18,7 @@ from connector.core.amending import Amending
 from connector.core.bounds import bounds
 from connector.core.period import Interval, boundary, index, length_between, to_local
 from connector.core.pricing import raised
-from connector.core.segments import ALWAYS, Cause, Cut, PrebillWindow, Slot, Term, Timeline
+from connector.core.segments import ALWAYS, Cause, PrebillWindow, Slot, Term, Timeline
 from connector.core.terms import Change, Contract, Item, Phase
 from connector.errors import Problem
 
@@ -47,7 +47,9 @@ class _Whole(Amending):
         self.plan_phases(self.terms.phases, self.root)
         if self.terms.prebill is not None:
             due = max(self.start, self.root.known)
-            self.timeline.prebills.append(PrebillWindow(start=self.start, prebill=self.terms.prebill, due=due, is_first_skipped=False))
+            self.timeline.prebills.append(
+                PrebillWindow(start=self.start, prebill=self.terms.prebill, due=due, is_first_skipped=False)
+            )
         for change in changes_in_order(contract) if contract.changes else ():
             self.plan_change(change)
         self._loop()
@@ -60,12 +62,14 @@ class _Whole(Amending):
             if self.term_end is not None and not self.is_over and (upcoming is None or upcoming >= self.term_end):
                 if not self._reach_term_end(upcoming):
                     return
+            elif self.renewals and (upcoming is None or self._restarts_on(self.renewals[0]) <= upcoming):
+                renewal = self.renewals.pop(0)
+                self._renew(renewal, self._restarts_on(renewal))
             elif self.queue:
                 at, _, _, _, move = heapq.heappop(self.queue)
+                self.reached = at
                 move(at)
                 self.board.snapshot(at, self.metadata)
-            elif self.renewals:
-                self._restart(self.renewals.pop(0))
             else:
                 return
         self.problem("too-many-changes", f"The contract has more than {_MAX_EVENTS} events.", "Split it.")
@@ -74,7 +78,7 @@ class _Whole(Amending):
         timeline = self.timeline
         if not self.is_over and self.term_end is not None:
             timeline.term_end = self.term_end
-            timeline.cuts.append(Cut(at=self.term_end, known=ALWAYS))
+            timeline.cut(self.term_end)
             self.board.close_all(self.term_end, self.end_cause)
         timeline.terms.append(self.term)
 
@@ -85,17 +89,26 @@ class _Whole(Amending):
         end = self.term_end
         assert end is not None
         is_automatic = self.end_behavior == "renew"
-        following = end + (end - self.term.start) if is_automatic else end
+        following = boundary(end, length_between(self.term.start, end), 1) if is_automatic else end
         renewal = self.renewals[0] if self.renewals else None
         if renewal is not None and self._continues(renewal, end, following, is_automatic=is_automatic):
             self._renew(self.renewals.pop(0), end)
         elif is_automatic:
-            is_needed = self.renewals or (upcoming is not None and upcoming >= end) or (self.horizon is not None and self.horizon >= end)
+            is_needed = (
+                self.renewals
+                or (upcoming is not None and upcoming >= end)
+                or (self.horizon is not None and self.horizon >= end)
+            )
             if not is_needed:
                 return False
             self._renew(None, end)
         elif self.end_behavior == "release":
             self.term_end = None
+            if self.timeline.is_cut(end):  # it was to end here once, so lines were cut
+                go_on = replace(
+                    self.end_cause, at=end, known=max(end, self.end_cause.made), pending=False, is_event=False
+                )
+                self.board.restart_all(end, go_on)
         else:
             self.end_contract(end, replace(self.end_cause, at=end, is_final=True), known=ALWAYS)
         return True
@@ -106,18 +119,24 @@ class _Whole(Amending):
             return not is_automatic or to_local(renewal.made_at, self.zone) < following
         return is_automatic and asked < following and to_local(renewal.made_at, self.zone) < following
 
-    def _restart(self, renewal: Change) -> None:
-        """Renew a contract whose term is over, or that never had one, from the day that the renewal names."""
-        self._renew(renewal, max(self.effective(renewal), self.timeline.end or self.start))
+    def _restarts_on(self, renewal: Change) -> datetime:
+        """Return when a renewal begins of a contract whose term is over or that has none: without a day of its own at the end."""
+        if self.term_end is not None and not self.is_over:
+            return datetime.max  # noqa: DTZ901 - the running term ends first
+        end = self.timeline.end
+        if renewal.when == "term_end" and end is not None:
+            return end
+        return max(self.effective(renewal), end or self.start, self.reached)
 
     def _renew(self, change: Change | None, at: datetime) -> None:
         board, terms = self.board, self.terms
+        self.reached = at
         was_over, old_end = self.is_over, self.timeline.end
         self.is_over, self.timeline.end, self.timeline.ended_by = False, None, None
         made = self.root.made if change is None else to_local(change.made_at, self.zone)
         known = max(at, self.root.known) if change is None else max(at, made)
         cause = Cause(id="" if change is None else change.id, at=at, known=known, made=made)
-        self.timeline.cuts.append(Cut(at=at, known=ALWAYS))
+        self.timeline.cut(at)
         carried = [s for s in board.slots.values() if s.item.end is None or s.item.end >= at]
         length = self._term_length(change)
         self.timeline.terms.append(self.term)
@@ -141,9 +160,13 @@ class _Whole(Amending):
                 board.remove(item_id, at, cause)
             self.plan_phases(rebased(change.phases, at), cause)
         else:
-            self._renew_same(carried, at, cause, length, terms.renewal.uplift_percent if change is None else change.uplift_percent)
+            self._renew_same(
+                carried, at, cause, length, terms.renewal.uplift_percent if change is None else change.uplift_percent
+            )
         if change is not None and change.prebill is not None:
-            self.timeline.prebills.append(PrebillWindow(start=at, prebill=change.prebill, due=known, is_first_skipped=False))
+            self.timeline.prebills.append(
+                PrebillWindow(start=at, prebill=change.prebill, due=known, is_first_skipped=False)
+            )
         board.snapshot(at, self.metadata)
 
     def _term_length(self, change: Change | None) -> Interval | None:
@@ -151,7 +174,9 @@ class _Whole(Amending):
             return change.duration
         return length_between(self.term.start, self.term.end) if self.term.end is not None else None
 
-    def _renew_same(self, carried: list[Slot], at: datetime, cause: Cause, length: Interval | None, uplift: Decimal) -> None:
+    def _renew_same(
+        self, carried: list[Slot], at: datetime, cause: Cause, length: Interval | None, uplift: Decimal
+    ) -> None:
         board = self.board
         for item_id in list(board.slots):
             board.remove(item_id, at, cause)
@@ -163,6 +188,8 @@ class _Whole(Amending):
         self.end_cause = cause
         if self.end_behavior == "release" and length is not None and cause.id:
             self.end_behavior = "cancel"
+        if self.term_end is not None:
+            self.timeline.cut(self.term_end)
 
 
 def rebased(phases: tuple[Phase, ...], at: datetime) -> tuple[Phase, ...]:
@@ -229,7 +256,9 @@ def running_items(contract: Contract, on: datetime) -> tuple[tuple[int, Item, De
 
     A number is the place among the items agreed at that time, those that have yet to start included.
     """
-    before = replace(contract, changes=tuple(c for c in contract.changes if to_local(c.effective, contract.terms.timezone) <= on))
+    before = replace(
+        contract, changes=tuple(c for c in contract.changes if to_local(c.effective, contract.terms.timezone) <= on)
+    )
     plan = timeline(before, horizon=on)
     found: dict[str, Item] = {}
     for segment in sorted(plan.segments, key=lambda s: s.number):

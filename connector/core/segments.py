@@ -69,12 +69,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A known end: lines due at or after *known* stop at *at*; *items* empty = all of them; *is_over*: the contract ends there."""
+    """A known end: lines due at or after *known* stop at *at*; *items* empty = all of them."""
 
     at: datetime
     known: datetime
     items: tuple[str, ...] = ()
-    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +156,15 @@ class Timeline:
         """Return the root terms."""
         return self.contract.terms
 
+    def cut(self, at: datetime, *, known: datetime = ALWAYS) -> None:
+        """Note that lines stop at *at* if they fall due at or after *known*."""
+        if not any(c.at == at and not c.items and c.known <= known for c in self.cuts):
+            self.cuts.append(Cut(at=at, known=known))
+
+    def is_cut(self, at: datetime) -> bool:
+        """Whether everything is known to stop at *at*."""
+        return any(c.at == at and not c.items for c in self.cuts)
+
     @property
     def has_coupons(self) -> bool:
         """Whether any coupon could apply to a line."""
@@ -187,7 +195,9 @@ class Board:
         self.is_paused = False
         self.numbers = 0
 
-    def open(self, slot: Slot, at: datetime, cause: Cause, *, after: Segment | None = None, keep_trial: bool = False) -> Segment | None:
+    def open(
+        self, slot: Slot, at: datetime, cause: Cause, *, after: Segment | None = None, keep_trial: bool = False
+    ) -> Segment | None:
         """Begin a segment for *slot* at *at*; a paid trial begins with its own price and periods."""
         item = slot.item
         if self.is_paused:

@@ -102,7 +102,11 @@ def reason_for(lines: Sequence[Line], *, is_first: bool) -> BillingReason:
     """Return why an invoice was made: the contract's first, a change at once, or the cycle."""
     if is_first:
         return "subscription_create"
-    return "subscription_update" if all(line.is_proration and not line.is_pending for line in lines) else "subscription_cycle"
+    return (
+        "subscription_update"
+        if all(line.is_proration and not line.is_pending for line in lines)
+        else "subscription_cycle"
+    )
 
 
 def drafted(lines: Sequence[Line], *, terms: ContractTerms, at: datetime, is_first: bool) -> Invoice:
@@ -125,7 +129,9 @@ def drafted(lines: Sequence[Line], *, terms: ContractTerms, at: datetime, is_fir
     )  # fmt: skip
 
 
-def finalized(lines: Sequence[Line], *, customer: CustomerState, terms: ContractTerms, at: datetime, is_first: bool) -> tuple[Invoice, CustomerState]:
+def finalized(
+    lines: Sequence[Line], *, customer: CustomerState, terms: ContractTerms, at: datetime, is_first: bool
+) -> tuple[Invoice, CustomerState]:
     """Return the lines as a finalized invoice and the customer after it; *at* is aware UTC.
 
     The balance is applied; charged automatically it is paid at once where payment succeeds; without anything due it is paid.
@@ -187,9 +193,16 @@ def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event,
         behavior = pause_behavior(piece, local)
         terms = piece.contract.terms
         if behavior in ("void", "mark_uncollectible"):
-            invoice = _after_pause(replace(drafted(lines, terms=terms, at=until_at, is_first=not piece.has_invoices), finalized_at=until_at), behavior)
+            invoice = _after_pause(
+                replace(
+                    drafted(lines, terms=terms, at=until_at, is_first=not piece.has_invoices), finalized_at=until_at
+                ),
+                behavior,
+            )
         else:
-            invoice, customer = finalized(lines, customer=customer, terms=terms, at=until_at, is_first=not piece.has_invoices)
+            invoice, customer = finalized(
+                lines, customer=customer, terms=terms, at=until_at, is_first=not piece.has_invoices
+            )
         events.append(Event(kind="invoice.finalized", contract_id=piece.contract.id, invoice=invoice))
         if invoice.status == "paid":
             events.append(Event(kind="invoice.paid", contract_id=piece.contract.id, invoice=invoice))
@@ -211,22 +224,37 @@ def paid(invoice: Invoice, amount: int | None = None) -> Invoice:
     remaining = invoice.amount_remaining
     amount = remaining if amount is None else amount
     if invoice.status not in ("open", "uncollectible") or amount <= 0 or amount > remaining:
-        raise _refuse("payment-too-large", f"A payment of {amount} does not fit: {remaining} is due and the invoice is {invoice.status}.", "Pay what is due.")
+        raise _refuse(
+            "payment-too-large",
+            f"A payment of {amount} does not fit: {remaining} is due and the invoice is {invoice.status}.",
+            "Pay what is due.",
+        )
     left = remaining - amount
-    return replace(invoice, amount_paid=invoice.amount_paid + amount, amount_remaining=left, status="paid" if left == 0 else invoice.status)
+    return replace(
+        invoice,
+        amount_paid=invoice.amount_paid + amount,
+        amount_remaining=left,
+        status="paid" if left == 0 else invoice.status,
+    )
 
 
 def voided(invoice: Invoice) -> Invoice:
     """Return the invoice void; its lines keep their keys, so their periods are not billed again (decision D-31)."""
     if invoice.status not in ("open", "uncollectible") or invoice.amount_paid:
-        raise _refuse("not-voidable", f"The invoice is {invoice.status} and {invoice.amount_paid} was paid.", "Write a credit note instead.")
+        raise _refuse(
+            "not-voidable",
+            f"The invoice is {invoice.status} and {invoice.amount_paid} was paid.",
+            "Write a credit note instead.",
+        )
     return replace(invoice, status="void", amount_remaining=0)
 
 
 def marked_uncollectible(invoice: Invoice) -> Invoice:
     """Return the invoice as one that nobody expects to be paid."""
     if invoice.status != "open":
-        raise _refuse("not-open", f"The invoice is {invoice.status}.", "Only an open invoice can be marked uncollectible.")
+        raise _refuse(
+            "not-open", f"The invoice is {invoice.status}.", "Only an open invoice can be marked uncollectible."
+        )
     return replace(invoice, status="uncollectible")
 
 
@@ -243,7 +271,12 @@ def _spread(invoice: Invoice, amount: int, credited: Mapping[str, int]) -> tuple
 
 
 def credit_note(
-    invoice: Invoice, *, amount: int | None, lines: Sequence[tuple[str, int]], paid_back: Mapping[str, int], credited: Mapping[str, int]
+    invoice: Invoice,
+    *,
+    amount: int | None,
+    lines: Sequence[tuple[str, int]],
+    paid_back: Mapping[str, int],
+    credited: Mapping[str, int],
 ) -> tuple[CreditNote, Invoice, int]:
     """Return a credit note, the invoice after it and what it adds to the balance as credit (a positive number).
 
@@ -251,7 +284,9 @@ def credit_note(
     paid invoice, which make up the total. credited - by line key, from earlier notes. RejectedError beyond what was invoiced.
     """
     if invoice.status not in ("open", "paid", "uncollectible"):
-        raise _refuse("not-creditable", f"The invoice is {invoice.status}.", "Only a finalized invoice takes a credit note.")
+        raise _refuse(
+            "not-creditable", f"The invoice is {invoice.status}.", "Only a finalized invoice takes a credit note."
+        )
     by_key = {line.key: line for line in invoice.lines}
     if amount is None:
         parts = tuple(lines)
@@ -260,7 +295,11 @@ def credit_note(
             line = by_key[key]
             rest = line.net - credited.get(key, 0)
             if (net > rest) if line.net >= 0 else (net < rest):
-                raise _refuse("credit-too-large", f"The credit of {net} is more than the line's {rest}.", "Credit at most what was invoiced.")
+                raise _refuse(
+                    "credit-too-large",
+                    f"The credit of {net} is more than the line's {rest}.",
+                    "Credit at most what was invoiced.",
+                )
             total += net + (quotient(line.exclusive_tax * net, line.net) if line.net else 0)
     else:
         parts, total = _spread(invoice, amount, credited), amount
@@ -272,8 +311,14 @@ def credit_note(
     after = min(total, invoice.amount_remaining)
     beyond = total - after
     back = sum(paid_back.values())
-    if back not in (beyond, 0) or (back == 0 and beyond and invoice.status == "paid" and invoice.amount_paid and not paid_back):
-        raise _refuse("credit-split", f"Of the credit {beyond} goes beyond what is due, but refund, credit and out_of_band add up to {back}.", "Make them add up.")
+    if back not in (beyond, 0) or (
+        back == 0 and beyond and invoice.status == "paid" and invoice.amount_paid and not paid_back
+    ):
+        raise _refuse(
+            "credit-split",
+            f"Of the credit {beyond} goes beyond what is due, but refund, credit and out_of_band add up to {back}.",
+            "Make them add up.",
+        )
     to_balance = paid_back.get("credit", 0) + (beyond if back == 0 else 0)
     left = invoice.amount_remaining - after
     changed = replace(
@@ -281,6 +326,10 @@ def credit_note(
         status="paid" if left == 0 and invoice.status == "open" else invoice.status,
     )  # fmt: skip
     note = CreditNote(
-        total=total, lines=parts, refund=paid_back.get("refund", 0), credit=to_balance, out_of_band=paid_back.get("out_of_band", 0)
+        total=total,
+        lines=parts,
+        refund=paid_back.get("refund", 0),
+        credit=to_balance,
+        out_of_band=paid_back.get("out_of_band", 0),
     )
     return note, changed, to_balance

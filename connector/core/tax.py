@@ -46,7 +46,8 @@ def line_taxes(net: int, rates: Sequence[TaxRate]) -> tuple[TaxEntry, ...]:
     inside = {r.id: rounded(x) for r, x in zip(rates, _exact(net, rates), strict=True) if r.inclusive}
     base = net - sum(inside.values())
     return tuple(
-        (r.id, inside[r.id], True) if r.inclusive else (r.id, rounded(base * Fraction(r.percentage) / 100), False) for r in rates
+        (r.id, inside[r.id], True) if r.inclusive else (r.id, rounded(base * Fraction(r.percentage) / 100), False)
+        for r in rates
     )
 
 

@@ -315,7 +315,9 @@ _RATES = _many(_named("tax_rates"))
 def _codec_of(cls: type, fields: Mapping[str, _Codec]) -> _Codec:
     """Return the codec of a dataclass: the named fields in their order, each left out where it has its default."""
     missing = object()
-    rows = tuple((f.name, f.default if f.default is not MISSING else missing, *fields[f.name]) for f in dataclass_fields(cls))
+    rows = tuple(
+        (f.name, f.default if f.default is not MISSING else missing, *fields[f.name]) for f in dataclass_fields(cls)
+    )
     readers = {name: decode for name, _, _, decode in rows}
 
     def encode(value: Any, names: _Names) -> _Data:
@@ -335,12 +337,26 @@ def _codec_of(cls: type, fields: Mapping[str, _Codec]) -> _Codec:
 _TIER = _codec_of(Tier, {"up_to": _NUMBER, "unit_amount": _NUMBER, "flat_amount": _NUMBER})
 _PRICE = _codec_of(
     Price,
-    dict.fromkeys(("id", "product", "description", "timing", "usage_type", "tiers_mode", "divide_by", "divide_round", "tax_behavior"), _PLAIN)
+    dict.fromkeys(
+        (
+            "id",
+            "product",
+            "description",
+            "timing",
+            "usage_type",
+            "tiers_mode",
+            "divide_by",
+            "divide_round",
+            "tax_behavior",
+        ),
+        _PLAIN,
+    )
     | {"unit_amount": _NUMBER, "interval": _SPAN, "per": _SPAN, "tiers": _many(_TIER)},
 )
 _COUPON = _codec_of(
     Coupon,
-    dict.fromkeys(("id", "amount_off", "duration", "duration_in_months"), _PLAIN) | {"percent_off": _NUMBER, "applies_to": _TEXTS},
+    dict.fromkeys(("id", "amount_off", "duration", "duration_in_months"), _PLAIN)
+    | {"percent_off": _NUMBER, "applies_to": _TEXTS},
 )
 _RATE = _codec_of(TaxRate, {"id": _PLAIN, "percentage": _NUMBER, "inclusive": _PLAIN})
 _TRIAL = _codec_of(PaidTrial, {"price": _named("prices"), "periods": _PLAIN, "billing_cycle_anchor": _PLAIN})
@@ -354,7 +370,14 @@ _ITEM = _codec_of(
 _PHASE = _codec_of(
     Phase,
     dict.fromkeys(("trial", "proration_behavior", "billing_cycle_anchor", "billing_behavior"), _PLAIN)
-    | {"start": _TIME, "end": _TIME, "items": _many(_ITEM), "add_invoice_items": _many(_ITEM), "discounts": _COUPONS, "metadata": _PAIRS},
+    | {
+        "start": _TIME,
+        "end": _TIME,
+        "items": _many(_ITEM),
+        "add_invoice_items": _many(_ITEM),
+        "discounts": _COUPONS,
+        "metadata": _PAIRS,
+    },
 )
 _SETTINGS = _codec_of(Settings, dict.fromkeys(("proration", "tax_rounding", "cancellation_day"), _PLAIN))
 _RENEWAL = _codec_of(Renewal, {"uplift_percent": _NUMBER})

@@ -76,12 +76,19 @@ def run(path: str, as_json: bool) -> int:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             where = Where(file=path)
-            problem = Problem(code="unreadable-file", message=f"{path} cannot be read: {reason}.", hint="Give the path of a scenario.", where=where)
+            problem = Problem(
+                code="unreadable-file",
+                message=f"{path} cannot be read: {reason}.",
+                hint="Give the path of a scenario.",
+                where=where,
+            )
             raise ConfigError([problem]) from error
         data, table = simulated(text, path)
     except ConfigError as error:
         if as_json:
-            print(json.dumps({"invoices": [], "problems": [_problem_data(p) for p in error.problems]}, ensure_ascii=False))
+            print(
+                json.dumps({"invoices": [], "problems": [_problem_data(p) for p in error.problems]}, ensure_ascii=False)
+            )
         else:
             print("\n\n".join(p.text() for p in error.problems), file=sys.stderr)
         return 2

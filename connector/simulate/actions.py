@@ -19,7 +19,16 @@ _AMEND_KEYS = (
 _KEYS: dict[str, tuple[str, ...]] = {
     "amend": _AMEND_KEYS,
     "cancel": ("when", "prorate", "invoice_now", "prices"),
-    "renew": ("effective", "duration", "items", "add_invoice_items", "uplift_percent", "discounts", "end_behavior", "prebill"),
+    "renew": (
+        "effective",
+        "duration",
+        "items",
+        "add_invoice_items",
+        "uplift_percent",
+        "discounts",
+        "end_behavior",
+        "prebill",
+    ),
     "pause": ("effective", "behavior", "until", "proration_behavior"),
     "resume": ("effective", "proration_behavior"),
     "usage": ("price", "quantity", "on"),
@@ -57,7 +66,12 @@ class _Actions:
                 continue
             at = action[0]
             if last is not None and at < last:
-                self.reader.complain("action-order", (*path, "at"), f"{at.isoformat()} is before the action above it.", "List actions in time order.")
+                self.reader.complain(
+                    "action-order",
+                    (*path, "at"),
+                    f"{at.isoformat()} is before the action above it.",
+                    "List actions in time order.",
+                )
             last = at
             found.append(action)
         return found
@@ -66,7 +80,9 @@ class _Actions:
         reader = self.reader
         do = entry.get("do") if isinstance(entry, dict) else None
         if do in _NOT_BUILT:
-            reader.complain("not-built", (*path, "do"), f"simulate cannot do {_NOT_BUILT[do]} yet.", "Leave the action out.")
+            reader.complain(
+                "not-built", (*path, "do"), f"simulate cannot do {_NOT_BUILT[do]} yet.", "Leave the action out."
+            )
             return None
         is_cancel_quote = do == "cancel" and self.is_quote and not any(k in entry for k in ("when", "prorate"))
         keys = () if is_cancel_quote else _KEYS.get(str(do), ())
@@ -92,7 +108,9 @@ class _Actions:
         reader = self.reader
         at = change.made_at
         effective = reader.instant(data.get("effective"), (*path, "effective")) or at
-        steps = [self._step(s, (*path, "items", i)) for i, s in enumerate(reader.listed(data.get("items"), (*path, "items")))]
+        steps = [
+            self._step(s, (*path, "items", i)) for i, s in enumerate(reader.listed(data.get("items"), (*path, "items")))
+        ]
         discounts = data.get("discounts") or {}
         if isinstance(discounts, list):
             discounts = {"set": discounts}
@@ -114,7 +132,10 @@ class _Actions:
         )  # fmt: skip
 
     def _end_behavior(self, data: dict[str, Any], path: Path) -> Any:
-        return self.reader.word(data.get("end_behavior"), (*path, "end_behavior"), ("release", "cancel", "renew"), "") or None
+        return (
+            self.reader.word(data.get("end_behavior"), (*path, "end_behavior"), ("release", "cancel", "renew"), "")
+            or None
+        )
 
     def _anchor(self, value: Any, path: Path, effective: datetime) -> Any:
         if value is None or value in ("unchanged", "now"):
@@ -141,11 +162,18 @@ class _Actions:
         reader = self.reader
         when = data.get("when")
         if when is None:
-            reader.complain("missing-key", path, "A cancellation needs the key 'when'.", "now, period_end, term_end or an instant.")
+            reader.complain(
+                "missing-key", path, "A cancellation needs the key 'when'.", "now, period_end, term_end or an instant."
+            )
         is_named = when in ("now", "period_end", "term_end")
         for key in ("prorate", "invoice_now"):
             if data.get(key) is None and when not in ("period_end", "term_end"):
-                reader.complain("missing-key", path, f"A cancellation needs the key {key!r}.", "It is always said, except at the end of a period.")
+                reader.complain(
+                    "missing-key",
+                    path,
+                    f"A cancellation needs the key {key!r}.",
+                    "It is always said, except at the end of a period.",
+                )
         effective = change.made_at if is_named else reader.instant(when, (*path, "when")) or change.made_at
         return replace(
             change, kind="cancel", effective=effective, when=when if when in ("period_end", "term_end") else "at",
@@ -163,7 +191,11 @@ class _Actions:
         if items:
             extra = reader.items(data.get("add_invoice_items"), (*path, "add_invoice_items"), is_one_time=True)
             discounts = data.get("discounts")
-            coupons = None if discounts is None else reader.all_named(discounts, (*path, "discounts"), reader.coupons, "coupon")
+            coupons = (
+                None
+                if discounts is None
+                else reader.all_named(discounts, (*path, "discounts"), reader.coupons, "coupon")
+            )
             end = None if length is None else boundary(start, length, 1)
             phases = (Phase(start=start, end=end, items=items, add_invoice_items=extra, discounts=coupons),)
         return replace(
@@ -174,11 +206,24 @@ class _Actions:
 
     def _pause(self, data: dict[str, Any], path: Path, change: Change) -> Change:
         reader = self.reader
-        behavior = reader.word(data.get("behavior"), (*path, "behavior"), ("keep_as_draft", "mark_uncollectible", "void", "credit"), "credit")
+        behavior = reader.word(
+            data.get("behavior"),
+            (*path, "behavior"),
+            ("keep_as_draft", "mark_uncollectible", "void", "credit"),
+            "credit",
+        )
         if behavior == "keep_as_draft":
-            reader.complain("not-built", (*path, "behavior"), "simulate cannot keep drafts during a pause yet.", "Use void, mark_uncollectible or credit.")
+            reader.complain(
+                "not-built",
+                (*path, "behavior"),
+                "simulate cannot keep drafts during a pause yet.",
+                "Use void, mark_uncollectible or credit.",
+            )
         return replace(
-            self._resume(data, path, change), kind="pause", pause_behavior=behavior, until=reader.instant(data.get("until"), (*path, "until"))
+            self._resume(data, path, change),
+            kind="pause",
+            pause_behavior=behavior,
+            until=reader.instant(data.get("until"), (*path, "until")),
         )
 
     def _resume(self, data: dict[str, Any], path: Path, change: Change) -> Change:
@@ -189,7 +234,9 @@ class _Actions:
     def _invoice_item(self, data: dict[str, Any], path: Path, change: Change) -> Change | None:
         item = self.reader.item({k: v for k, v in data.items() if k not in ("at", "do")}, path)
         if item is not None and item.price.interval is not None:
-            self.reader.complain("recurring-price", (*path, "price"), f"{item.price.id} recurs.", "Add it with an amendment.")
+            self.reader.complain(
+                "recurring-price", (*path, "price"), f"{item.price.id} recurs.", "Add it with an amendment."
+            )
         return None if item is None else replace(change, one_time=(item,))
 
     # ------------------------------------------------------------------ the rest
@@ -203,7 +250,9 @@ class _Actions:
                 reader.complain("missing-key", path, "Usage needs a quantity.")
             return None
         if price.usage_type != "metered":
-            reader.complain("not-metered", (*path, "price"), f"{price.id} is not metered.", "Set usage_type: metered on the price.")
+            reader.complain(
+                "not-metered", (*path, "price"), f"{price.id} is not metered.", "Set usage_type: metered on the price."
+            )
         used_at = reader.instant(data.get("on"), (*path, "on")) or at
         return at, path, Usage(price=price.id, at=used_at, quantity=quantity)
 
@@ -219,10 +268,20 @@ class _Actions:
             here = (*path, "lines", number)
             row = reader.mapping(entry, here, ("line", "amount", "quantity"), ("line",))
             part = None if row.get("amount") is None else reader.whole(row["amount"], (*here, "amount"), 0)
-            lines.append((reader.whole(row.get("line"), (*here, "line"), 1, low=1), part, reader.number(row.get("quantity"), (*here, "quantity"))))
+            lines.append(
+                (
+                    reader.whole(row.get("line"), (*here, "line"), 1, low=1),
+                    part,
+                    reader.number(row.get("quantity"), (*here, "quantity")),
+                )
+            )
         if do == "credit_note" and (amount is None) == (not lines):
             reader.complain("credit-note", path, "A credit note has either an amount or lines.")
-        back = {k: reader.whole(data[k], (*path, k), 0, low=0) for k in ("refund", "credit", "out_of_band") if data.get(k) is not None}
+        back = {
+            k: reader.whole(data[k], (*path, k), 0, low=0)
+            for k in ("refund", "credit", "out_of_band")
+            if data.get(k) is not None
+        }
         invoice = reader.whole(data.get("invoice"), (*path, "invoice"), 0, low=1)
         if invoice == 0:
             reader.complain("missing-key", path, f"{do} needs the ordinal of an invoice, from 1.")
@@ -233,7 +292,9 @@ class _Actions:
             self.reader.complain("no-quote", (*path, "do"), f"{do} needs a quote; this scenario has a contract.")
         terms = None
         if data.get("contract") is not None:
-            terms = self.reader.contract(data["contract"], (*path, "contract"), self.terms.settings, self.terms.currency)
+            terms = self.reader.contract(
+                data["contract"], (*path, "contract"), self.terms.settings, self.terms.currency
+            )
         return Settle(do=f"quote_{do}", at=at, path=path, terms=terms)
 
 
@@ -251,7 +312,9 @@ def read_scenario(tree: Any) -> tuple[Scenario | None, Reader]:
     reader.zone()
     currency = str(tree.get("currency") or "").lower()
     if len(currency) != 3 or not currency.isalpha():
-        reader.complain("unknown-currency", ("currency",), f"{currency!r} is no currency.", "Write an ISO 4217 code such as eur.")
+        reader.complain(
+            "unknown-currency", ("currency",), f"{currency!r} is no currency.", "Write an ISO 4217 code such as eur."
+        )
     reader.prices = reader.catalogue("prices", reader.read_price)
     reader.coupons = reader.catalogue("coupons", reader.read_coupon)
     reader.rates = reader.catalogue("tax_rates", reader.read_rate)

@@ -86,7 +86,12 @@ class _Play:
             self._step(now)
             lines = len(self.account.slices[0].facts) if self.account is not None else 0
             if lines > MAX_LINES:
-                self._complain("too-many-lines", ("until",), f"The contract makes more than {MAX_LINES} lines.", "Shorten the time.")
+                self._complain(
+                    "too-many-lines",
+                    ("until",),
+                    f"The contract makes more than {MAX_LINES} lines.",
+                    "Shorten the time.",
+                )
         self._finish()
         return self.result
 
@@ -152,7 +157,11 @@ class _Play:
         if terms.trial_end is None or behavior == "create_invoice" or self.scenario.customer.payment != "none":
             return ()
         end = Change(
-            id="trial-end", kind="cancel" if behavior == "cancel" else "pause", effective=terms.trial_end, made_at=terms.start, pause_behavior="credit"
+            id="trial-end",
+            kind="cancel" if behavior == "cancel" else "pause",
+            effective=terms.trial_end,
+            made_at=terms.start,
+            pause_behavior="credit",
         )
         return (end,)
 
@@ -194,7 +203,11 @@ class _Play:
             self.result.customer = self.result.customer.moved(currency, action.amount or 0)
             return
         if action.invoice > len(self.result.invoices):
-            self._complain("unknown-invoice", (*action.path, "invoice"), f"There is no invoice {action.invoice} yet, only {len(self.result.invoices)}.")
+            self._complain(
+                "unknown-invoice",
+                (*action.path, "invoice"),
+                f"There is no invoice {action.invoice} yet, only {len(self.result.invoices)}.",
+            )
             return
         at = action.invoice - 1
         invoice = self.result.invoices[at]
@@ -202,7 +215,9 @@ class _Play:
             "pay": lambda i: paid(i, action.amount), "fail": lambda i: i, "void": voided, "mark_uncollectible": marked_uncollectible,
         }  # fmt: skip
         try:
-            self.result.invoices[at] = simple[action.do](invoice) if action.do in simple else self._credit(action, invoice)
+            self.result.invoices[at] = (
+                simple[action.do](invoice) if action.do in simple else self._credit(action, invoice)
+            )
         except RejectedError as error:
             self._complain(error.problem.code, action.path, error.problem.message, error.problem.hint)
 
@@ -212,7 +227,11 @@ class _Play:
         lines = []
         for number, amount, quantity in action.lines:
             if number > len(invoice.lines):
-                self._complain("unknown-line", action.path, f"Invoice {action.invoice} has {len(invoice.lines)} lines, no line {number}.")
+                self._complain(
+                    "unknown-line",
+                    action.path,
+                    f"Invoice {action.invoice} has {len(invoice.lines)} lines, no line {number}.",
+                )
                 return invoice
             line = invoice.lines[number - 1]
             if amount is None:
@@ -220,7 +239,9 @@ class _Play:
                 q, e = (line.quantity or Decimal(1)).as_integer_ratio()
                 amount = quotient(line.net * n * e, d * q) if q else 0
             lines.append((line.key, amount))
-        note, after, to_balance = credit_note(invoice, amount=action.amount, lines=lines, paid_back=action.paid_back, credited=piece.credited)
+        note, after, to_balance = credit_note(
+            invoice, amount=action.amount, lines=lines, paid_back=action.paid_back, credited=piece.credited
+        )
         credited = dict(piece.credited)
         for key, part in note.lines:
             credited[key] = credited.get(key, 0) + part
@@ -237,9 +258,19 @@ class _Play:
             return
         if quote.status in ("draft", "open") and expires is not None and expires <= at:
             quote.status = "expired"
-        needed = {"quote_finalize": ("draft",), "quote_accept": ("open",), "quote_cancel": ("draft", "open"), "quote_revise": ("open",)}
+        needed = {
+            "quote_finalize": ("draft",),
+            "quote_accept": ("open",),
+            "quote_cancel": ("draft", "open"),
+            "quote_revise": ("open",),
+        }
         if quote.status not in needed[action.do]:
-            self._complain("quote-status", (*action.path, "do"), f"The quote is {quote.status}.", f"It must be {' or '.join(needed[action.do])}.")
+            self._complain(
+                "quote-status",
+                (*action.path, "do"),
+                f"The quote is {quote.status}.",
+                f"It must be {' or '.join(needed[action.do])}.",
+            )
         elif action.do == "quote_finalize":
             quote.status, quote.number = "open", quote.number or "Q-0001"
         elif action.do == "quote_cancel":

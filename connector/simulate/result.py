@@ -64,8 +64,18 @@ def _contract_data(contract: Contract, scenario: Scenario, *, has_overdue: bool)
         following = plan.snapshots[at + 1].at if at + 1 < len(plan.snapshots) else plan.end or plan.term_end
         if plan.end is not None and snapshot.at >= plan.end:
             continue
-        items = [{"price": i.price.id, "quantity": None if i.quantity is None else quantity_text(i.quantity)} for i in snapshot.items]
-        phases.append({"start": _instant(snapshot.at, zone), "end": _instant(following, zone), "items": items, "metadata": dict(snapshot.metadata)})
+        items = [
+            {"price": i.price.id, "quantity": None if i.quantity is None else quantity_text(i.quantity)}
+            for i in snapshot.items
+        ]
+        phases.append(
+            {
+                "start": _instant(snapshot.at, zone),
+                "end": _instant(following, zone),
+                "items": items,
+                "metadata": dict(snapshot.metadata),
+            }
+        )
     starts, ends = [], []
     for segment in plan.segments:
         interval = segment.price.interval
@@ -96,7 +106,9 @@ def result_data(scenario: Scenario, played: Played) -> dict[str, Any]:
         }  # fmt: skip
     today = scenario.until.date()
     overdue = any(
-        i.status == "open" and (to_local(i.created_at, zone).date() if i.due_on is None else i.due_on) <= today and i.amount_remaining > 0
+        i.status == "open"
+        and (to_local(i.created_at, zone).date() if i.due_on is None else i.due_on) <= today
+        and i.amount_remaining > 0
         for i in played.invoices
         if i.due_on is None or i.due_on < today
     )
@@ -125,18 +137,28 @@ def _amount(minor_units: int, currency: str) -> str:
 
 def _line_rows(line: Line, currency: str) -> list[tuple[str, str, str]]:
     what = {"credit": "unused ", "one_time": ""}.get(line.kind, "remaining " if line.is_proration else "")
-    span = line.start.date().isoformat() if line.start == line.end else f"{line.start.date().isoformat()}..{line.end.date().isoformat()}"
+    span = (
+        line.start.date().isoformat()
+        if line.start == line.end
+        else f"{line.start.date().isoformat()}..{line.end.date().isoformat()}"
+    )
     how = f"{what}{quantity_text(line.quantity)} x {amount_text(line.unit_amount, currency)}"
     rows = [(f"{line.description} {span}", how, _amount(line.amount, currency))]
     rows += [("", f"discount {coupon}", _amount(-off, currency)) for coupon, off in line.discounts if off]
-    rows += [("", f"tax {rate}{' (included)' if inside else ''}", _amount(tax, currency)) for rate, tax, inside in line.taxes if tax]
+    rows += [
+        ("", f"tax {rate}{' (included)' if inside else ''}", _amount(tax, currency))
+        for rate, tax, inside in line.taxes
+        if tax
+    ]
     return rows
 
 
 def _invoice_rows(number: int, invoice: Invoice, timezone: str) -> list[tuple[str, str, str, str]]:
     currency = invoice.currency
     due = f"due {invoice.due_on.isoformat()}" if invoice.due_on is not None else "due at once"
-    rows = [(to_local(invoice.created_at, timezone).date().isoformat(), f"INV-{number:04d}", f"{invoice.status}, {due}", "")]
+    rows = [
+        (to_local(invoice.created_at, timezone).date().isoformat(), f"INV-{number:04d}", f"{invoice.status}, {due}", "")
+    ]
     for line in invoice.lines:
         rows += [("", what, how, amount) for what, how, amount in _line_rows(line, currency)]
     rows.append(("", "total", "", _amount(invoice.total, currency)))
@@ -161,5 +183,7 @@ def result_table(scenario: Scenario, played: Played) -> str:
         out.append(f"contract {contract_status(played.contract, scenario.until, has_overdue=False)}")
     if played.quote is not None:
         out.append(f"quote {played.quote.status}")
-    out.append(f"balance {_amount(played.customer.balance(scenario.currency), scenario.currency)} {scenario.currency.upper()}")
+    out.append(
+        f"balance {_amount(played.customer.balance(scenario.currency), scenario.currency)} {scenario.currency.upper()}"
+    )
     return "\n".join(out)

@@ -134,14 +134,21 @@ class Reader:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
-            self.complain("not-an-integer", path, f"{_name(path)} must be a whole number, not {_shown(value)}.", "Amounts are in minor units.")
+            self.complain(
+                "not-an-integer",
+                path,
+                f"{_name(path)} must be a whole number, not {_shown(value)}.",
+                "Amounts are in minor units.",
+            )
             return default
         if low is not None and value < low:
             self.complain("too-small", path, f"{_name(path)} is {value}, but must be at least {low}.")
             return default
         return value
 
-    def number(self, value: Any, path: Path, *, is_money: bool = False, default: Decimal | None = None) -> Decimal | None:
+    def number(
+        self, value: Any, path: Path, *, is_money: bool = False, default: Decimal | None = None
+    ) -> Decimal | None:
         """Return a decimal; money with a point must stand in quotes."""
         if value is None:
             return default
@@ -229,7 +236,9 @@ class Reader:
             divide_by = self.whole(transform.get("divide_by"), (*at, "divide_by"), 1, low=1)
             divide_round = self.word(transform.get("round"), (*at, "round"), ("up", "down"), "up")
         mode = self.word(data.get("tiers_mode"), (*path, "tiers_mode"), ("graduated", "volume"), "") or None
-        tiers = tuple(self._tier(t, (*path, "tiers", i)) for i, t in enumerate(self.listed(data.get("tiers"), (*path, "tiers"))))
+        tiers = tuple(
+            self._tier(t, (*path, "tiers", i)) for i, t in enumerate(self.listed(data.get("tiers"), (*path, "tiers")))
+        )
         amount = self.number(data.get("unit_amount"), (*path, "unit_amount"), is_money=True)
         if isinstance(value, dict) and amount is None and not tiers and "unit_amount" not in value:
             self.complain("missing-key", path, f"{_name(path)} needs unit_amount, or tiers_mode and tiers.")
@@ -251,9 +260,17 @@ class Reader:
 
     def _tier(self, value: Any, path: Path) -> Tier:
         data = self.mapping(value, path, ("up_to", "unit_amount", "flat_amount"), ("up_to",))
-        up_to = None if str(data.get("up_to")) in ("inf", ".inf", "Infinity") else self.number(data.get("up_to"), (*path, "up_to"))
-        unit = self.number(data.get("unit_amount"), (*path, "unit_amount"), is_money=True, default=Decimal(0)) or Decimal(0)
-        flat = self.number(data.get("flat_amount"), (*path, "flat_amount"), is_money=True, default=Decimal(0)) or Decimal(0)
+        up_to = (
+            None
+            if str(data.get("up_to")) in ("inf", ".inf", "Infinity")
+            else self.number(data.get("up_to"), (*path, "up_to"))
+        )
+        unit = self.number(
+            data.get("unit_amount"), (*path, "unit_amount"), is_money=True, default=Decimal(0)
+        ) or Decimal(0)
+        flat = self.number(
+            data.get("flat_amount"), (*path, "flat_amount"), is_money=True, default=Decimal(0)
+        ) or Decimal(0)
         return Tier(up_to=up_to, unit_amount=unit, flat_amount=flat)
 
     def _check_tiers(self, tiers: tuple[Tier, ...], path: Path) -> None:
@@ -264,7 +281,12 @@ class Reader:
                 self.complain("tier-order", (*path, at), "The last tier, and only it, is up to inf.")
                 return
             if tier.up_to is not None and tier.up_to <= below:
-                self.complain("tier-order", (*path, at), f"A tier up to {tier.up_to} follows one up to {below}.", "List the tiers in rising order.")
+                self.complain(
+                    "tier-order",
+                    (*path, at),
+                    f"A tier up to {tier.up_to} follows one up to {below}.",
+                    "List the tiers in rising order.",
+                )
                 return
             below = tier.up_to or below
 
@@ -272,27 +294,52 @@ class Reader:
         """Return one coupon."""
         data = self.mapping(value, path, ("percent_off", "amount_off", "duration", "duration_in_months", "applies_to"))
         percent = self.number(data.get("percent_off"), (*path, "percent_off"))
-        amount = None if data.get("amount_off") is None else self.whole(data["amount_off"], (*path, "amount_off"), 0, low=0)
+        amount = (
+            None if data.get("amount_off") is None else self.whole(data["amount_off"], (*path, "amount_off"), 0, low=0)
+        )
         if (percent is None) == (amount is None):
             self.complain("coupon-kind", path, f"{_name(path)} needs either percent_off or amount_off.")
             percent, amount = Decimal(0), None
         if percent is not None and not 0 <= percent <= 100:
-            self.complain("not-a-percentage", (*path, "percent_off"), f"percent_off is {percent}, but lies between 0 and 100.")
+            self.complain(
+                "not-a-percentage", (*path, "percent_off"), f"percent_off is {percent}, but lies between 0 and 100."
+            )
             percent = Decimal(0)
         duration = self.word(data.get("duration"), (*path, "duration"), ("once", "repeating", "forever"), "forever")
-        months = None if data.get("duration_in_months") is None else self.whole(data["duration_in_months"], (*path, "duration_in_months"), 1, low=1)
+        months = (
+            None
+            if data.get("duration_in_months") is None
+            else self.whole(data["duration_in_months"], (*path, "duration_in_months"), 1, low=1)
+        )
         if (duration == "repeating") != (months is not None):
-            self.complain("coupon-duration", path, "duration_in_months goes with duration: repeating, and only with it.")
+            self.complain(
+                "coupon-duration", path, "duration_in_months goes with duration: repeating, and only with it."
+            )
         applies = self.listed(data.get("applies_to"), (*path, "applies_to"))
-        return Coupon(id=name, percent_off=percent, amount_off=amount, duration=duration, duration_in_months=months, applies_to=tuple(map(str, applies)))
+        return Coupon(
+            id=name,
+            percent_off=percent,
+            amount_off=amount,
+            duration=duration,
+            duration_in_months=months,
+            applies_to=tuple(map(str, applies)),
+        )
 
     def read_rate(self, name: str, value: Any, path: Path) -> TaxRate:
         """Return one tax rate."""
         data = self.mapping(value, path, ("percentage", "inclusive"), ("percentage",))
         percent = self.number(data.get("percentage"), (*path, "percentage"), default=Decimal(0)) or Decimal(0)
         if not 0 <= percent <= 100 or percent != round(percent, 4):
-            self.complain("not-a-percentage", (*path, "percentage"), f"percentage is {percent}, but lies between 0 and 100 with at most 4 decimals.")
-        return TaxRate(id=name, percentage=percent, inclusive=self.truth(data.get("inclusive"), (*path, "inclusive"), default=False))
+            self.complain(
+                "not-a-percentage",
+                (*path, "percentage"),
+                f"percentage is {percent}, but lies between 0 and 100 with at most 4 decimals.",
+            )
+        return TaxRate(
+            id=name,
+            percentage=percent,
+            inclusive=self.truth(data.get("inclusive"), (*path, "inclusive"), default=False),
+        )
 
     def catalogue(self, kind: str, read: Callable[[str, Any, Path], Any]) -> dict[str, Any]:
         """Return all entries of one of the lists above the contract, by name."""
@@ -310,16 +357,27 @@ class Reader:
         """Return one item; its id is its price's name unless it says another."""
         keys = ("id", "price", "quantity", "discounts", "tax_rates", "trial", "start", "end")
         data = self.mapping(value, path, keys, ("price",))
-        price = self.named(data.get("price"), (*path, "price"), self.prices, "price") if data.get("price") is not None else None
+        price = (
+            self.named(data.get("price"), (*path, "price"), self.prices, "price")
+            if data.get("price") is not None
+            else None
+        )
         if price is None:
             return None
         quantity = self.number(data.get("quantity"), (*path, "quantity"), default=Decimal(1))
         if price.usage_type == "metered":
             if data.get("quantity") is not None:
-                self.complain("metered-quantity", (*path, "quantity"), f"{price.id} is metered and takes no quantity.", "Remove it and record usage.")
+                self.complain(
+                    "metered-quantity",
+                    (*path, "quantity"),
+                    f"{price.id} is metered and takes no quantity.",
+                    "Remove it and record usage.",
+                )
             quantity = None
         elif quantity is not None and quantity < 0 and not is_shrinking:
-            self.complain("negative-quantity", (*path, "quantity"), f"The quantity is {quantity}.", "A quantity is at least 0.")
+            self.complain(
+                "negative-quantity", (*path, "quantity"), f"The quantity is {quantity}.", "A quantity is at least 0."
+            )
         return Item(
             id=str(data.get("id") or price.id), price=price, quantity=quantity,
             start=self.instant(data.get("start"), (*path, "start")), end=self.instant(data.get("end"), (*path, "end")),
@@ -335,10 +393,21 @@ class Reader:
         price = self.named(data.get("price"), (*path, "price"), self.prices, "price")
         if price is None or price.interval is None:
             if price is not None:
-                self.complain("one-time-price", (*path, "price"), f"{price.id} is charged once and has no periods.", "Name a recurring price.")
+                self.complain(
+                    "one-time-price",
+                    (*path, "price"),
+                    f"{price.id} is charged once and has no periods.",
+                    "Name a recurring price.",
+                )
             return None
-        anchor = self.word(data.get("billing_cycle_anchor"), (*path, "billing_cycle_anchor"), ("now", "unchanged"), "now")
-        return PaidTrial(price=price, periods=self.whole(data.get("periods"), (*path, "periods"), 1, low=1), billing_cycle_anchor=anchor)
+        anchor = self.word(
+            data.get("billing_cycle_anchor"), (*path, "billing_cycle_anchor"), ("now", "unchanged"), "now"
+        )
+        return PaidTrial(
+            price=price,
+            periods=self.whole(data.get("periods"), (*path, "periods"), 1, low=1),
+            billing_cycle_anchor=anchor,
+        )
 
     def items(self, value: Any, path: Path, *, is_one_time: bool = False) -> tuple[Item, ...]:
         """Return a list of items whose ids differ."""
@@ -348,10 +417,19 @@ class Reader:
             if item is None:
                 continue
             if is_one_time and item.price.interval is not None:
-                self.complain("recurring-price", (*path, at, "price"), f"{item.price.id} recurs.", "Put it under items.")
+                self.complain(
+                    "recurring-price", (*path, at, "price"), f"{item.price.id} recurs.", "Put it under items."
+                )
             elif item.id in found and not is_one_time:
-                self.complain("duplicate-item", (*path, at), f"The item {item.id!r} stands twice.", "Give each its own id, or add up the quantities.")
-            found[item.id if item.id not in found else f"{item.id} {at}"] = item if item.id not in found else replace(item, id=f"{item.id}-{at + 1}")
+                self.complain(
+                    "duplicate-item",
+                    (*path, at),
+                    f"The item {item.id!r} stands twice.",
+                    "Give each its own id, or add up the quantities.",
+                )
+            found[item.id if item.id not in found else f"{item.id} {at}"] = (
+                item if item.id not in found else replace(item, id=f"{item.id}-{at + 1}")
+            )
         return tuple(found.values())
 
     def phases(self, value: Any, path: Path, start: datetime) -> tuple[Phase, ...]:
@@ -368,12 +446,21 @@ class Reader:
             data = self.mapping(entry, here, keys, ())
             said = self.instant(data.get("start"), (*here, "start"))
             if said is not None and said != begin:
-                self.complain("phase-gap", (*here, "start"), f"The phase starts on {said.date()}, the one before ends on {begin.date()}.", "Leave start out.")
+                self.complain(
+                    "phase-gap",
+                    (*here, "start"),
+                    f"The phase starts on {said.date()}, the one before ends on {begin.date()}.",
+                    "Leave start out.",
+                )
             end = self._phase_end(data, here, begin)
             if end is None and at < len(entries) - 1:
-                self.complain("phase-without-end", here, "Only the last phase may be open-ended.", "Give it a duration or an end.")
+                self.complain(
+                    "phase-without-end", here, "Only the last phase may be open-ended.", "Give it a duration or an end."
+                )
             elif end is not None and end <= begin:
-                self.complain("phase-end", (*here, "end"), f"The phase ends on {end.date()}, but starts on {begin.date()}.")
+                self.complain(
+                    "phase-end", (*here, "end"), f"The phase ends on {end.date()}, but starts on {begin.date()}."
+                )
             out.append(self._phase(data, here, begin, end))
             begin = end or begin
         return tuple(out)
@@ -425,7 +512,9 @@ class Reader:
             try:
                 return anchor_on(start, day, month)
             except ValueError:
-                self.complain("no-such-day", path, f"There is no day {day}{'' if month is None else f' in month {month}'}.")
+                self.complain(
+                    "no-such-day", path, f"There is no day {day}{'' if month is None else f' in month {month}'}."
+                )
                 return None
         return self.instant(value, path)
 
@@ -439,7 +528,9 @@ class Reader:
         if (periods is None) == (until is None):
             self.complain("prebill", path, "prebill needs either periods or until.")
             return None
-        return Prebill(periods=periods, until=until, prices=tuple(map(str, self.listed(data.get("prices"), (*path, "prices")))))
+        return Prebill(
+            periods=periods, until=until, prices=tuple(map(str, self.listed(data.get("prices"), (*path, "prices"))))
+        )
 
     def contract(self, value: Any, path: Path, settings: Settings, currency: str) -> ContractTerms | None:
         """Return the root terms."""
@@ -454,7 +545,10 @@ class Reader:
         renewal = self.mapping(data.get("renewal") or {}, (*path, "renewal"), ("uplift_percent",))
         trial = self.mapping(data.get("trial_settings") or {}, (*path, "trial_settings"), ("missing_payment_method",))
         method = self.word(
-            data.get("collection_method"), (*path, "collection_method"), ("charge_automatically", "send_invoice"), "charge_automatically"
+            data.get("collection_method"),
+            (*path, "collection_method"),
+            ("charge_automatically", "send_invoice"),
+            "charge_automatically",
         )
         return ContractTerms(
             currency=currency, timezone=self.timezone, settings=settings, start=start,
@@ -478,17 +572,26 @@ class Reader:
     def settings(self) -> Settings:
         """Return the settings; those that shape money have no default."""
         data = self.mapping(
-            self.tree.get("settings"), ("settings",), ("proration", "tax_rounding", "cancellation_day"), ("proration", "tax_rounding")
+            self.tree.get("settings"),
+            ("settings",),
+            ("proration", "tax_rounding", "cancellation_day"),
+            ("proration", "tax_rounding"),
         )
         return Settings(
-            proration=self.word(data.get("proration"), ("settings", "proration"), ("day", "second", "month_and_day"), "day"),
+            proration=self.word(
+                data.get("proration"), ("settings", "proration"), ("day", "second", "month_and_day"), "day"
+            ),
             tax_rounding=self.word(data.get("tax_rounding"), ("settings", "tax_rounding"), ("line", "invoice"), "line"),
-            cancellation_day=self.word(data.get("cancellation_day"), ("settings", "cancellation_day"), ("free", "billed"), "free"),
+            cancellation_day=self.word(
+                data.get("cancellation_day"), ("settings", "cancellation_day"), ("free", "billed"), "free"
+            ),
         )
 
     def customer(self, currency: str) -> CustomerState:
         """Return the customer: no balance, taxed, and paying, unless said otherwise."""
-        data = self.mapping(self.tree.get("customer") or {}, ("customer",), ("country", "balance", "tax_exempt", "payment", "name"))
+        data = self.mapping(
+            self.tree.get("customer") or {}, ("customer",), ("country", "balance", "tax_exempt", "payment", "name")
+        )
         return CustomerState(
             id="customer", balances={currency: self.whole(data.get("balance"), ("customer", "balance"), 0)},
             tax_exempt=self.word(data.get("tax_exempt"), ("customer", "tax_exempt"), ("none", "exempt", "reverse"), "none"),
@@ -502,7 +605,12 @@ class Reader:
             ZoneInfo(str(name))
             self.timezone = str(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            self.complain("unknown-timezone", ("timezone",), f"There is no time zone {_shown(name)}.", "Write a name such as Europe/Paris or UTC.")
+            self.complain(
+                "unknown-timezone",
+                ("timezone",),
+                f"There is no time zone {_shown(name)}.",
+                "Write a name such as Europe/Paris or UTC.",
+            )
 
 
 def _name(path: Path) -> str:
