@@ -16,7 +16,7 @@ from connector.errors import ConfigError, Problem, Where
 from connector.simulate.actions import read_scenario
 from connector.simulate.play import play
 from connector.simulate.result import result_data, result_table
-from connector.simulate.scenario import Complaint
+from connector.simulate.values import Complaint
 
 
 def _parsed(text: str, name: str) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 from connector.core.invoicing import Usage
 from connector.core.period import boundary
 from connector.core.terms import Change, ContractTerms, ItemChange, Phase
-from connector.simulate.scenario import Path, Reader, Scenario, Settle
+from connector.simulate.scenario import Reader, Scenario, Settle
+from connector.simulate.values import Path
 
 _AMEND_KEYS = (
     "items", "effective", "until", "proration_behavior", "discounts", "billing_cycle_anchor", "trial_end", "prebill", "end", "end_behavior",

@@ -26,7 +26,8 @@ from connector.core.settlement import (
 )  # fmt: skip
 from connector.core.terms import Change, Contract, ContractTerms
 from connector.errors import Problem, RejectedError, invariant
-from connector.simulate.scenario import Complaint, Path, Scenario, Settle
+from connector.simulate.scenario import Scenario, Settle
+from connector.simulate.values import Complaint, Path
 
 _TICK = timedelta(microseconds=1)
 

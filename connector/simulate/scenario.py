@@ -6,16 +6,15 @@ cent). A date means midnight in the scenario's `timezone`, an instant is ISO 860
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connector.core.invoicing import Usage
-from connector.core.period import Interval, anchor_on, boundary, to_local
+from connector.core.period import Interval, anchor_on, boundary
 from connector.core.settlement import CustomerState
 from connector.core.terms import (
     Change,
@@ -33,19 +32,7 @@ from connector.core.terms import (
     Timing,
     UsageType,
 )  # fmt: skip
-
-Path = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
-    """A problem at a path of the file; at_key - it is the key that is wrong, not its value."""
-
-    code: str
-    path: Path
-    message: str
-    hint: str = ""
-    at_key: bool = False
+from connector.simulate.values import Path, Values, name_of, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,141 +63,14 @@ class Scenario:
     until: datetime
 
 
-class Reader:
-    """Reads nested values of a scenario and collects complaints; a value that cannot be read becomes its default."""
+class Reader(Values):
+    """Reads what is sold and agreed; prices, coupons and tax rates are known by name once they are read."""
 
     def __init__(self, tree: Any) -> None:
-        self.tree = tree
-        self.complaints: list[Complaint] = []
-        self.timezone = "UTC"
+        super().__init__(tree)
         self.prices: dict[str, Price] = {}
         self.coupons: dict[str, Coupon] = {}
         self.rates: dict[str, TaxRate] = {}
-
-    # ------------------------------------------------------------------ plain values
-
-    def complain(self, code: str, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
-        """Note a problem at *path*."""
-        self.complaints.append(Complaint(code=code, path=path, message=message, hint=hint, at_key=at_key))
-
-    def mapping(self, value: Any, path: Path, keys: Iterable[str], required: Iterable[str] = ()) -> dict[str, Any]:
-        """Return a mapping whose keys are known; unknown and missing ones are problems."""
-        if not isinstance(value, dict):
-            self.complain("wrong-type", path, f"{_name(path)} must be a mapping, not {_shown(value)}.")
-            return {}
-        known = (*keys, "description")
-        for key in value:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f'Did you mean "{near[0]}"?' if near else f"Known are: {', '.join(sorted(known))}."
-                self.complain("unknown-key", (*path, key), f"{_name(path)} has no key {key!r}.", hint, at_key=True)
-        for key in required:
-            if value.get(key) is None:
-                self.complain("missing-key", path, f"{_name(path)} needs the key {key!r}.")
-        return value
-
-    def listed(self, value: Any, path: Path) -> list[Any]:
-        """Return a list, empty where the value is blank."""
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            self.complain("wrong-type", path, f"{_name(path)} must be a list, not {_shown(value)}.")
-            return []
-        return value
-
-    def word(self, value: Any, path: Path, words: Iterable[str], default: str) -> Any:
-        """Return one of *words*."""
-        if value is None:
-            return default
-        if value not in tuple(words):
-            near = difflib.get_close_matches(str(value), tuple(words), n=1)
-            hint = f'Did you mean "{near[0]}"?' if near else f"It is one of: {', '.join(words)}."
-            self.complain("unknown-value", path, f"{_name(path)} is {_shown(value)}.", hint)
-            return default
-        return value
-
-    def whole(self, value: Any, path: Path, default: int, *, low: int | None = None) -> int:
-        """Return an integer, at least *low*."""
-        if value is None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.complain(
-                "not-an-integer",
-                path,
-                f"{_name(path)} must be a whole number, not {_shown(value)}.",
-                "Amounts are in minor units.",
-            )
-            return default
-        if low is not None and value < low:
-            self.complain("too-small", path, f"{_name(path)} is {value}, but must be at least {low}.")
-            return default
-        return value
-
-    def number(
-        self, value: Any, path: Path, *, is_money: bool = False, default: Decimal | None = None
-    ) -> Decimal | None:
-        """Return a decimal; money with a point must stand in quotes."""
-        if value is None:
-            return default
-        if isinstance(value, bool) or (is_money and isinstance(value, (Decimal, float))):
-            hint = 'Write minor units: 1050 for 10.50, or "0.5" in quotes for less than one.'
-            self.complain("not-money", path, f"{_name(path)} is {_shown(value)}.", hint)
-            return default
-        try:
-            found = Decimal(str(value).strip())
-            exponent = found.as_tuple().exponent
-            if found.is_finite() and isinstance(exponent, int) and exponent >= -12 and abs(found) < Decimal(10) ** 18:
-                return found
-        except InvalidOperation:
-            pass
-        self.complain("not-a-number", path, f"{_name(path)} is {_shown(value)}, not a number with at most 12 decimals.")
-        return default
-
-    def truth(self, value: Any, path: Path, *, default: bool) -> bool:
-        """Return true or false."""
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            self.complain("wrong-type", path, f"{_name(path)} must be true or false, not {_shown(value)}.")
-            return default
-        return value
-
-    def instant(self, value: Any, path: Path) -> datetime | None:
-        """Return a date as its midnight, an instant with offset in local time."""
-        if value is None:
-            return None
-        text = value if isinstance(value, str) else str(value)
-        try:
-            at = datetime.fromisoformat(text)
-        except ValueError:
-            at = None
-        if at is None or (at.tzinfo is None and len(text) > 10):
-            hint = "Write 2026-04-16, or 2026-04-16T12:00:00Z with an offset."
-            self.complain("not-an-instant", path, f"{_name(path)} is {_shown(value)}.", hint)
-            return None
-        return to_local(at, self.timezone)
-
-    def interval(self, value: Any, path: Path, extra: Iterable[str] = ()) -> Interval | None:
-        """Return a length of time from its `interval` and `interval_count`."""
-        if value is None:
-            return None
-        data = self.mapping(value, path, ("interval", "interval_count", *extra), ("interval",))
-        unit = self.word(data.get("interval"), (*path, "interval"), ("day", "week", "month", "year"), "month")
-        return Interval(unit=unit, count=self.whole(data.get("interval_count"), (*path, "interval_count"), 1, low=1))
-
-    def named(self, value: Any, path: Path, known: Mapping[str, Any], what: str) -> Any:
-        """Return what a name stands for in one of the lists above the contract."""
-        if isinstance(value, str) and value in known:
-            return known[value]
-        near = difflib.get_close_matches(str(value), tuple(known), n=1)
-        hint = f'Did you mean "{near[0]}"?' if near else f"Known are: {', '.join(known) or 'none'}."
-        self.complain(f"unknown-{what}", path, f"There is no {what.replace('-', ' ')} {_shown(value)}.", hint)
-        return None
-
-    def all_named(self, value: Any, path: Path, known: Mapping[str, Any], what: str) -> tuple[Any, ...]:
-        """Return what a list of names stands for."""
-        found = (self.named(v, (*path, i), known, what) for i, v in enumerate(self.listed(value, path)))
-        return tuple(f for f in found if f is not None)
 
     # ------------------------------------------------------------------ what is sold
 
@@ -241,9 +101,9 @@ class Reader:
         )
         amount = self.number(data.get("unit_amount"), (*path, "unit_amount"), is_money=True)
         if isinstance(value, dict) and amount is None and not tiers and "unit_amount" not in value:
-            self.complain("missing-key", path, f"{_name(path)} needs unit_amount, or tiers_mode and tiers.")
+            self.complain("missing-key", path, f"{name_of(path)} needs unit_amount, or tiers_mode and tiers.")
         if bool(mode) != bool(tiers):
-            self.complain("missing-key", path, f"{_name(path)} needs both tiers_mode and tiers.")
+            self.complain("missing-key", path, f"{name_of(path)} needs both tiers_mode and tiers.")
             mode, tiers = None, ()
         self._check_tiers(tiers, (*path, "tiers"))
         behavior = self.word(data.get("tax_behavior"), (*path, "tax_behavior"), ("exclusive", "inclusive"), "exclusive")
@@ -298,7 +158,7 @@ class Reader:
             None if data.get("amount_off") is None else self.whole(data["amount_off"], (*path, "amount_off"), 0, low=0)
         )
         if (percent is None) == (amount is None):
-            self.complain("coupon-kind", path, f"{_name(path)} needs either percent_off or amount_off.")
+            self.complain("coupon-kind", path, f"{name_of(path)} needs either percent_off or amount_off.")
             percent, amount = Decimal(0), None
         if percent is not None and not 0 <= percent <= 100:
             self.complain(
@@ -347,7 +207,7 @@ class Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.complain("wrong-type", (kind,), f"{kind} must be a mapping of names, not {_shown(value)}.")
+            self.complain("wrong-type", (kind,), f"{kind} must be a mapping of names, not {shown(value)}.")
             return {}
         return {str(k): read(str(k), v, (kind, k)) for k, v in value.items()}
 
@@ -497,7 +357,7 @@ class Reader:
         if value is None:
             return ()
         if not isinstance(value, dict):
-            self.complain("wrong-type", path, f"{_name(path)} must be a mapping, not {_shown(value)}.")
+            self.complain("wrong-type", path, f"{name_of(path)} must be a mapping, not {shown(value)}.")
             return ()
         return tuple((str(k), str(v)) for k, v in value.items())
 
@@ -608,15 +468,6 @@ class Reader:
             self.complain(
                 "unknown-timezone",
                 ("timezone",),
-                f"There is no time zone {_shown(name)}.",
+                f"There is no time zone {shown(name)}.",
                 "Write a name such as Europe/Paris or UTC.",
             )
-
-
-def _name(path: Path) -> str:
-    return ".".join(str(p) for p in path) if path else "The scenario"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
