@@ -55,9 +55,11 @@ def open_database(config: Config, *, may_migrate: bool) -> Database:
     Raises: HaltError for a newer schema, or an older one that this caller may not migrate.
     """
     database = Database(config.database)
-    with database.read() as unit:
-        state = migrations.state(_version(database))
-        del unit
+    state = "new"
+    if may_migrate or has_database(config):  # a reader makes no empty file
+        with database.read() as unit:
+            state = migrations.state(_version(database))
+            del unit
     if state == "current":
         return database
     if not may_migrate:

@@ -25,6 +25,7 @@ from connector.kit.yamlpos import Path as At
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOGIN_HOSTS = ("login.salesforce.com", "test.salesforce.com")
 _SOAP_LOGIN_ENDS = 65
+_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +238,7 @@ class _Reader:
         self._check_later()
         self._required(("tax", "kind"), "Say `tax: {kind: none}`: tax is never silently zero.")
         return Config(
-            database=self.text(("database",), "sqlite:///connector.db"),
+            database=self._database(),
             timezone=self._timezone(),
             crm=self._crm(),
             billing=self._billing(),
@@ -251,6 +252,14 @@ class _Reader:
             ),
             file=file,
         )
+
+    def _database(self) -> str:
+        """Return the database's URL; a relative SQLite file counts from the configuration's folder, whoever starts us where."""
+        url = self.text(("database",), "sqlite:///connector.db")
+        file = url.removeprefix(_SQLITE)
+        if not url.startswith(_SQLITE) or not file or file == ":memory:" or Path(file).is_absolute():
+            return url
+        return f"{_SQLITE}{(self._folder / file).absolute()}"
 
     # ------------------------------------------------------------ keys
 

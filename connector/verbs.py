@@ -181,6 +181,11 @@ def _clock_detail(server: datetime) -> str:
 
 def _database_detail(config: Config) -> str:
     if not app.has_database(config):
+        folder = app.lock_path(config).parent
+        if not os.access(folder, os.W_OK):
+            raise HaltError(
+                f"The folder {folder} does not exist or may not be written to.", hint="Correct `database:`.", code="database"
+            )
         return f"{config.database.split('@')[-1]}, set up by the first run"
     database = app.open_database(config, may_migrate=False)
     database.close()

@@ -18,9 +18,16 @@ from connector.errors import HaltError
 def held(path: Path, verb: str) -> Iterator[None]:
     """Hold the lock at *path* for *verb*.
 
-    Raises: HaltError naming the holder and its process id if another process has it.
+    Raises: HaltError naming the holder and its process id if another process has it, or if there is no place for the lock.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HaltError(
+            f"The ledger's lock {path} cannot be made: {error.strerror}.",
+            hint="Check that the folder of `database:` exists and may be written to.",
+            code="database",
+        ) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

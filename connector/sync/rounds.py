@@ -149,6 +149,7 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
             tally.is_unreachable = True
             seam.log("run.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
     done = bill_books(seam.database, seam.billing, as_of, hold=is_silent(seam), stop=seam.stop)
+    tally.internal_errors += sum(p.code == "internal-error" for p in done.problems)
     seam.progress("billed", done.contracts)
     if not tally.is_unreachable:
         while not seam.stop.is_set() and write_back(seam, tally):

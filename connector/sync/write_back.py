@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector.core.money import major
-from connector.errors import Problem, Where
+from connector.errors import ConnectorError, Problem, Where
 from connector.ports import Command, InvoiceView, Standing, Unit, Upsert, Written
 from connector.sync import ledger
 from connector.sync.apply import digests_of
@@ -65,7 +65,7 @@ def write_back(seam: Seam, tally: Tally) -> bool:
         due = ledger.due_for_write(unit, ledger.iso(now), seam.settings.write_records)
         if not due:
             return False
-        rows = _rows(seam, unit, due, now)
+        rows, broken = _rows_of_sound(seam, unit, due, now)
         known: dict[tuple[str, str], str] = ledger.written_digests(unit, [r.key for r in rows])
     new = [r for r in rows if known.get(r.key) != r.digest]
     if new:
@@ -74,7 +74,11 @@ def write_back(seam: Seam, tally: Tally) -> bool:
                 "UPDATE deal SET write_attempts = write_attempts + 1 WHERE name = ?", [(n,) for n in {r.deal for r in new}]
             )
     results = seam.crm.write([r.upsert for r in new]) if new else []
-    _save(seam, due, new, results, now)
+    _save(seam, [d for d in due if d.name not in broken], new, results, now)
+    if broken:
+        tally.internal_errors += len(broken)
+        with seam.database.transaction() as unit:
+            ledger.save_written(unit, [replace(d, write_due=False, write_problem=broken[d.name]) for d in due if d.name in broken])
     others = [(r.problem, *r.key) for r in rows if r.is_other]
     if others:
         with seam.database.transaction() as unit:
@@ -119,6 +123,25 @@ def _ended(deal: Deal, failures: Sequence[Written], now: datetime) -> Deal:
 
 
 # ---------------------------------------------------------------- what to write
+
+
+def _rows_of_sound(
+    seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime
+) -> tuple[list[_Row], dict[str, Problem]]:
+    """Return the rows of the deals, and the deals whose rows our own bug keeps from being made: found by halves (D-17)."""
+    try:
+        return _rows(seam, unit, due, now), {}
+    except ConnectorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - any other error is our bug in one of these deals: isolate it
+        if len(due) == 1:
+            problem = ledger.internal_error(error, due[0].name)
+            seam.log("record.parked", record_id=due[0].name, error=f"{type(error).__name__}: {error}", hint=problem.hint)
+            return [], {due[0].name: problem}
+    middle = len(due) // 2
+    rows, broken = _rows_of_sound(seam, unit, due[:middle], now)
+    more, further = _rows_of_sound(seam, unit, due[middle:], now)
+    return rows + [r for r in more if r.key not in {k.key for k in rows}], broken | further
 
 
 def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_Row]:
