@@ -39,7 +39,7 @@ def test_the_example_is_valid_as_it_is(tmp_path: Path) -> None:
     config = loaded(tmp_path, shipped_files()["config.example.yaml"])
     assert (config.crm.client_id, config.crm.client_secret) == ("the-client", "the-client-secret")
     assert config.billing == BillingConfig()
-    assert (config.database, config.timezone, config.log.format) == ("sqlite:///connector.db", "UTC", "json")
+    assert (config.database, config.timezone, config.log.format) == (f"sqlite:///{tmp_path}/connector.db", "UTC", "json")
     assert [(s.name, s.mapping, s.every_s) for s in config.sources] == [
         ("opportunities", str(tmp_path / "mappings/salesforce-opportunity.yaml"), 30),
         ("quotes", str(tmp_path / "mappings/salesforce-quote.yaml"), 30),

@@ -310,3 +310,31 @@ def test_time_zones_decide_which_day_it_is(tmp_path: Path) -> None:
         demo.clock.move_to(at("2026-01-31").replace(hour=12))
         assert demo.bill()[0].invoices == 1
         assert demo.invoices()[-1]["Issued_On__c"] == "2026-02-01"
+
+
+def test_extreme_values_stop_nobody_else(demo: World) -> None:
+    """Dates at the end of time and sums beyond belief are billed or refused one by one; the plain deal beside them is billed."""
+    wild: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+        ({}, {"Contract_Start_Date__c": date(9999, 12, 31), "Contract_Term_Months__c": 12}),
+        ({}, {"Contract_Start_Date__c": date(9999, 1, 1)}),
+        ({}, {"Contract_Start_Date__c": date(1, 1, 1)}),
+        ({}, {"Contract_Start_Date__c": date(1700, 3, 1), "Billing_Frequency__c": "Annual"}),
+        ({"End_Date__c": date(9999, 12, 31)}, {}),
+        ({"Quantity": D("9999999999.99"), "UnitPrice": D("9999999999999.99")}, {}),
+        ({"Quantity": D("0.01"), "UnitPrice": D("0.01")}, {}),
+        ({}, {"Free_Trial_Days__c": 9999}),
+        ({}, {"Contract_Term_Months__c": 9999}),
+        ({}, {"Discount_Percent__c": 100}),
+        ({}, {"Discount_Percent__c": D("99.99"), "Discount_Months__c": 9999}),
+        ({}, {"Billing_Day__c": 31, "Contract_Start_Date__c": date(2024, 2, 29)}),
+        ({}, {"Auto_Renew__c": True, "Contract_Term_Months__c": 1, "Renewal_Uplift_Percent__c": 999, "Contract_Start_Date__c": date(2020, 1, 1)}),
+    )
+    for number, (line, fields) in enumerate(wild):
+        demo.deal(f"wild_{number}", line, StageName="Closed Won", **fields)
+    demo.deal("plain", {}, StageName="Closed Won")
+    tally = demo.sync()
+    assert demo.said("plain")[0] == "Active"
+    bugs = [n for n in range(len(wild)) if "itself failed" in demo.said(f"wild_{n}")[1]]
+    assert (bugs, tally.internal_errors) == ([], 0)
+    assert all(demo.said(f"wild_{n}")[0] for n in range(len(wild)))
+    demo.assert_quiet()

@@ -40,7 +40,9 @@ BROAD_EXCEPTS = {
     "connector/cli.py": "an unforeseen error becomes exit status 70 and one sentence instead of a stack of lines",
     "connector/daemon.py": "a bug in one run or in a reload must not end the daemon",
     "connector/sync/apply.py": "a bug in one deal parks that deal and not the chunk (decision D-17)",
+    "connector/sync/mapper.py": "a bug in one record is met again by apply, which parks that deal alone (decision D-17)",
     "connector/sync/rounds.py": "a bug in one chain parks that chain (decision D-17)",
+    "connector/sync/write_back.py": "a bug in one deal's rows keeps that deal alone from being told (decision D-17)",
 }
 
 

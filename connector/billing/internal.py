@@ -86,7 +86,9 @@ class InternalBilling:
         """Bill the contracts that the commands touched; return what was made and who was refused at that, by contract."""
         touched = [copy.after[i] for i in sorted(copy.touched)]
         for contract in touched:
-            copy.after[contract.id] = replace(contract, window_on=window_with(contract, _changed(copy, contract)))
+            window = window_with(contract, _changed(copy, contract))
+            if window != contract.window_on:
+                copy.after[contract.id] = replace(contract, window_on=window)
         windows = {i: copy.after[i].window_on for i in sorted(copy.touched) if copy.after[i].is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         issue = Issue(moment=moment, customers={c.id: c for c in copy.customers.values()})
@@ -252,7 +254,8 @@ def _final(copy: Copy, outcome: Outcome, refused: Mapping[str, Problem]) -> Outc
     problem = refused.get(outcome.contract_id)
     if problem is not None:
         return Outcome(key=outcome.key, problem=problem)
-    return replace(outcome, customer_id=copy.after[outcome.contract_id].customer_id)
+    customer_id = copy.after[outcome.contract_id].customer_id
+    return Outcome(key=outcome.key, contract_id=outcome.contract_id, customer_id=customer_id)
 
 
 def _changed(copy: Copy, contract: BookedContract) -> list[Change]:

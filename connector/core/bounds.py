@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 
 from connector.core.period import plus_months
-from connector.core.pricing import span_ratio
-from connector.core.terms import Change, Contract, Coupon, Item, Phase, Prebill
+from connector.core.pricing import cost, span_ratio
+from connector.core.terms import Change, Contract, Coupon, Item, Phase, Prebill, Price
 from connector.errors import Problem, Where
 
 MAX_DISCOUNTS = 20
@@ -18,6 +19,8 @@ MAX_PHASES = 200
 MAX_LINES = 100_000
 MAX_PREBILL_MONTHS = 60
 MAX_TRIAL_DAYS = 730
+MAX_AMOUNT = 10**15
+MAX_UPLIFT = 1000
 
 
 def _problem(code: str, field: str, message: str, hint: str = "", *, change: str | None = None) -> Problem:
@@ -44,6 +47,10 @@ def _item(item: Item, field: str) -> Iterator[Problem]:
             "span-mismatch", field, f"{price.id} is priced per {price.per.unit if price.per else ''} and billed per {price.interval.unit}.",
             "Months and years compare, days and weeks compare, but not one with the other.",
         )  # fmt: skip
+    if item.quantity is not None and abs(item.quantity) > MAX_AMOUNT:
+        yield _problem("quantity-too-large", field, f"{item.id} has the quantity {item.quantity}.", "Correct the quantity.")
+    elif is_too_large(price, item.quantity or Decimal(1)):
+        yield _problem("amount-too-large", field, f"{item.id} costs more than can be billed at once.", "Correct the quantity or the price.")
     if price.usage_type == "metered" and price.interval is None:
         yield _problem("metered-once", field, f"{price.id} is metered but does not recur.", "Give it an interval.")
     if item.start is not None and item.end is not None and item.end <= item.start:
@@ -61,6 +68,12 @@ def _item(item: Item, field: str) -> Iterator[Problem]:
             f"{item.id} has {len(item.tax_rates)} tax rates.",
             "At most 5 are possible.",
         )
+
+
+def is_too_large(price: Price, quantity: Decimal) -> bool:
+    """Return whether one full period costs more than 10^15 minor units, beyond which nothing is a price but a slip."""
+    n, d = cost(price, quantity)
+    return abs(n) > MAX_AMOUNT * d
 
 
 def _phases(phases: tuple[Phase, ...], prefix: str = "") -> Iterator[Problem]:
@@ -214,5 +227,7 @@ def bounds(contract: Contract) -> Iterator[Problem]:
             "A contract without an end has nothing to renew.",
             "Give the last phase a duration.",
         )
+    if abs(terms.renewal.uplift_percent) > MAX_UPLIFT:
+        yield _problem("uplift-too-large", "renewal.uplift_percent", f"{terms.renewal.uplift_percent} percent.", f"At most {MAX_UPLIFT}.")
     for change in contract.changes:
         yield from _change(change, contract)

@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from connector.core.amending import Amending
-from connector.core.bounds import bounds
+from connector.core.bounds import bounds, is_too_large
 from connector.core.period import Interval, boundary, index, length_between, to_local
 from connector.core.pricing import raised
 from connector.core.segments import ALWAYS, Cause, PrebillWindow, Slot, Term, Timeline
@@ -181,7 +181,11 @@ class _Whole(Amending):
         for item_id in list(board.slots):
             board.remove(item_id, at, cause)
         for slot in carried:
-            item = replace(slot.item, start=None, end=None, trial=None, price=raised(slot.item.price, uplift))
+            price = raised(slot.item.price, uplift)
+            if is_too_large(price, slot.item.quantity or Decimal(1)):
+                self.problem("amount-too-large", f"{slot.item.id} has become dearer than can be billed.", "Correct the uplift.", cause.id)
+                price = slot.item.price
+            item = replace(slot.item, start=None, end=None, trial=None, price=price)
             board.add(item, at, cause)
         self.term_end = None if length is None else boundary(at, length, 1)
         self.term = replace(self.term, end=self.term_end)

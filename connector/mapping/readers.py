@@ -22,6 +22,7 @@ from connector.ports import Org
 Record = Mapping[str, Any]
 Read = Callable[[Record, "Reading"], Any]
 
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
 _DAYS_KEPT = 20_000
 _MAX_WHOLE = 100_000
 _DAY_LENGTH = 10
@@ -316,9 +317,13 @@ def _dates(label: str) -> Callable[[Any], Any]:
 
     def convert(found: Any) -> datetime:
         try:
-            return days.get(found) or day_from_text(found)
+            day = days.get(found) or day_from_text(found)
         except (ValueError, TypeError):
             raise _UnfitError("not-a-date", f'{label} "{found}" is no date.', f"Write it as 2026-01-31{AGAIN}") from None
+        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            hint = f"Write a year from {_FIRST_YEAR} to {_LAST_YEAR}{AGAIN}"
+            raise _UnfitError("date-out-of-range", f'{label} "{found}" is no day that can be billed.', hint)
+        return day
 
     return convert
 

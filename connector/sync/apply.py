@@ -43,6 +43,7 @@ class _Case:
     deal: Deal
     record: Record | None = None
     desired: Desired | None = None
+    digests: Digests | None = None
     problem: Problem | None = None
 
 
@@ -175,10 +176,12 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
         if settled and chosen.condition != "won":
             return _Case(deal=deal, record=record)
         return _Case(deal=deal, record=record, desired=outline_of(seam, record), problem=_joined(result.problems, record))
-    desired = replace(result.desired, condition="won") if chosen.condition == "won" else result.desired
+    desired = result.desired
+    if chosen.condition == "won" and desired.condition != "won":
+        desired = replace(desired, condition="won")
     if result.problems and desired.condition == "won":
         return _Case(deal=deal, record=record, desired=desired, problem=_joined(result.problems, record))
-    return _Case(deal=deal, record=record, desired=desired)
+    return _Case(deal=deal, record=record, desired=desired, digests=digests_of(desired))
 
 
 def decided(seam: Seam, unit: Unit, deal: Deal, found: Sequence[Record], now: datetime) -> tuple[Desired | None, Decision]:
@@ -211,8 +214,9 @@ def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Sc
         deals |= ledger.deals(unit, sorted(missing))
         unknown |= missing - deals.keys()
     for case in cases:
-        root = _root(case.deal.name, deals)
-        deals[case.deal.name] = replace(deals[case.deal.name], root=root or case.deal.name)
+        root = _root(case.deal.name, deals) or case.deal.name
+        if deals[case.deal.name].root != root:
+            deals[case.deal.name] = replace(deals[case.deal.name], root=root)
     roots = sorted({d.root for d in deals.values() if d.root})
     chains: dict[str, list[str]] = {}
     for member in ledger.chain_members(unit, roots):
@@ -289,7 +293,7 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
     source = next(s for s in seam.sources if s.object == case.desired.object)
     return decide(
         case.desired,
-        digests_of(case.desired),
+        case.digests or digests_of(case.desired),
         Applied(
             org=seam.org.id,
             contract_id=deal.contract_id,
@@ -380,6 +384,8 @@ def _earlier(deal: Deal, scene: _Scene) -> list[Relative]:
 
 def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None, now: str) -> Deal:
     """Return the deal after its decision was carried out."""
+    if isinstance(decision, Do) and outcome is not None and outcome.problem is None:
+        return _applied(case, deal, decision, outcome, now)
     settled = replace(deal, apply_due=False, begun=False, attempts=0, next_try_at=None, wait_for=None)
     if isinstance(decision, Nothing):
         if decision.is_deal:
@@ -395,10 +401,8 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
         return _told(settled, replace(settled, state="waiting", problem=decision.problem, wait_for=decision.for_deal))
     if isinstance(decision, Flag):
         return _told(settled, replace(settled, problem=decision.problem))
-    if outcome is None or outcome.problem is not None:
-        problem = outcome.problem if outcome and outcome.problem else ledger.internal_error(RuntimeError("no outcome"), deal.name)
-        return _told(settled, replace(settled, problem=problem) if _stands(deal) else ledger.parked(settled, problem))
-    return _applied(case, settled, decision, outcome, now)
+    problem = outcome.problem if outcome and outcome.problem else ledger.internal_error(RuntimeError("no outcome"), deal.name)
+    return _told(settled, replace(settled, problem=problem) if _stands(deal) else ledger.parked(settled, problem))
 
 
 def _told(before: Deal, after: Deal) -> Deal:
@@ -407,14 +411,19 @@ def _told(before: Deal, after: Deal) -> Deal:
     return replace(after, write_due=before.write_due if same else True, write_attempts=0, write_next_try_at=None)
 
 
-def _applied(case: _Case, deal: Deal, decision: Decision, outcome: Outcome, now: str) -> Deal:
-    if case.desired is None or not isinstance(decision, Do):
+def _applied(case: _Case, deal: Deal, decision: Do, outcome: Outcome, now: str) -> Deal:
+    if case.desired is None:
         return deal
     is_withdrawn = decision.command.kind in ("withdraw", "withdraw_change")
-    digests = digests_of(case.desired)
+    digests = case.digests or digests_of(case.desired)
     return replace(
         deal,
         state="applied",
+        apply_due=False,
+        begun=False,
+        attempts=0,
+        next_try_at=None,
+        wait_for=None,
         problem=None,
         owner_object=case.desired.object,
         owner_record=case.desired.record,

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from connector.config.keys import KNOWN, LATER
 from connector.errors import ConfigError, Problem, Where
 from connector.kit import observe, yamlpos
 from connector.kit.yamlpos import Located
@@ -158,67 +159,6 @@ _VARIABLE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<name>[A-Za-z_][A-Za-z0-
 _DURATION = re.compile(r"^(\d+)([smhd])$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-# Keys that interfaces promise and that later features bring: each with its documented default, or the value that means "off".
-_LATER: dict[str, Any] = {
-    "billing.mode": "live",
-    "billing.draft_hold": "0m",
-    "quotes.send": False,
-    "quotes.expires_after": "30d",
-    "quotes.start": "on_accept",
-    "quotes.on_accept": {},
-    "payments.methods": ["manual"],
-    "dunning.remind": [],
-    "dunning.retry": [],
-    "dunning.after": "leave",
-    "portal.allow": [],
-    "mail.url": None,
-    "mail.from": None,
-    "mail.pay_link": True,
-    "mail.test_to": None,
-    "renewals.opportunity_days_before": 0,
-    "webhooks": [],
-    "alerts.mail": None,
-    "alerts.url": None,
-    "guards.new_contracts_per_round": 0,
-    "guards.invoice_amount": 0,
-    "retention.staged": "400d",
-    "retention.attempts": "400d",
-    "schedule.reconcile": "0 3 * * *",
-    "schedule.backup": "30 3 * * *",
-    "web.api_tokens": [],
-    "seller.logo": None,
-    "tax.kind": "none",
-}
-_KNOWN: dict[str, tuple[str, ...]] = {
-    "": (
-        "database", "timezone", "crm", "billing", "stripe", "sources", "web", "schedule", "log", "seller", "tax", "quotes",
-        "payments", "dunning", "portal", "mail", "renewals", "webhooks", "alerts", "guards", "retention",
-    ),
-    "crm": (
-        "kind", "url", "auth", "client_id", "client_secret", "username", "password", "security_token", "private_key_file",
-        "api_version", "org_id", "daily_api_budget", "language",
-    ),
-    "billing": (
-        "backend", "proration", "tax_rounding", "invoice_numbering", "invoice_prefix", "cancellation_day", "payment_terms",
-        "mode", "max_crm_age", "draft_hold",
-    ),
-    "stripe": ("api_key", "api_base", "webhook_secret"),
-    "web": ("listen", "public_url", "secret", "admin_password", "api_tokens"),
-    "schedule": ("billing_run", "reconcile", "backup"),
-    "log": ("format", "level"),
-    "seller": ("name", "address", "country", "vat_id", "email", "logo", "iban"),
-    "tax": ("kind",),
-    "quotes": ("send", "expires_after", "start", "on_accept"),
-    "payments": ("methods",),
-    "dunning": ("remind", "retry", "after"),
-    "portal": ("allow",),
-    "mail": ("url", "from", "pay_link", "test_to"),
-    "renewals": ("opportunity_days_before",),
-    "alerts": ("mail", "url"),
-    "guards": ("new_contracts_per_round", "invoice_amount"),
-    "retention": ("staged", "attempts"),
-}  # fmt: skip
-
 
 class _Reader:
     """One walk over the file; every getter notes a problem and returns the default instead of stopping."""
@@ -275,7 +215,7 @@ class _Reader:
         return node
 
     def _check_keys(self, tree: Mapping[str, Any]) -> None:
-        for block, known in _KNOWN.items():
+        for block, known in KNOWN.items():
             node = tree if block == "" else tree.get(block)
             if node is None:
                 continue
@@ -290,7 +230,7 @@ class _Reader:
                     self._add("unknown-key", (*path, key), f"There is no key `{key}` here.", hint, at_key=True)
 
     def _check_later(self) -> None:
-        for name, off in _LATER.items():
+        for name, off in LATER.items():
             path = tuple(name.split("."))
             value = self.raw(path)
             if value is not None and value != off:
