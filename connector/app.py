@@ -10,19 +10,21 @@ import hashlib
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from connector import migrations
 from connector.billing.internal import InternalBilling
 from connector.config import Config
 from connector.crm.login import Login
 from connector.crm.salesforce import SalesforceCrm
-from connector.errors import ConfigError, HaltError, Problem, Where
+from connector.errors import ConfigError, HaltError, Problem, RejectedError, Where
 from connector.kit import lock, observe, yamlpos
 from connector.kit.clock import Clock, SystemClock
 from connector.kit.db import Database
@@ -30,8 +32,11 @@ from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.ports import ObjectInfo, Org
-from connector.sync import ledger, rounds
+from connector.sync import intents, ledger, rounds
 from connector.sync.seam import Seam, Settings, Source
+
+_INTENT_WAIT_S = 120
+_INTENT_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,3 +422,40 @@ def books_to_write(config: Config, verb: str) -> Iterator[Books]:
     """Hold the ledger's lock and give the books to change; asks no CRM."""
     with lock.held(lock_path(config), verb), reading_house(config) as books:
         yield books
+
+
+def request(config: Config, verb: str, kind: str, data: Mapping[str, Any], *, actor: str = "cli") -> Mapping[str, Any]:
+    """Ask the books for something and return what it led to (decision D-35): carried out here if nobody holds the lock, else by
+    whoever does, at its next round.
+
+    Raises: RejectedError where it is refused; HaltError if the holder did not come to it in time (it will still do it).
+    """
+    with reading_house(config) as books, books.database.transaction() as unit:
+        intent_id = intents.submit(unit, kind, data, actor=actor, now=books.now())
+    deadline = time.monotonic() + _INTENT_WAIT_S
+    while time.monotonic() < deadline:
+        done = _looked_after(config, verb, intent_id)
+        if done is not None:
+            if done.state == "refused":
+                code, message, hint = (str(done.result.get(k, "")) for k in ("code", "message", "hint"))
+                raise RejectedError(Problem(code=code, message=message, hint=hint))
+            return done.result
+        time.sleep(_INTENT_LOOK_S)
+    raise HaltError(
+        f"`connector {verb}` is kept as {intent_id}, but whoever holds the ledger has not come to it within {_INTENT_WAIT_S} s.",
+        hint="It is carried out at the next round; do not ask again.",
+        code="request-waits",
+    )
+
+
+def _looked_after(config: Config, verb: str, intent_id: str) -> intents.Intent | None:
+    """Carry out what is pending if the lock is free; return the request once it is settled, whoever did it."""
+    try:
+        with books_to_write(config, verb) as books:
+            intents.carry_out(books.database, books.billing, books.now())
+    except HaltError as error:
+        if error.code != "ledger-locked":
+            raise
+    with reading_house(config) as books, books.database.read() as unit:
+        intent = intents.found(unit, intent_id)
+    return intent if intent is not None and intent.state != "pending" else None

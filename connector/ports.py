@@ -334,6 +334,14 @@ class BilledRun:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentResult:
+    """What a person's request led to: plain values for whoever asked, and the deals whose CRM records must be told."""
+
+    result: Mapping[str, Any]
+    deals: tuple[str, ...] = ()
+
+
 class Unit(Protocol):
     """An open database transaction (see kit.db): the ledger's and the internal books' writes commit together."""
 
@@ -372,6 +380,14 @@ class Billing(Protocol):
 
     def contract(self, contract_id: str, unit: Unit) -> Contract | None:
         """Return a contract with its terms and changes."""
+
+    def carry_out(
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str
+    ) -> IntentResult:
+        """Carry out a person's request (decision D-35) in the caller's unit; *key* names it for good, so that it is done once.
+
+        Raises: RejectedError with the words for whoever asked; the unit must then be rolled back.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from connector.billing import commands as carrying
 from connector.billing import store
 from connector.billing.commands import Copy
+from connector.billing.intents import Request, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
@@ -28,6 +30,7 @@ from connector.kit.db import new_id
 from connector.ports import (
     BilledRun,
     Command,
+    IntentResult,
     InvoiceView,
     Outcome,
     Preview,
@@ -57,9 +60,9 @@ class InternalBilling:
         prefix: str = "INV",
         max_lines: int = MAX_LINES,
     ) -> None:
-        self._org = org
-        self._timezone = timezone
-        self._series = Series(numbering=numbering, prefix=prefix)
+        self.org = org
+        self.timezone = timezone
+        self.series = Series(numbering=numbering, prefix=prefix)
         self._max_lines = max_lines
 
     # ---------------------------------------------------------------- commands
@@ -70,16 +73,17 @@ class InternalBilling:
         A refused command leaves no trace and holds back only the other commands of its contract that need it. A command whose
         work is already done succeeds without a trace.
         """
-        copy = carrying.loaded(unit, self._org, commands, now)
+        copy = carrying.loaded(unit, self.org, commands, now)
         outcomes = [_carried(copy, command) for command in commands]
-        moment = self._moment(now, hold=hold)
+        moment = self.moment(now, hold=hold)
         issue, refused = self._bill_touched(copy, unit, moment)
         if refused:
             carrying.drop(copy, refused)
         self._save_applied(copy, issue, unit, moment)
         return [_final(copy, outcome, refused) for outcome in outcomes]
 
-    def _moment(self, at: datetime, *, hold: bool) -> Moment:
+    def moment(self, at: datetime, *, hold: bool) -> Moment:
+        """Return how something is billed at an instant."""
         return Moment(at=at, text=store.at_text(at), hold=hold, max_lines=self._max_lines)
 
     def _bill_touched(self, copy: Copy, unit: Unit, moment: Moment) -> tuple[Issue, dict[str, Problem]]:
@@ -107,7 +111,7 @@ class InternalBilling:
             return
         store.delete_drafts(unit, [i for i in copy.touched if i in copy.before])
         carrying.save_customers(copy, unit, moment.text)
-        for made, booked in issue.save_invoices(unit, self._series):
+        for made, booked in issue.save_invoices(unit, self.series):
             if made.changes and not booked.is_draft:
                 standing = copy.after[made.contract.id]
                 shown = with_invoice(standing.changes, booked.invoice.lines, booked.id)
@@ -133,11 +137,11 @@ class InternalBilling:
         be billed is left out with a problem and tried again an hour later; the others go on. What fell overdue since the last
         run is reported among the deals.
         """
-        moment = self._moment(as_of, hold=hold)
+        moment = self.moment(as_of, hold=hold)
         ids = store.due_contracts(unit, moment.text, limit, with_drafts=not hold)
         late: list[str] = []
         if len(ids) < limit:
-            late = store.mark_overdue(unit, today_in(self._timezone, as_of), OVERDUE_INVOICES)
+            late = store.mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES)
         if not ids:
             return BilledRun(deals=tuple(store.deals_of_contracts(unit, late)))
         unreadable: list[Unreadable] = []
@@ -149,7 +153,7 @@ class InternalBilling:
         issue = Issue(moment=moment, customers={c.id: c for c in people})
         problems = [_unread(issue, u) for u in unreadable]
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
-        pairs = issue.save_invoices(unit, self._series)
+        pairs = issue.save_invoices(unit, self.series)
         self._save_run(issue, pairs, unit)
         moved = [m.contract.id for m in issue.done if m.has_moved or drafts]
         return BilledRun(
@@ -185,11 +189,11 @@ class InternalBilling:
 
     def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
         """Return how the deals stand, from the books; a deal that has no contract is missing."""
-        return standings_of(unit, self._org, deals, now)
+        return standings_of(unit, self.org, deals, now)
 
     def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
         """Return the finalized invoices of the deals' contracts, oldest first."""
-        ids = store.contracts_of_deals(unit, self._org, deals)
+        ids = store.contracts_of_deals(unit, self.org, deals)
         return store.finalized_invoices(unit, sorted(set(ids.values())))
 
     def contract(self, contract_id: str, unit: Unit) -> Contract | None:
@@ -197,9 +201,15 @@ class InternalBilling:
         found = store.contracts(unit, [contract_id])
         return found[0].contract if found else None
 
+    def carry_out(
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str
+    ) -> IntentResult:
+        """Carry out a person's request; see `connector.billing.intents` for what each kind does."""
+        return carried_out(Request(kind=kind, data=data, key=key, actor=actor, now=now), self, unit)
+
     def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
         """Return what the command would cause, by the same functions as `apply`; writes nothing."""
-        copy = carrying.loaded(unit, self._org, [command], now)
+        copy = carrying.loaded(unit, self.org, [command], now)
         outcome = _carried(copy, command)
         if outcome.problem is not None or outcome.contract_id is None:
             return Preview(problem=outcome.problem)
@@ -230,7 +240,7 @@ class InternalBilling:
         for _ in range(PREVIEW_STEPS):
             if at is None or len(found) == PREVIEW_INVOICES:
                 break
-            made, state = billed(contract, known, state, self._moment(at, hold=False))
+            made, state = billed(contract, known, state, self.moment(at, hold=False))
             if made.invoice is not None:
                 known += made.invoice.lines
                 found.append((at, made.invoice))

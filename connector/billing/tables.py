@@ -25,7 +25,11 @@ def _money() -> Any:
 
 
 class CustomerRow(Books, table=True):
-    """Who is billed, one per CRM account; *balances* is JSON, currency to minor units (below zero = credit)."""
+    """Who is billed, one per CRM account; *balances* is JSON, currency to minor units (below zero = credit).
+
+    discounts - JSON list of coupon ids that every contract of the customer inherits. is_consolidated - one invoice per
+    customer, currency and run (decision D-35).
+    """
 
     __tablename__ = "customer"
     __table_args__ = (UniqueConstraint("org", "account", name="customer_account"),)
@@ -45,6 +49,8 @@ class CustomerRow(Books, table=True):
     balances: str
     created_at: str
     updated_at: str
+    discounts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})
+    is_consolidated: bool = Field(default=False, sa_column_kwargs={"server_default": text("0")})
 
 
 class ContractRow(Books, table=True):
@@ -118,7 +124,9 @@ class ChangeRow(Books, table=True):
 class InvoiceRow(Books, table=True):
     """An invoice; *bill_to* is JSON of the customer as of finalization, so that an issued invoice never changes.
 
-    is_overdue - a run has seen it past its due date, so that each is told to the CRM once.
+    is_overdue - a run has seen it past its due date, so that each is told to the CRM once. credited - what credit notes took
+    of it, tax included; what is open is amount_due - amount_paid - the credit that reduced it. reissues - the invoice that
+    this one replaces. contract_id and deal are empty where it covers several contracts, or none (a one-off invoice).
     """
 
     __tablename__ = "invoice"
@@ -165,6 +173,9 @@ class InvoiceRow(Books, table=True):
     po_number: str
     memo: str
     bill_to: str
+    credited: int = Field(sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    footer: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    reissues: str | None = None
 
 
 class LineRow(Books, table=True):
@@ -221,7 +232,7 @@ class SeriesRow(Books, table=True):
 
 
 class EventRow(Books, table=True):
-    """What happened to the books: when, by whom, to what; appended, never changed."""
+    """What happened to the books: when, by whom, to what; appended, never changed. *before* and *after* are JSON, "" = nothing."""
 
     __tablename__ = "event"
     id: str = Field(primary_key=True)
@@ -231,3 +242,160 @@ class EventRow(Books, table=True):
     contract_id: str
     invoice_id: str | None
     data: str
+    before: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    after: str = Field(default="", sa_column_kwargs={"server_default": ""})
+
+
+class CreditNoteRow(Books, table=True):
+    """A credit note on a finalized invoice; totals above zero, tax included, in minor units; numbered in its own series.
+
+    reduced - what it took off the amount due; refunded, credited (to the balance) and out_of_band - what became of the part
+    that was paid already. Together they are *total*.
+    """
+
+    __tablename__ = "credit_note"
+    __table_args__ = (UniqueConstraint("number", name="credit_note_number"), Index("credit_note_invoice", "invoice_id"))
+    id: str = Field(primary_key=True)
+    number: str
+    token: str
+    invoice_id: str
+    customer_id: str
+    contract_id: str
+    deal: str
+    currency: str
+    issued_on: str
+    reason: str
+    total: int = _money()
+    tax: int = _money()
+    reduced: int = _money()
+    refunded: int = _money()
+    credited: int = _money()
+    out_of_band: int = _money()
+    bill_to: str
+    created_at: str
+
+
+class CreditNoteLineRow(Books, table=True):
+    """What a credit note takes of one invoice line: *amount* net of exclusive tax, *tax* on top or inside."""
+
+    __tablename__ = "credit_note_line"
+    __table_args__ = (Index("credit_note_line_key", "line_key"),)
+    note_id: str = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    line_key: str
+    description: str
+    quantity: str | None = None
+    amount: int = _money()
+    tax: int = _money()
+    taxes: str
+
+
+class PaymentRow(Books, table=True):
+    """Money that arrived for an invoice, or went back (below zero); *method* manual, test or stripe."""
+
+    __tablename__ = "payment"
+    __table_args__ = (Index("payment_invoice", "invoice_id"),)
+    id: str = Field(primary_key=True)
+    invoice_id: str
+    amount: int = _money()
+    currency: str
+    method: str
+    reference: str
+    paid_on: str
+    note_id: str | None = None
+    made_at: str
+
+
+class ProductRow(Books, table=True):
+    """A product of the catalogue; *price_id* is the catalogue price it is billed at where a deal names none."""
+
+    __tablename__ = "product"
+    code: str = Field(primary_key=True)
+    name: str
+    charge_type: str
+    crm_id: str
+    price_id: str
+    is_active: bool
+    updated_at: str
+
+
+class PriceRow(Books, table=True):
+    """A catalogue price; *data* is JSON in the scenario's vocabulary of prices, amounts in minor units of *currency*."""
+
+    __tablename__ = "price"
+    id: str = Field(primary_key=True)
+    product: str
+    currency: str
+    data: str
+    is_active: bool
+    updated_at: str
+
+
+class CouponRow(Books, table=True):
+    """A coupon by the code that deals name; *data* is JSON in the scenario's vocabulary, *currency* "" for percentages."""
+
+    __tablename__ = "coupon"
+    id: str = Field(primary_key=True)
+    currency: str
+    data: str
+    is_active: bool
+    updated_at: str
+
+
+class UsageRow(Books, table=True):
+    """A quantity used, recorded once under the sender's own *id*; *used_at* is local in the contract's time zone."""
+
+    __tablename__ = "usage_record"
+    __table_args__ = (Index("usage_contract", "contract_id", "used_at"),)
+    id: str = Field(primary_key=True)
+    contract_id: str
+    price_id: str
+    used_at: str
+    quantity: str
+    made_at: str
+
+
+class QuoteRow(Books, table=True):
+    """One revision of a quote; *number* is given when it is opened and shared by its revisions.
+
+    status - draft, open, accepted, canceled, expired, replaced, outdated. kind - new, amend or renew; *data* is the JSON of its
+    terms or its change, *base_contract* and *base_seq* what it changes as it stood then (stale detection).
+    """
+
+    __tablename__ = "quote"
+    __table_args__ = (
+        UniqueConstraint("org", "deal", "record", "revision", name="quote_revision"),
+        Index("quote_number", "number"),
+        Index("quote_base", "base_contract"),
+        Index("quote_expires", "status", "expires_at"),
+    )
+    id: str = Field(primary_key=True)
+    org: str
+    deal: str
+    record: str
+    label: str
+    number: str | None = None
+    revision: int
+    status: str
+    kind: str
+    customer_id: str
+    account: str
+    currency: str
+    data: str
+    how: str
+    base_contract: str | None = None
+    base_seq: int = 0
+    contract_id: str | None = None
+    token: str
+    due_now: int = _money()
+    per_period: int = _money()
+    tax: int = _money()
+    discount: int = _money()
+    value: int = _money()
+    expires_at: str | None = None
+    opened_at: str | None = None
+    accepted_at: str | None = None
+    accepted_by: str
+    reason: str
+    created_at: str
+    updated_at: str

@@ -11,8 +11,8 @@ from typing import Any
 
 from connector.errors import HaltError
 
-HEAD = "0001"
-KNOWN = ("0001",)
+HEAD = "0002"
+KNOWN = ("0001", "0002")
 
 
 def state(version: str | None) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
-from connector.sync import ledger
+from connector.sync import intents, ledger
 from connector.sync.apply import apply
 from connector.sync.mapper import map_records
 from connector.sync.seam import Seam, Tally, Transactions
@@ -92,6 +92,8 @@ def keep_budget(seam: Seam) -> None:
 def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
     """Map, apply and write back until nothing is due."""
     while not seam.stop.is_set() and map_records(seam, tally):
+        pass
+    while not seam.stop.is_set() and intents.carry_out(seam.database, seam.billing, seam.now()) == intents.AT_ONCE:
         pass
     for _ in range(_bound(seam)):
         if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):

@@ -1,0 +1,131 @@
+"""Intents: what a person asked of the books, by command, console or page, kept until the one writer carries it out (decision D-35).
+
+Whoever holds the ledger's lock carries out what is pending, each in its own transaction with its effect; an intent is keyed, so
+that asking twice does it once. Those of kind `deal.*` are about the ledger, all others go to `Billing.carry_out`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlmodel import Field, Index
+
+from connector.errors import ConnectorError, Problem, RejectedError
+from connector.kit.db import new_id
+from connector.ports import Billing, IntentResult, Unit
+from connector.sync import ledger
+from connector.sync.ledger import Ledger
+from connector.sync.seam import Transactions
+
+AT_ONCE = 100
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+_decode = msgspec.json.Decoder().decode
+
+
+class IntentRow(Ledger, table=True):
+    """One request: *data* and *result* are JSON; state pending, done or refused."""
+
+    __tablename__ = "intent"
+    __table_args__ = (Index("intent_state", "state", "id"),)
+    id: str = Field(primary_key=True)
+    kind: str
+    data: str
+    actor: str
+    state: str
+    result: str
+    made_at: str
+    done_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A request as kept; *result* is what it led to, or the problem that refused it."""
+
+    id: str
+    kind: str
+    data: Mapping[str, Any]
+    actor: str
+    state: str
+    made_at: datetime
+    result: Mapping[str, Any]
+
+
+Handler = Callable[[Intent, Unit, datetime], IntentResult]
+
+
+def submit(unit: Unit, kind: str, data: Mapping[str, Any], *, actor: str, now: datetime, key: str | None = None) -> str:
+    """Keep a request and return its id; the same *key* again is the same request."""
+    intent_id = key or new_id("it", now)
+    unit.execute(
+        "INSERT INTO intent (id, kind, data, actor, state, result, made_at) VALUES (?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+        (intent_id, kind, _text(data), actor, "pending", "{}", ledger.iso(now)),
+    )
+    return intent_id
+
+
+def found(unit: Unit, intent_id: str) -> Intent | None:
+    """Return a request by its id."""
+    rows = unit.query("SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE id = ?", (intent_id,))
+    return _intent(rows[0]) if rows else None
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    return _encode(dict(data)).decode()
+
+
+def _intent(row: tuple[Any, ...]) -> Intent:
+    return Intent(
+        id=row[0], kind=row[1], data=_decode(row[2]), actor=row[3], state=row[4], made_at=ledger.instant(row[5]), result=_decode(row[6])
+    )
+
+
+def carry_out(database: Transactions, billing: Billing, now: datetime, *, for_deals: Mapping[str, Handler] | None = None) -> int:
+    """Carry out up to `AT_ONCE` pending requests in the order they came; return how many. A refusal is a result, not an error."""
+    with database.read() as unit:
+        pending = [
+            _intent(r)
+            for r in unit.query(
+                "SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE state = 'pending' ORDER BY made_at, id LIMIT ?",
+                (AT_ONCE,),
+            )
+        ]
+    for intent in pending:
+        _carry_one(database, billing, intent, now, for_deals or {})
+    return len(pending)
+
+
+def _carry_one(
+    database: Transactions, billing: Billing, intent: Intent, now: datetime, for_deals: Mapping[str, Handler]
+) -> None:
+    try:
+        with database.transaction() as unit:
+            handler = for_deals.get(intent.kind)
+            done = (
+                handler(intent, unit, now)
+                if handler is not None
+                else billing.carry_out(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor)
+            )
+            ledger.tell_crm(unit, done.deals)
+            _settle(unit, intent.id, "done", done.result, now)
+    except RejectedError as error:
+        _refuse(database, intent, error.problem, now)
+    except ConnectorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - our bug in one request is told to who asked; the others go on (D-17)
+        _refuse(database, intent, ledger.internal_error(error, intent.id), now)
+
+
+def _refuse(database: Transactions, intent: Intent, problem: Problem, now: datetime) -> None:
+    said = {"code": problem.code, "message": problem.message, "hint": problem.hint}
+    with database.transaction() as unit:
+        _settle(unit, intent.id, "refused", said, now)
+
+
+def _settle(unit: Unit, intent_id: str, state: str, result: Mapping[str, Any], now: datetime) -> None:
+    unit.execute(
+        "UPDATE intent SET state = ?, result = ?, done_at = ? WHERE id = ?", (state, _text(result), ledger.iso(now), intent_id)
+    )
