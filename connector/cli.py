@@ -7,12 +7,14 @@ ours. `--json`, `-v` and `-c FILE` may stand before or after the verb; with `--j
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from connector.commands import contracts, deals, invoices
+from connector.commands.shared import Global, show
 from connector.errors import ConfigError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
 EXIT_ATTENTION, EXIT_BAD, EXIT_CANNOT, EXIT_BUG = 1, 2, 3, 70
@@ -23,33 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From closed deals in the CRM to correct bills, and back. Global: -c/--config FILE, --json, -v.",
 )
-deals_app = typer.Typer(no_args_is_help=True, help="The sync ledger, for people.")
-invoices_app = typer.Typer(no_args_is_help=True, help="The invoices in the books.")
-contracts_app = typer.Typer(no_args_is_help=True, help="The contracts in the books.")
 mapping_app = typer.Typer(no_args_is_help=True, help="The mapping files.")
-app.add_typer(deals_app, name="deals")
-app.add_typer(invoices_app, name="invoices")
-app.add_typer(contracts_app, name="contracts")
+app.add_typer(deals.app, name="deals")
+app.add_typer(invoices.app, name="invoices")
+app.add_typer(contracts.app, name="contracts")
 app.add_typer(mapping_app, name="mapping")
-
-
-class Global:
-    """What the options before or after the verb said; filled once by `main`."""
-
-    config: Path = Path("config.yaml")
-    is_json: bool = False
-    is_verbose: bool = False
-
-
-def _print(result: Any, show: Callable[[Any], str]) -> None:
-    """Print a result: as JSON on stdout, or as text for people."""
-    from connector import printing
-
-    if Global.is_json:
-        sys.stdout.write(printing.json_text(result) + "\n")
-    else:
-        text = show(result)
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
 def _problems(problems: Sequence[Problem]) -> None:
@@ -62,7 +42,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path()) -> N
     """Write config.yaml and mappings/ to edit; existing files are never overwritten."""
     from connector import printing, verbs
 
-    _print(verbs.init(folder), printing.init_text)
+    show(verbs.init(folder), printing.init_text)
 
 
 @app.command()
@@ -97,7 +77,7 @@ def sync(
     from connector import printing, verbs
 
     result = verbs.sync(Global.config, source=source, record=record, is_full=full)
-    _print(result, printing.sync_text)
+    show(result, printing.sync_text)
     raise typer.Exit(verbs.exit_of(result))
 
 
@@ -107,7 +87,7 @@ def bill(as_of: Annotated[str | None, typer.Option(help="Date or instant; defaul
     from connector import printing, verbs
 
     result = verbs.bill(Global.config, as_of=as_of)
-    _print(result, printing.bill_text)
+    show(result, printing.bill_text)
     raise typer.Exit(verbs.exit_of(result))
 
 
@@ -117,7 +97,7 @@ def plan(record: Annotated[str, typer.Option(help="The CRM record's id.")]) -> N
     from connector import printing, verbs
 
     result = verbs.plan(Global.config, record)
-    _print(result, printing.plan_text)
+    show(result, printing.plan_text)
     raise typer.Exit(EXIT_ATTENTION if result["problems"] else 0)
 
 
@@ -135,7 +115,7 @@ def check() -> None:
     from connector import printing, verbs
 
     result = verbs.check(Global.config)
-    _print(result, printing.check_text)
+    show(result, printing.check_text)
     raise typer.Exit(0 if result["ok"] else EXIT_ATTENTION)
 
 
@@ -152,91 +132,6 @@ def demo_crm(
     raise typer.Exit(story.serve_crm(port=port, seed_file=seed, file=file))
 
 
-@deals_app.command("list")
-def deals_list(
-    *,
-    state: Annotated[str | None, typer.Option(help="staged, mapped, applied, written, waiting, parked, idle")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 200,
-) -> None:
-    """List the deals of the ledger."""
-    from connector import printing, verbs
-
-    _print(verbs.deals_list(Global.config, state=state, limit=limit), printing.deals_text)
-
-
-@deals_app.command("show")
-def deals_show(deal: str) -> None:
-    """Show one deal: its records, its contract, what was tried."""
-    from connector import printing, verbs
-
-    _print(verbs.deals_show(Global.config, deal), printing.deal_text)
-
-
-@deals_app.command("retry")
-def deals_retry(deal: str) -> None:
-    """Try a parked or waiting deal again at the next round."""
-    from connector import printing, verbs
-
-    _print(verbs.deals_retry(Global.config, deal), printing.plain)
-
-
-@deals_app.command("skip")
-def deals_skip(deal: str, *, reason: Annotated[str, typer.Option(help="Why; stands on the record.")]) -> None:
-    """Leave a deal that is not billed out of billing."""
-    from connector import printing, verbs
-
-    _print(verbs.deals_skip(Global.config, deal, reason), printing.plain)
-
-
-@invoices_app.command("list")
-def invoices_list(
-    *,
-    status: Annotated[str | None, typer.Option(help="draft, open, paid, void, uncollectible")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 200,
-) -> None:
-    """List the invoices."""
-    from connector import printing, reading
-
-    _print(reading.invoices_list(Global.config, status=status, limit=limit), printing.invoices_text)
-
-
-@invoices_app.command("show")
-def invoices_show(number: str) -> None:
-    """Show one invoice with its lines."""
-    from connector import printing, reading
-
-    _print(reading.invoices_show(Global.config, number), printing.invoice_text)
-
-
-@invoices_app.command("pay")
-def invoices_pay(
-    number: str,
-    *,
-    amount: Annotated[str | None, typer.Option(help="In major units, such as 290.00; default: all that is open.")] = None,
-    on: Annotated[str | None, typer.Option(help="Day it arrived; default today.")] = None,
-) -> None:
-    """Record a payment that arrived outside, by bank transfer or cheque."""
-    from connector import printing, verbs
-
-    _print(verbs.invoices_pay(Global.config, number, amount=amount, on=on), printing.plain)
-
-
-@contracts_app.command("list")
-def contracts_list(*, limit: Annotated[int, typer.Option(help="At most so many.")] = 200) -> None:
-    """List the contracts."""
-    from connector import printing, reading
-
-    _print(reading.contracts_list(Global.config, limit=limit), printing.contracts_text)
-
-
-@contracts_app.command("show")
-def contracts_show(contract: str) -> None:
-    """Show one contract: terms, changes, standing, invoices."""
-    from connector import printing, reading
-
-    _print(reading.contracts_show(Global.config, contract), printing.contract_text)
-
-
 @mapping_app.command("check")
 def mapping_check(
     files: Annotated[list[Path] | None, typer.Argument()] = None,
@@ -247,7 +142,7 @@ def mapping_check(
     from connector import printing, verbs
 
     result = verbs.mapping_check(Global.config, files or [], is_offline=offline)
-    _print(result, printing.mapping_text)
+    show(result, printing.mapping_text)
 
 
 @mapping_app.command("fields")
@@ -255,7 +150,7 @@ def mapping_fields(object_name: Annotated[str, typer.Argument(metavar="OBJECT")]
     """List the fields of a CRM object that can be mapped."""
     from connector import printing, verbs
 
-    _print(verbs.mapping_fields(Global.config, object_name), printing.fields_text)
+    show(verbs.mapping_fields(Global.config, object_name), printing.fields_text)
 
 
 @mapping_app.command("schema")
