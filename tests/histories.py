@@ -1,0 +1,190 @@
+"""Random histories of contracts for the property tests: terms, amendments, whole lives; and the clock that bills them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from connector.core.invoicing import Line, Slice, next_due
+from connector.core.period import plus_months, to_utc
+from connector.core.schedule import problems
+from connector.core.settlement import Account, CustomerState, Invoice, advance
+from connector.core.terms import (
+    Change,
+    Contract,
+    ContractTerms,
+    Coupon,
+    Interval,
+    Item,
+    ItemChange,
+    Phase,
+    Price,
+    Settings,
+    TaxRate,
+)
+
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "1000"))  # a longer run: PROPERTY_EXAMPLES=20000 make test
+THOROUGH = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+START = datetime(2026, 1, 1)
+INTERVALS = st.sampled_from(
+    [Interval(unit="month"), Interval(unit="month", count=3), Interval(unit="year"), Interval(unit="week", count=2)]
+)
+days = st.integers(min_value=0, max_value=500)
+
+
+@st.composite
+def prices(draw, number: int) -> Price:
+    return Price(
+        id=f"p{number}",
+        unit_amount=draw(st.decimals(min_value=0, max_value=50_000, places=draw(st.sampled_from([0, 0, 2])))),
+        interval=draw(INTERVALS),
+        timing=draw(st.sampled_from(["in_advance", "in_advance", "in_advance", "in_arrears"])),
+    )
+
+
+coupons = st.builds(
+    Coupon,
+    id=st.sampled_from(["c1", "c2"]),
+    percent_off=st.decimals(min_value=0, max_value=100, places=1),
+    duration=st.just("forever"),
+)
+
+
+@st.composite
+def all_terms(draw) -> ContractTerms:
+    start = START + timedelta(days=draw(st.integers(0, 60)))
+    count = draw(st.integers(1, 3))
+    items = [Item(id=f"p{n}", price=draw(prices(n)), quantity=Decimal(draw(st.integers(1, 20)))) for n in range(count)]
+    end = draw(st.sampled_from([None, None, plus_months(start, 12), start + timedelta(days=200)]))
+    return ContractTerms(
+        currency="eur",
+        timezone=draw(st.sampled_from(["UTC", "Europe/Paris", "America/Denver"])),
+        settings=Settings(
+            proration=draw(st.sampled_from(["day", "second", "month_and_day"])),
+            tax_rounding=draw(st.sampled_from(["line", "invoice"])),
+        ),
+        start=start,
+        anchor=draw(st.sampled_from([None, None, start.replace(day=1), start + timedelta(days=10)])),
+        phases=(Phase(start=start, end=end, items=tuple(items)),),
+        end_behavior="release" if end is None else draw(st.sampled_from(["cancel", "release", "renew"])),
+        discounts=tuple(draw(st.lists(coupons, max_size=1))),
+        tax_rates=draw(st.sampled_from([(), (TaxRate(id="vat", percentage=Decimal(20)),)])),
+    )
+
+
+@st.composite
+def amendments(draw, terms: ContractTerms, number: int) -> Change:
+    at = terms.start + timedelta(days=draw(days))
+    late = draw(st.sampled_from([0, 0, 0, 40]))
+    item = draw(st.sampled_from(terms.phases[0].items))
+    kind = draw(st.sampled_from(["grow", "grow", "set", "new", "shrink"]))
+    if kind == "shrink":
+        step = ItemChange(op="delta", item=replace(item, quantity=Decimal(-1)), item_id=item.id)
+    elif kind == "grow":
+        step = ItemChange(op="delta", item=replace(item, quantity=Decimal(draw(st.integers(1, 9)))), item_id=item.id)
+    elif kind == "set":
+        step = ItemChange(op="set", item=replace(item, quantity=Decimal(draw(st.integers(1, 9)))), item_id=item.id)
+    else:
+        step = ItemChange(op="add", item=Item(id=f"new{number}", price=draw(prices(90 + number)), quantity=Decimal(2)))
+    behavior = draw(st.sampled_from(["create_prorations", "always_invoice", "none"]))
+    return Change(
+        id=f"a{number}",
+        kind="amend",
+        effective=at,
+        made_at=at + timedelta(days=late),
+        items=(step,),
+        proration_behavior=behavior,
+    )
+
+
+@st.composite
+def contracts(draw, *, has_changes: bool = True, behaviors: tuple[str, ...] = ()) -> Contract:
+    terms = draw(all_terms())
+    changes = [draw(amendments(terms, n)) for n in range(draw(st.integers(0, 3)) if has_changes else 0)]
+    if behaviors:
+        changes = [replace(c, proration_behavior=draw(st.sampled_from(behaviors))) for c in changes]
+    contract = Contract(id="k", terms=terms, changes=tuple(changes))
+    while contract.changes and problems(contract):  # what is refused never reaches billing
+        contract = replace(contract, changes=contract.changes[:-1])
+    return contract
+
+
+@st.composite
+def lives(draw) -> Contract:
+    """A contract with amendments and what else happens in a life: cancellations, pauses, renewals, trials and phases."""
+    contract = draw(contracts())
+    terms = contract.terms
+    if draw(st.booleans()) and terms.phases[0].end is None:
+        middle = terms.start + timedelta(days=draw(st.integers(20, 200)))
+        items = tuple(replace(i, quantity=Decimal(draw(st.integers(1, 9)))) for i in terms.phases[0].items)
+        second = Phase(
+            start=middle, items=items, proration_behavior=draw(st.sampled_from([None, "none", "always_invoice"]))
+        )
+        terms = replace(terms, phases=(replace(terms.phases[0], end=middle), second))
+    if draw(st.booleans()):
+        terms = replace(terms, trial_end=terms.start + timedelta(days=draw(st.integers(1, 40))))
+    changes = list(contract.changes)
+    for number in range(draw(st.integers(0, 3))):
+        at = terms.start + timedelta(days=draw(days))
+        made = at + timedelta(days=draw(st.sampled_from([0, 0, 20, -30])))
+        kind = draw(st.sampled_from(["cancel", "pause", "resume", "renew", "renew"]))
+        when = (
+            draw(st.sampled_from(["at", "period_end", "term_end"]))
+            if kind == "cancel"
+            else draw(st.sampled_from(["at", "term_end"]))
+        )
+        changes.append(
+            Change(
+                id=f"l{number}",
+                kind=kind,
+                effective=at,
+                made_at=max(made, terms.start),
+                when=when,
+                prorate=draw(st.booleans()),
+                invoice_now=draw(st.booleans()),
+                duration=Interval(unit="month", count=draw(st.integers(1, 14))),
+                uplift_percent=Decimal(draw(st.integers(0, 20))),
+                proration_behavior=draw(st.sampled_from(["create_prorations", "always_invoice"])),
+            )
+        )
+    found = replace(contract, terms=terms, changes=())
+    for change in sorted(changes, key=lambda c: c.made_at):  # what is refused when it arrives never reaches billing
+        if not problems(tried := replace(found, changes=(*found.changes, change))):
+            found = tried
+    return found
+
+
+def played(
+    contract: Contract, until: datetime, *, only: list[datetime] | None = None, customer: CustomerState | None = None
+) -> list[Invoice]:
+    """Bill a contract as time passes, changes becoming known when they are made; *only*: run at these instants alone."""
+    zone = contract.terms.timezone
+    account = Account(
+        customer=customer or CustomerState(payment="none"), slices=(Slice(contract=replace(contract, changes=())),)
+    )
+    now, found = contract.terms.start - timedelta(seconds=1), []
+    while True:
+        times = [c.made_at for c in contract.changes if c.made_at > now]
+        if only is None:
+            due = next_due(account.slices[0], now)
+            times += [due] if due is not None else []
+        else:
+            times = [t for t in only if t > now]
+        if not times or min(times) > until:
+            return found
+        now = min(times)
+        known = tuple(c for c in contract.changes if c.made_at <= now)
+        if known != account.slices[0].contract.changes:
+            account = replace(account, slices=(replace(account.slices[0], contract=replace(contract, changes=known)),))
+        account, events = advance(account, to_utc(now, zone))
+        found += [e.invoice for e in events if e.kind == "invoice.finalized"]
+        assert advance(account, to_utc(now, zone))[1] == (), "billing twice adds nothing"
+
+
+def lines_of(invoices: list[Invoice]) -> list[Line]:
+    return [line for invoice in invoices for line in invoice.lines]
