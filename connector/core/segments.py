@@ -131,7 +131,7 @@ class Timeline:
     """Everything that a contract's terms and changes say about time.
 
     end - the instant at which the contract is over, None while nothing ends it. term_end - where the running term stops
-    that will renew itself. discounts - (from, coupons of the contract) in order. pauses - (from, to, behavior).
+    that will renew itself. known_cuts - from when on each cut of everything is known. discounts - (from, coupons of the contract) in order. pauses - (from, to, behavior).
     """
 
     contract: Contract
@@ -150,6 +150,7 @@ class Timeline:
     term_end: datetime | None = None
     trial_end: datetime | None = None
     first_uses: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    known_cuts: dict[datetime, datetime] = field(default_factory=dict)
 
     @property
     def root(self) -> ContractTerms:
@@ -158,12 +159,14 @@ class Timeline:
 
     def cut(self, at: datetime, *, known: datetime = ALWAYS) -> None:
         """Note that lines stop at *at* if they fall due at or after *known*."""
-        if not any(c.at == at and not c.items and c.known <= known for c in self.cuts):
+        earlier = self.known_cuts.get(at)
+        if earlier is None or known < earlier:
+            self.known_cuts[at] = known
             self.cuts.append(Cut(at=at, known=known))
 
     def is_cut(self, at: datetime) -> bool:
         """Whether everything is known to stop at *at*."""
-        return any(c.at == at and not c.items for c in self.cuts)
+        return at in self.known_cuts
 
     @property
     def has_coupons(self) -> bool:
