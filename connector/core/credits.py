@@ -12,7 +12,7 @@ from datetime import datetime
 
 from connector.core.charges import next_invoice_after
 from connector.core.lines import Line, Slice, stamp
-from connector.core.money import Ratio, quotient
+from connector.core.money import Ratio, allocate, quotient
 from connector.core.proration import basis_for, measure
 from connector.core.segments import Cause, Segment, Timeline
 
@@ -100,16 +100,29 @@ def _earlier(entries: Iterable[tuple[str, int]]) -> dict[str, int]:
     return out
 
 
+def _spread(off: int, left: list[int]) -> list[int]:
+    """Return a credit's discount by coupon: in proportion to what is left of each, and never more than that."""
+    given = list(allocate(off, left)) if off else [0] * len(left)
+    rest = sum(max(0, g - most) for g, most in zip(given, left, strict=True))
+    given = [min(g, most) for g, most in zip(given, left, strict=True)]
+    for i, most in enumerate(left):
+        more = min(rest, most - given[i])
+        given[i], rest = given[i] + more, rest - more
+    return given
+
+
 def _credit(plan: Timeline, piece: Slice, debit: _Debit, at: datetime, cause: Cause) -> Line | None:
     """Return the credit for the debit's time from *at* on, at most what is left of it."""
     line, end = debit.line, debit.end
     part = _part(plan, line, at, end)
     off_before = _earlier(d for c in debit.credits for d in c.discounts)
     tax_before = _earlier((t[0], t[1]) for c in debit.credits for t in c.taxes)
-    amount = _mirrored(line.amount, -sum(c.amount for c in debit.credits), part)
-    discounts = [(coupon, _mirrored(off, off_before.get(coupon, 0), part)) for coupon, off in line.discounts]
+    net = _mirrored(line.net, -sum(c.net for c in debit.credits), part)
+    left = [max(0, off - off_before.get(coupon, 0)) for coupon, off in line.discounts]
+    off = min(sum(left), max(0, _mirrored(line.amount, -sum(c.amount for c in debit.credits), part) - net)) if left else 0
+    amount = net + off
+    discounts = [(coupon, share) for (coupon, _), share in zip(line.discounts, _spread(off, left), strict=True)]
     taxes = [(rate, _mirrored(tax, tax_before.get(rate, 0), part), inside) for rate, tax, inside in line.taxes]
-    net = amount - sum(off for _, off in discounts)
     creditable = max(0, line.net - piece.credited.get(line.key, 0) + sum(c.net for c in debit.credits))
     if line.net > 0 and net > creditable:  # credit notes took their part before
         amount -= net - creditable
