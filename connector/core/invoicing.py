@@ -49,7 +49,8 @@ def _unbilled(plan: Timeline, charge: Charge, known: Mapping[str, Line], taken_b
     while key in known:
         fact = known[key]
         if is_fixed or (key not in taken_back and is_as_agreed(charge.segment, fact)):
-            if is_fixed or charge.segment.is_free or fact.end >= charge.end:
+            ended = charge.segment.end
+            if is_fixed or charge.segment.is_free or fact.end >= charge.end or (ended is not None and ended <= fact.end):
                 return None
             charge = rest_of(plan, charge, fact.end)
             key, revision = charge.key, 0
