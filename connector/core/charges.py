@@ -51,8 +51,9 @@ def next_invoice_after(plan: Timeline, at: datetime) -> datetime:
         if interval is None or (segment.end is not None and segment.end <= at) or segment.is_free:
             continue
         following = next_boundary(segment.anchor, interval, max(at, segment.start - MICROSECOND))
-        if segment.start > at:
-            following = min(following, segment.start)
+        waits = segment.cause.is_event and segment.cause.pending
+        if segment.charge_from > at and not waits:  # a change that waits for the next invoice makes none itself
+            following = min(following, segment.charge_from)
         if (
             segment.end is None
             or following < segment.end
