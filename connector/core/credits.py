@@ -135,8 +135,11 @@ def _credit(plan: Timeline, piece: Slice, debit: _Debit, at: datetime, cause: Ca
     elif cause.pending:
         due = next_invoice_after(plan, cause.known)
     head, _, revision = line.key.rpartition("/charge")
+    key = f"{head}/credit{revision}/{cause.id or stamp(at)}"
+    if any(c.key == key for c in debit.credits):  # the same change took a later part back before
+        key = f"{key}@{stamp(at)}"
     return Line(
-        key=f"{head}/credit{revision}/{cause.id or stamp(at)}",
+        key=key,
         contract_id=line.contract_id, item_id=line.item_id, price_id=line.price_id, product=line.product, description=line.description,
         quantity=line.quantity, unit_amount=line.unit_amount, amount=-amount, kind="credit", start=at, end=end, due=due,
         is_proration=True, change_id=cause.id, credits=line.key, discounts=tuple((c, -off) for c, off in discounts if off),
