@@ -142,12 +142,7 @@ class _Whole(Amending):
         self.timeline.terms.append(self.term)
         self.term = Term(start=at, end=None, change_id=cause.id, is_automatic=change is None)
         is_gap = was_over and old_end is not None and at > old_end
-        off_grid = any(
-            s.item.price.interval is not None
-            and boundary(board.anchor, s.item.price.interval, index(board.anchor, s.item.price.interval, at)) != at
-            for s in carried
-        )
-        if is_gap or (terms.anchor is None and off_grid):
+        if is_gap or (change is not None and any(self._is_off_grid(i, at) for p in change.phases[:1] for i in p.items)):
             board.anchor = at
         for slot in carried:
             board.close(slot, at, cause)
@@ -169,6 +164,11 @@ class _Whole(Amending):
             )
         board.snapshot(at, self.metadata)
 
+    def _is_off_grid(self, item: Item, at: datetime) -> bool:
+        """Whether no period of the item begins where a term begins, so that its cycle begins anew there (whatever else runs)."""
+        interval, anchor = item.price.interval, self.board.anchor
+        return self.terms.anchor is None and interval is not None and boundary(anchor, interval, index(anchor, interval, at)) != at
+
     def _term_length(self, change: Change | None) -> Interval | None:
         if change is not None and change.duration is not None:
             return change.duration
@@ -186,7 +186,10 @@ class _Whole(Amending):
                 self.problem("amount-too-large", f"{slot.item.id} has become dearer than can be billed.", "Correct the uplift.", cause.id)
                 price = slot.item.price
             item = replace(slot.item, start=None, end=None, trial=None, price=price)
+            kept = board.anchor
+            board.anchor = at if self._is_off_grid(item, at) else kept
             board.add(item, at, cause)
+            board.anchor = kept
         self.term_end = None if length is None else boundary(at, length, 1)
         self.term = replace(self.term, end=self.term_end)
         self.end_cause = cause
