@@ -22,10 +22,13 @@ from connector.core.terms import (
     Interval,
     Item,
     ItemChange,
+    PaidTrial,
     Phase,
+    Prebill,
     Price,
     Settings,
     TaxRate,
+    Tier,
 )
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "1000"))  # a longer run: PROPERTY_EXAMPLES=20000 make test
@@ -37,29 +40,58 @@ INTERVALS = st.sampled_from(
 days = st.integers(min_value=0, max_value=500)
 
 
+amounts = st.sampled_from([0, 0, 2]).flatmap(lambda places: st.decimals(min_value=0, max_value=50_000, places=places))
+
+
+@st.composite
+def tiers(draw) -> tuple[Tier, ...]:
+    tops = sorted({draw(st.integers(1, 15)) for _ in range(draw(st.integers(0, 2)))})
+    flats = st.sampled_from([Decimal(0), Decimal(0), Decimal(1_000)])
+    return tuple(Tier(up_to=None if t is None else Decimal(t), unit_amount=draw(amounts), flat_amount=draw(flats)) for t in (*tops, None))
+
+
 @st.composite
 def prices(draw, number: int) -> Price:
-    return Price(
+    kind = draw(st.sampled_from(["per_unit", "per_unit", "per_unit", "graduated", "volume", "package"]))
+    plain = Price(
         id=f"p{number}",
-        unit_amount=draw(st.decimals(min_value=0, max_value=50_000, places=draw(st.sampled_from([0, 0, 2])))),
+        unit_amount=draw(amounts),
         interval=draw(INTERVALS),
         timing=draw(st.sampled_from(["in_advance", "in_advance", "in_advance", "in_arrears"])),
     )
+    if kind == "package":
+        return replace(plain, divide_by=draw(st.integers(2, 7)), divide_round=draw(st.sampled_from(["up", "down"])))
+    if kind != "per_unit":
+        return replace(plain, unit_amount=None, tiers_mode=kind, tiers=draw(tiers()))
+    return plain
 
 
-coupons = st.builds(
-    Coupon,
-    id=st.sampled_from(["c1", "c2"]),
-    percent_off=st.decimals(min_value=0, max_value=100, places=1),
-    duration=st.just("forever"),
-)
+@st.composite
+def coupons(draw, name: str) -> Coupon:
+    duration = draw(st.sampled_from(["forever", "once", "repeating"]))
+    months = draw(st.integers(1, 5)) if duration == "repeating" else None
+    if draw(st.booleans()):
+        return Coupon(id=name, percent_off=draw(st.decimals(min_value=0, max_value=100, places=1)), duration=duration, duration_in_months=months)
+    return Coupon(id=name, amount_off=draw(st.integers(1, 20_000)), duration=duration, duration_in_months=months)
+
+
+@st.composite
+def stacks(draw, name: str) -> tuple[Coupon, ...]:
+    """Mostly no discount, at times one or two, in order of application."""
+    return tuple(draw(coupons(f"{name}{n}")) for n in range(draw(st.sampled_from([0, 0, 0, 1, 2]))))
+
+
+@st.composite
+def quantities(draw) -> Decimal:
+    return draw(st.one_of(st.integers(1, 20).map(Decimal), st.decimals(min_value=Decimal("0.5"), max_value=20, places=1)))
 
 
 @st.composite
 def all_terms(draw) -> ContractTerms:
     start = START + timedelta(days=draw(st.integers(0, 60)))
     count = draw(st.integers(1, 3))
-    items = [Item(id=f"p{n}", price=draw(prices(n)), quantity=Decimal(draw(st.integers(1, 20)))) for n in range(count)]
+    items = [Item(id=f"p{n}", price=draw(prices(n)), quantity=draw(quantities()), discounts=draw(stacks(f"i{n}"))) for n in range(count)]
+    setup = Item(id="setup", price=Price(id="setup", unit_amount=draw(amounts)), discounts=draw(stacks("s")))
     end = draw(st.sampled_from([None, None, plus_months(start, 12), start + timedelta(days=200)]))
     return ContractTerms(
         currency="eur",
@@ -70,10 +102,10 @@ def all_terms(draw) -> ContractTerms:
         ),
         start=start,
         anchor=draw(st.sampled_from([None, None, start.replace(day=1), start + timedelta(days=10)])),
-        phases=(Phase(start=start, end=end, items=tuple(items)),),
+        phases=(Phase(start=start, end=end, items=tuple(items), add_invoice_items=draw(st.sampled_from([(), (setup,)]))),),
         end_behavior="release" if end is None else draw(st.sampled_from(["cancel", "release", "renew"])),
-        discounts=tuple(draw(st.lists(coupons, max_size=1))),
-        tax_rates=draw(st.sampled_from([(), (TaxRate(id="vat", percentage=Decimal(20)),)])),
+        discounts=draw(stacks("c")),
+        tax_rates=draw(st.sampled_from([(), (), (TaxRate(id="vat", percentage=Decimal(20)),), (TaxRate(id="in", percentage=Decimal(10), inclusive=True),)])),
     )
 
 
@@ -92,12 +124,14 @@ def amendments(draw, terms: ContractTerms, number: int) -> Change:
     else:
         step = ItemChange(op="add", item=Item(id=f"new{number}", price=draw(prices(90 + number)), quantity=Decimal(2)))
     behavior = draw(st.sampled_from(["create_prorations", "always_invoice", "none"]))
+    until = draw(st.sampled_from([None, None, None, at + timedelta(days=draw(st.integers(1, 90)))]))
     return Change(
         id=f"a{number}",
         kind="amend",
         effective=at,
         made_at=at + timedelta(days=late),
         items=(step,),
+        until=until,
         proration_behavior=behavior,
     )
 
@@ -123,11 +157,26 @@ def lives(draw) -> Contract:
         middle = terms.start + timedelta(days=draw(st.integers(20, 200)))
         items = tuple(replace(i, quantity=Decimal(draw(st.integers(1, 9)))) for i in terms.phases[0].items)
         second = Phase(
-            start=middle, items=items, proration_behavior=draw(st.sampled_from([None, "none", "always_invoice"]))
+            start=middle,
+            items=items,
+            proration_behavior=draw(st.sampled_from([None, "none", "always_invoice"])),
+            billing_behavior=draw(st.sampled_from(["prorate_on_next_phase", "prorate_on_next_phase", "prorate_up_front"])),
+            billing_cycle_anchor=draw(st.sampled_from(["automatic", "automatic", "phase_start"])),
+            discounts=draw(st.sampled_from([None, None, ()])) if draw(st.booleans()) else draw(stacks("ph")) or None,
         )
         terms = replace(terms, phases=(replace(terms.phases[0], end=middle), second))
     if draw(st.booleans()):
         terms = replace(terms, trial_end=terms.start + timedelta(days=draw(st.integers(1, 40))))
+    elif draw(st.booleans()):
+        first, *others = terms.phases
+        intro = PaidTrial(
+            price=replace(first.items[0].price, id="intro", unit_amount=draw(amounts), tiers_mode=None, tiers=(), divide_by=None),
+            periods=draw(st.integers(1, 3)),
+            billing_cycle_anchor=draw(st.sampled_from(["now", "unchanged"])),
+        )
+        terms = replace(terms, phases=(replace(first, items=(replace(first.items[0], trial=intro), *first.items[1:])), *others))
+    elif draw(st.booleans()):
+        terms = replace(terms, prebill=Prebill(periods=draw(st.integers(1, 4))))
     changes = list(contract.changes)
     for number in range(draw(st.integers(0, 3))):
         at = terms.start + timedelta(days=draw(days))
@@ -141,6 +190,7 @@ def lives(draw) -> Contract:
         changes.append(
             Change(
                 id=f"l{number}",
+                discounts_add=draw(stacks(f"d{number}_")) if kind == "renew" else (),
                 kind=kind,
                 effective=at,
                 made_at=max(made, terms.start),

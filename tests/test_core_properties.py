@@ -114,7 +114,7 @@ def test_no_credit_exceeds_its_charge(contract):
 @THOROUGH
 @given(contracts())
 def test_a_credit_of_everything_mirrors_its_charge(contract):
-    """When a contract is canceled back to its start with proration, all that was billed is credited to the cent."""
+    """When a contract is canceled back to its start with proration, all that was billed for time is credited to the cent."""
     until = contract.terms.start + timedelta(days=100)
     contract = replace(contract, changes=tuple(c for c in contract.changes if c.made_at < until))
     stop = Change(
@@ -122,7 +122,7 @@ def test_a_credit_of_everything_mirrors_its_charge(contract):
         proration_behavior="always_invoice",
     )  # fmt: skip
     contract = replace(contract, changes=(*contract.changes, stop))
-    lines = lines_of(played(contract, until + timedelta(days=500)))
+    lines = [line for line in lines_of(played(contract, until + timedelta(days=500))) if line.kind != "one_time"]
     assert sum(line.amount for line in lines) == 0
     assert sum(line.gross for line in lines) == 0
 
