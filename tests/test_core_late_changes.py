@@ -1,0 +1,125 @@
+"""Changes that arrive late, twice or in another order: what random histories found once, each with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from histories import lines_of, played
+
+from connector.core.invoicing import Line, Slice, next_due
+from connector.core.terms import (
+    Change,
+    Contract,
+    ContractTerms,
+    Coupon,
+    Interval,
+    Item,
+    ItemChange,
+    Phase,
+    Price,
+    Settings,
+)
+
+START = datetime(2026, 1, 1)
+MONTH, QUARTER, FORTNIGHT, YEAR = Interval(unit="month"), Interval(unit="month", count=3), Interval(unit="week", count=2), Interval(unit="year")
+
+
+def item(name: str, unit_amount: int, quantity: int, interval: Interval, discounts: tuple[Coupon, ...] = ()) -> Item:
+    price = Price(id=name, unit_amount=Decimal(unit_amount), interval=interval)
+    return Item(id=name, price=price, quantity=Decimal(quantity), discounts=discounts)
+
+
+def terms(*items: Item, **more: object) -> ContractTerms:
+    end = more.pop("end", None)
+    return replace(
+        ContractTerms(
+            currency="eur",
+            timezone="UTC",
+            settings=Settings(proration="day", tax_rounding="line"),
+            start=START,
+            phases=(Phase(start=START, end=end, items=items),),  # type: ignore[arg-type]
+        ),
+        **more,
+    )
+
+
+def amend(name: str, op: str, changed: Item, effective: datetime, made_at: datetime | None = None, **more: object) -> Change:
+    step = ItemChange(op=op, item=changed, item_id=None if op == "add" else changed.id)  # type: ignore[arg-type]
+    change = Change(id=name, kind="amend", effective=effective, made_at=made_at or effective, items=(step,), proration_behavior="always_invoice")
+    return replace(change, **more)
+
+
+def total(lines: list[Line]) -> int:
+    return sum(line.net for line in lines)
+
+
+def test_one_change_may_take_back_two_parts_of_a_charge() -> None:
+    """A temporary increase was billed 9 x 90.00 for its 5 days; when an earlier change arrives late it is 8: 500 is given back."""
+    agreed = terms(item("seat", 9_000, 2, QUARTER))
+    until = START + timedelta(days=560)
+    changes = (
+        amend("a0", "set", item("seat", 9_000, 1, QUARTER), datetime(2026, 1, 2)),
+        amend("a2", "delta", item("seat", 9_000, 7, QUARTER), datetime(2026, 1, 12), until=datetime(2026, 1, 17)),
+    )
+    on_time = lines_of(played(Contract(id="k", terms=agreed, changes=changes), until))
+    late = tuple(replace(c, made_at=datetime(2026, 6, 1) if c.id == "a0" else c.made_at) for c in changes)
+    belated = lines_of(played(Contract(id="k", terms=agreed, changes=late), until))
+    assert total(on_time) == total(belated)
+    first_quarter = [line for line in belated if line.start < datetime(2026, 4, 1)]
+    assert total(first_quarter) == 200 + 10 * 100 + 5 * 800 + 74 * 100  # 1.00 a seat and day: 2 for one day, then 1, 8 and 1
+
+
+def test_a_late_amendment_moves_no_other_items_periods() -> None:
+    """Fortnightly items begin anew with each term, each by itself: a late neighbour leaves what was billed as it is."""
+    agreed = terms(item("base", 0, 1, MONTH), end=datetime(2027, 1, 1), end_behavior="renew")
+    new = amend("a1", "add", item("new", 9, 2, FORTNIGHT), datetime(2027, 1, 1))
+    neighbour = amend("a2", "add", item("late", 0, 2, FORTNIGHT), START, datetime(2027, 5, 27))
+    until = datetime(2027, 10, 1)
+    alone = lines_of(played(Contract(id="k", terms=agreed, changes=(new,)), until))
+    beside = lines_of(played(Contract(id="k", terms=agreed, changes=(new, neighbour)), until))
+    assert [(x.start, x.amount) for x in alone if x.item_id == "new"] == [(x.start, x.amount) for x in beside if x.item_id == "new"]
+    assert total(alone) == total(beside) > 0
+
+
+def test_half_of_a_line_that_discounts_ate_is_no_charge() -> None:
+    """0.02 less two coupons of 0.01 is nothing; taking back half of it credits nothing, and charges nothing either."""
+    off = tuple(Coupon(id=name, amount_off=1) for name in ("one", "two"))
+    agreed = terms(item("seat", 2, 1, MONTH, off))
+    stop = Change(id="z", kind="cancel", effective=datetime(2026, 1, 16), made_at=datetime(2026, 1, 16), prorate=True, invoice_now=True)
+    lines = lines_of(played(Contract(id="k", terms=agreed, changes=(stop,)), datetime(2026, 6, 1)))
+    assert [line.net for line in lines if line.kind == "charge"] == [0]
+    assert all(line.net <= 0 for line in lines if line.kind == "credit")
+
+
+def test_a_cut_line_is_not_completed_where_the_item_ends_sooner() -> None:
+    """July was cut at the term's end on the 20th; a cancellation on the 2nd credits, and never bills the 20th to the 31st."""
+    agreed = terms(item("seat", 3_100, 1, MONTH), end=datetime(2026, 7, 20))
+    changes = (
+        Change(id="l1", kind="cancel", effective=START, made_at=START, when="term_end"),
+        Change(id="l0", kind="cancel", effective=datetime(2026, 7, 2), made_at=datetime(2026, 7, 2), prorate=True, invoice_now=False),
+    )
+    lines = lines_of(played(Contract(id="k", terms=agreed, changes=changes), datetime(2027, 1, 1)))
+    july = [line for line in lines if line.start >= datetime(2026, 7, 1)]
+    assert [(line.kind, line.amount) for line in july] == [("charge", 1_900), ("credit", -1_800)]
+
+
+def test_a_contract_paused_for_good_has_no_next_date() -> None:
+    """It renews itself month after month without a line: nobody looks for its next invoice for ever."""
+    agreed = terms(item("seat", 3_000, 1, MONTH), end=datetime(2026, 2, 1), end_behavior="renew")
+    pause = Change(id="p", kind="pause", effective=datetime(2026, 1, 10), made_at=datetime(2026, 1, 10))
+    contract = Contract(id="k", terms=agreed, changes=(pause,))
+    facts = tuple(lines_of(played(contract, datetime(2026, 1, 20))))
+    assert next_due(Slice(contract=contract, facts=facts, has_invoices=True), datetime(2026, 1, 20)) is None
+
+
+def test_a_change_that_waits_makes_no_date_for_another_that_waits() -> None:
+    """Two increases of a yearly item wait for the next year's invoice, also when a late run learns of both at once."""
+    agreed = terms(item("seat", 36_500, 1, YEAR))
+    waiting = {"proration_behavior": "create_prorations"}
+    changes = tuple(amend(f"a{n}", "delta", item("seat", 36_500, 1, YEAR), datetime(2026, 1, 2 + n), **waiting) for n in range(2))
+    until = datetime(2026, 5, 17)
+    for only in (None, [START, until]):
+        lines = lines_of(played(Contract(id="k", terms=agreed, changes=changes), until, only=only))
+        assert [line.amount for line in lines] == [36_500]
