@@ -141,6 +141,7 @@ def mapping_options(config: Config) -> Options:
         tax_rounding=config.billing.tax_rounding,
         cancellation_day=config.billing.cancellation_day,
         payment_terms=config.billing.payment_terms,
+        supports=frozenset({"prebill", "paid_trial", "tax_exempt"}),
     )
 
 

@@ -107,7 +107,6 @@ def test_months_are_counted_from_the_31st(demo: World) -> None:
         ({}, {"Contract_Term_Months__c": 0}, "0"),
         ({}, {"Contract_Term_Months__c": -3}, "-3"),
         ({}, {"Coupons__c": "TEN"}, "Coupons"),
-        ({}, {"Prebill_Periods__c": 3}, "Prebill"),
         ({}, {"AccountId": None}, "account"),
     ],
 )
