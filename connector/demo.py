@@ -20,7 +20,6 @@ from typing import Any
 from connector import app, printing, service
 from connector.billing import books
 from connector.billing.figures import Figures, figures
-from connector.billing.payments import record_payment
 from connector.config import demo_config
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, Where, invariant
@@ -140,8 +139,9 @@ def _customers_pay(house: app.House, today: date) -> None:
             days = _PAYS_AFTER_DAYS.get(invoice.customer)
             paid_on = invoice.issued_on + timedelta(days=days) if days is not None else None
             if paid_on is not None and paid_on <= today:
-                deal = record_payment(unit, invoice.number, amount=None, on=paid_on, now=house.clock.now(), actor="demo")
-                ledger.tell_crm(unit, [deal])
+                data = {"invoice": invoice.number, "on": paid_on.isoformat()}
+                done = house.billing.carry_out("invoice.pay", data, unit, house.clock.now(), key=f"demo/{invoice.number}", actor="demo")
+                ledger.tell_crm(unit, done.deals)
 
 
 def summary(org: Org, ids: dict[str, str], totals: dict[str, Decimal], currency: str) -> str:

@@ -231,7 +231,9 @@ class Outcome:
 class InvoiceView:
     """An invoice as the CRM, the console and the page show it; amounts in minor units of *currency*.
 
-    deal - the New or Renew deal it belongs to, None where it covers several.
+    deal - the New or Renew deal it belongs to, None where it covers several. amount_due is less what credit notes took of it
+    while it was open, amount_paid less what went back; credited - what credit notes took in all. A credit note is a view too
+    (*is_note*), with a total below zero and its own number.
     """
 
     id: str
@@ -239,7 +241,7 @@ class InvoiceView:
     account: str
     contract_id: str
     number: str
-    status: Literal["draft", "open", "paid", "void", "uncollectible"]
+    status: Literal["draft", "open", "paid", "void", "uncollectible", "issued"]
     currency: str
     issued_on: date | None
     due_on: date | None
@@ -248,6 +250,8 @@ class InvoiceView:
     amount_paid: int
     token: str
     paid_on: date | None = None
+    credited: int = 0
+    is_note: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

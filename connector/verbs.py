@@ -12,16 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector import app
-from connector.billing.payments import record_payment
 from connector.config import Config, load_config
 from connector.core.money import major
-from connector.core.money import minor as minor_of
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
 from connector.kit import observe, shipped
 from connector.ports import Preview
@@ -411,28 +408,3 @@ def deals_skip(config_path: Path, name: str, reason: str) -> Result:
         ledger.skip(unit, deal, problem)
         ledger.note(unit, [(deal.name, "skip", "skipped", reason)], ledger.iso(books.now()))
     return {"text": f"{deal.label} ({name}) is left out; `connector deals retry {name}` takes it up again.", "deal": name}
-
-
-
-def invoices_pay(config_path: Path, number: str, *, amount: str | None, on: str | None) -> Result:
-    """Record a payment that arrived outside (bank transfer, cheque); the CRM is told at the next round."""
-    config = open_config(config_path)
-    now = datetime.now(UTC)
-    day = parsed_instant(on, config.timezone).astimezone(ZoneInfo(config.timezone)).date() if on else now.astimezone(ZoneInfo(config.timezone)).date()
-    with app.books_to_write(config, "invoices pay") as books, books.database.transaction() as unit:
-        minor = _minor(unit, number, amount) if amount else None
-        deal = record_payment(unit, number, amount=minor, on=day, now=now, actor="cli")
-        ledger.tell_crm(unit, [deal])
-    return {"text": f"{number}: payment recorded on {day}. The CRM is told at the next round.", "invoice": number}
-
-
-def _minor(unit: Any, number: str, amount: str) -> int:
-    """Return an amount in major units as written by a person, in minor units of the invoice's currency."""
-    rows = unit.query("SELECT currency FROM invoice WHERE number = ?", (number,))
-    try:
-        value = minor_of(Decimal(amount), rows[0][0] if rows else "eur")
-    except ArithmeticError as error:
-        raise ConfigError([Problem(code="bad-amount", message=f"{amount} is no amount.", hint="Write 290.00.")]) from error
-    if value != value.to_integral_value():
-        raise ConfigError([Problem(code="bad-amount", message=f"{amount} is finer than the currency's unit.", hint="Round it.")])
-    return int(value)

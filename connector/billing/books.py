@@ -23,7 +23,8 @@ LIST_ROWS = 1_000  # the most that one list returns
 _TOKEN_ID = 18  # signs of an invoice id after its prefix
 _HEAD = (
     "i.id, i.number, i.status, i.currency, i.issued_on, i.due_on, i.paid_on, i.is_overdue, i.subtotal, i.discount, i.tax,"
-    " i.total, i.starting_balance, i.ending_balance, i.amount_due, i.amount_paid, i.po_number, i.memo, i.bill_to, i.deal,"
+    " i.total, i.starting_balance, i.ending_balance,"
+    f" i.amount_due - {store.REDUCED}, i.amount_paid - {store.RETURNED}, i.po_number, i.memo, i.bill_to, i.deal,"
     " i.contract_id, i.collection_method, i.billing_reason, i.token"
 )
 
@@ -162,7 +163,8 @@ def invoices(
     given = [(text, value) for text, value in wanted if value is not None]
     where = " AND ".join(text for text, _ in given) or "1=1"
     sql = (
-        "SELECT i.id, i.number, i.status, c.name, i.currency, i.issued_on, i.due_on, i.total, i.amount_due, i.amount_paid,"
+        "SELECT i.id, i.number, i.status, c.name, i.currency, i.issued_on, i.due_on, i.total,"
+        f" i.amount_due - {store.REDUCED}, i.amount_paid,"
         f" i.contract_id, i.deal FROM invoice i JOIN customer c ON c.id = i.customer_id WHERE {where}"
         " ORDER BY i.id DESC LIMIT ?"
     )

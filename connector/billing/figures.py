@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from connector.billing.store import REDUCED
 from connector.ports import Unit
 
 
@@ -21,8 +22,9 @@ def figures(unit: Unit) -> Figures:
     """Return the books' figures; drafts and voided invoices count nowhere."""
     ((contracts,),) = unit.query("SELECT COUNT(*) FROM contract WHERE status <> 'withdrawn'")
     rows = unit.query(
-        "SELECT currency, COUNT(*), SUM(total), SUM(CASE WHEN status = 'open' THEN amount_due - amount_paid ELSE 0 END)"
-        " FROM invoice WHERE status IN ('open', 'paid', 'uncollectible') GROUP BY currency ORDER BY currency"
+        "SELECT i.currency, COUNT(*), SUM(i.total - i.credited),"
+        f" SUM(CASE WHEN i.status = 'open' THEN i.amount_due - i.amount_paid - {REDUCED} ELSE 0 END)"
+        " FROM invoice i WHERE i.status IN ('open', 'paid', 'uncollectible') GROUP BY i.currency ORDER BY i.currency"
     )
     return Figures(
         contracts=int(contracts),

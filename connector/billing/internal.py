@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.billing import commands as carrying
-from connector.billing import store
+from connector.billing import notes, store
 from connector.billing.commands import Copy
-from connector.billing.intents import Request, carried_out
+from connector.billing.desk import note_views, taken
+from connector.billing.intents import HANDLERS, Request, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
@@ -44,6 +45,9 @@ PREVIEW_INVOICES = 12
 PREVIEW_STEPS = 400  # due instants that a preview walks through, those without an invoice included
 OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; the rest comes with the next run
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
+
+
+HANDLERS.update(notes.HANDLED)
 
 
 class InternalBilling:
@@ -95,7 +99,7 @@ class InternalBilling:
                 copy.after[contract.id] = replace(contract, window_on=window)
         windows = {i: copy.after[i].window_on for i in sorted(copy.touched) if copy.after[i].is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
-        issue = Issue(moment=moment, customers={c.id: c for c in copy.customers.values()})
+        issue = Issue(moment=moment, customers={c.id: c for c in copy.customers.values()}, credited=_credited(unit, facts))
         refused: dict[str, Problem] = {}
         for contract_id in sorted(copy.touched):
             try:
@@ -150,7 +154,7 @@ class InternalBilling:
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
-        issue = Issue(moment=moment, customers={c.id: c for c in people})
+        issue = Issue(moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts))
         problems = [_unread(issue, u) for u in unreadable]
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self.series)
@@ -194,7 +198,8 @@ class InternalBilling:
     def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
         """Return the finalized invoices of the deals' contracts, oldest first."""
         ids = store.contracts_of_deals(unit, self.org, deals)
-        return store.finalized_invoices(unit, sorted(set(ids.values())))
+        found = store.finalized_invoices(unit, sorted(set(ids.values())))
+        return found + note_views(unit, found)
 
     def contract(self, contract_id: str, unit: Unit) -> Contract | None:
         """Return a contract with its terms and changes."""
@@ -220,7 +225,7 @@ class InternalBilling:
         customer = copy.customer_by_id(contract.customer_id)
         state = CustomerState(id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt)
         try:
-            made = self._ahead(contract, facts, state, now)
+            made = self._ahead(contract, facts, state, now, _credited(unit, {contract.id: facts}))
         except RejectedError as error:
             return Preview(problem=error.problem)
         change = next((c for c in contract.changes if c.change.id == command.deal), None)
@@ -231,7 +236,7 @@ class InternalBilling:
         )
 
     def _ahead(
-        self, contract: BookedContract, facts: Sequence[Line], state: CustomerState, now: datetime
+        self, contract: BookedContract, facts: Sequence[Line], state: CustomerState, now: datetime, credited: Mapping[str, int]
     ) -> list[tuple[datetime, Invoice]]:
         """Bill a contract in memory, from now on, one due instant after the other."""
         found: list[tuple[datetime, Invoice]] = []
@@ -240,7 +245,7 @@ class InternalBilling:
         for _ in range(PREVIEW_STEPS):
             if at is None or len(found) == PREVIEW_INVOICES:
                 break
-            made, state = billed(contract, known, state, self.moment(at, hold=False))
+            made, state = billed(contract, known, state, self.moment(at, hold=False), credited)
             if made.invoice is not None:
                 known += made.invoice.lines
                 found.append((at, made.invoice))
@@ -248,6 +253,10 @@ class InternalBilling:
             contract = replace(made.after, window_on=contract.window_on)
             at = datetime.fromisoformat(contract.next_due_at) if contract.next_due_at else None
         return found
+
+
+def _credited(unit: Unit, facts: Mapping[str, Sequence[Line]]) -> Mapping[str, int]:
+    return taken(unit, [line.key for found in facts.values() for line in found]) if facts else {}
 
 
 def _carried(copy: Copy, command: Command) -> Outcome:

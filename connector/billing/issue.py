@@ -70,11 +70,14 @@ class Billed:
         )
 
 
-def piece_of(contract: BookedContract, facts: Sequence[Line], tax_exempt: str) -> Slice:
+def piece_of(
+    contract: BookedContract, facts: Sequence[Line], tax_exempt: str, credited: Mapping[str, int] | None = None
+) -> Slice:
     """Return the contract with its facts as the engine takes it."""
     return Slice(
         contract=contract.contract,
         facts=tuple(facts),
+        credited=credited or {},
         has_invoices=contract.is_invoiced,
         since=datetime.fromisoformat(contract.window_on) if contract.window_on else None,
         tax_exempt=tax_exempt,  # type: ignore[arg-type]
@@ -92,7 +95,7 @@ def window_with(contract: BookedContract, changed: Sequence[Change]) -> str:
 
 
 def billed(
-    contract: BookedContract, facts: Sequence[Line], customer: CustomerState, moment: Moment
+    contract: BookedContract, facts: Sequence[Line], customer: CustomerState, moment: Moment, credited: Mapping[str, int] | None = None
 ) -> tuple[Billed, CustomerState]:
     """Bill one contract up to the moment and return what was made, and its customer after it.
 
@@ -100,7 +103,7 @@ def billed(
     """
     if contract.status == "withdrawn":
         return _withdrawn(contract), customer
-    piece = piece_of(contract, facts, customer.tax_exempt)
+    piece = piece_of(contract, facts, customer.tax_exempt, credited)
     local = to_local(moment.at, contract.terms.timezone)
     plan = timeline(piece.contract, horizon=local)
     lines = proposed_on(plan, piece, local)
@@ -113,6 +116,7 @@ def billed(
         later = Slice(
             contract=piece.contract,
             facts=(*piece.facts, *lines),
+            credited=piece.credited,
             has_invoices=True,
             since=piece.since,
             tax_exempt=piece.tax_exempt,
@@ -247,6 +251,7 @@ class Issue:
     states: dict[str, CustomerState] = field(default_factory=dict)
     done: list[Billed] = field(default_factory=list)
     problems: list[tuple[str, Problem]] = field(default_factory=list)
+    credited: Mapping[str, int] = field(default_factory=dict)
 
     def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
         """Bill one contract and keep what it made; contracts come in order of id, because they share balances (D-34)."""
@@ -254,7 +259,7 @@ class Issue:
         if state is None:
             customer = self.customers[contract.customer_id]
             state = CustomerState(id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt)
-        made, after = billed(contract, facts, state, self.moment)
+        made, after = billed(contract, facts, state, self.moment, self.credited)
         self.states[contract.customer_id] = after
         self.done.append(made)
         return made

@@ -261,9 +261,17 @@ _INSERT_INVOICE = _insert("invoice", _INVOICE)
 _INSERT_LINE = _insert("line", "invoice_id, position, " + _LINE)
 _INSERT_BALANCE = _insert("balance_entry", "id, customer_id, currency, amount, ending_balance, invoice_id, made_at")
 _INSERT_EVENT = _insert("event", "id, made_at, actor, name, contract_id, invoice_id, data")
+# What credit notes took off the amount due of an invoice `i`, and what of its payments went back; most have no note.
+REDUCED = (
+    "CASE WHEN i.credited = 0 THEN 0 ELSE (SELECT COALESCE(SUM(n.reduced), 0) FROM credit_note n WHERE n.invoice_id = i.id) END"
+)
+RETURNED = (
+    "CASE WHEN i.credited = 0 THEN 0 ELSE"
+    " (SELECT COALESCE(SUM(n.refunded + n.out_of_band), 0) FROM credit_note n WHERE n.invoice_id = i.id) END"
+)
 _VIEW = (
-    "i.id, i.deal, c.account, i.contract_id, i.number, i.status, i.currency, i.issued_on, i.due_on, i.total, i.amount_due,"
-    " i.amount_paid, i.token, i.paid_on"
+    "i.id, i.deal, c.account, i.contract_id, i.number, i.status, i.currency, i.issued_on, i.due_on, i.total,"
+    f" i.amount_due - {REDUCED}, i.amount_paid - {RETURNED}, i.token, i.paid_on, i.credited"
 )
 
 
@@ -763,13 +771,14 @@ def deals_of_contracts(unit: Unit, contract_ids: Iterable[str]) -> list[str]:
 
 
 def sums(unit: Unit, contract_ids: Iterable[str]) -> dict[str, Sums]:
-    """Return what the finalized invoices of contracts add up to, by deal; void ones count nowhere."""
+    """Return what the finalized invoices of contracts add up to, by deal; void ones count nowhere, credit notes and refunds count off."""
     found: dict[str, Sums] = {}
     for batch in _batches(contract_ids):
         sql = (
-            "SELECT deal, SUM(total), SUM(amount_paid), SUM(CASE WHEN status='open' THEN amount_due - amount_paid ELSE 0 END)"
-            f" FROM invoice WHERE contract_id IN ({_marks(len(batch))}) AND status IN ('open','paid','uncollectible')"
-            " GROUP BY deal"
+            f"SELECT i.deal, SUM(i.total - i.credited), SUM(i.amount_paid - {RETURNED}),"
+            f" SUM(CASE WHEN i.status='open' THEN i.amount_due - i.amount_paid - {REDUCED} ELSE 0 END)"
+            f" FROM invoice i WHERE i.contract_id IN ({_marks(len(batch))}) AND i.status IN ('open','paid','uncollectible')"
+            " GROUP BY i.deal"
         )
         for deal, billed, paid, due in unit.query(sql, batch):
             found[deal] = Sums(billed=int(billed), paid=int(paid), due=int(due))
@@ -833,6 +842,7 @@ def _views(unit: Unit, where: str, params: Sequence[Any], *, order: str = "i.id"
             amount_paid=row[11],
             token=row[12],
             paid_on=_on(row[13]),
+            credited=row[14],
         )
         for row in unit.query(sql, params)
     ]

@@ -39,6 +39,71 @@ def invoices_pay(
     on: Annotated[str | None, typer.Option(help="Day it arrived; default today.")] = None,
 ) -> None:
     """Record a payment that arrived outside, by bank transfer or cheque."""
-    from connector import printing, verbs
+    from connector import printing
+    from connector.asking import invoices
 
-    show(verbs.invoices_pay(Global.config, number, amount=amount, on=on), printing.plain)
+    show(invoices.pay(Global.config, number, amount=amount, on=on), printing.plain)
+
+
+@app.command("void")
+def invoices_void(number: str) -> None:
+    """Take back an open invoice of which nothing was paid; its periods are not billed again."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.void(Global.config, number), printing.plain)
+
+
+@app.command("uncollectible")
+def invoices_uncollectible(number: str) -> None:
+    """Give up an open invoice."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.uncollectible(Global.config, number), printing.plain)
+
+
+@app.command("due")
+def invoices_due(number: str, on: Annotated[str, typer.Argument(metavar="DATE")]) -> None:
+    """Give an open invoice another due date, such as 2026-07-31."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.due(Global.config, number, on), printing.plain)
+
+
+@app.command("refund")
+def invoices_refund(
+    number: str,
+    *,
+    amount: Annotated[str | None, typer.Option(help="In major units, with tax; default: all that was paid.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads it later.")] = "",
+) -> None:
+    """Give back what was paid for an invoice, with a credit note."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.refund(Global.config, number, amount=amount, reason=reason), printing.plain)
+
+
+@app.command("credit")
+def invoices_credit(
+    number: str,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for whoever reads it later.")],
+    amount: Annotated[str | None, typer.Option(help="In major units, with tax; default: all that is left.")] = None,
+    line: Annotated[list[str] | None, typer.Option(metavar="N=AMOUNT", help="So much of line N, before tax on top.")] = None,
+    quantity: Annotated[list[str] | None, typer.Option(metavar="N=QUANTITY", help="So many of line N.")] = None,
+    refund: Annotated[str | None, typer.Option(metavar="AMOUNT|all", help="Of what was paid, this goes back.")] = None,
+    to_balance: Annotated[str | None, typer.Option(metavar="AMOUNT|all", help="This goes to the customer's balance.")] = None,
+    out_of_band: Annotated[str | None, typer.Option(metavar="AMOUNT|all", help="This was settled outside.")] = None,
+) -> None:
+    """Write a credit note: an open invoice has less due; of a paid one, say where the money goes."""
+    from connector import printing
+    from connector.asking import invoices
+
+    back = {"refund": refund, "credit": to_balance, "out_of_band": out_of_band}
+    result = invoices.credit(
+        Global.config, number, amount=amount, lines=line or (), quantities=quantity or (), back=back, reason=reason
+    )
+    show(result, printing.plain)

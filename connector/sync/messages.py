@@ -25,6 +25,7 @@ _TEXTS = {
         "open": "{number}, {amount}, is open, due {day}.",
         "paid": "{number}, {amount}, is paid.",
         "void": "{number} was voided.",
+        "credited_of": "{amount} of it was credited.",
         "uncollectible": "{number}, {amount}, was given up as uncollectible.",
         "past_due": "Past due: {number}, {amount}, was due {day}.",
         "next": "Next invoice {day}.",
@@ -55,6 +56,7 @@ _TEXTS = {
         "open": "{number}, {amount}, est à payer pour le {day}.",
         "paid": "{number}, {amount}, est payée.",
         "void": "{number} a été annulée.",
+        "credited_of": "{amount} en ont été crédités.",
         "uncollectible": "{number}, {amount}, est irrécouvrable.",
         "past_due": "En retard : {number}, {amount}, était due le {day}.",
         "next": "Prochaine facture le {day}.",
@@ -174,7 +176,10 @@ class Words:
             return self.say("draft")
         due = invoice.due_on or invoice.issued_on or self._today
         amount = self.money(invoice.total, invoice.currency)
-        return self.say(invoice.status, number=invoice.number, amount=amount, day=self.day(due))
+        text = self.say(invoice.status, number=invoice.number, amount=amount, day=self.day(due))
+        if not invoice.credited or invoice.status == "void":
+            return text
+        return f"{text} {self.say('credited_of', amount=self.money(invoice.credited, invoice.currency))}"
 
     def _ahead(self, standing: Standing) -> list[str]:
         parts = []

@@ -1,0 +1,115 @@
+"""Requests about issued invoices: amounts come in major units of the invoice's currency and go on in minor units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from connector import app
+from connector.billing import desk
+from connector.core.money import major
+from connector.core.money import minor as minor_of
+from connector.errors import ConfigError, Problem
+from connector.verbs import Result, open_config
+
+_TOLD = "The CRM is told at the next round."
+
+
+def _bad(message: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(code="bad-argument", message=message, hint=hint)])
+
+
+def minor_units(amount: str, currency: str) -> int:
+    """Return an amount in major units as a person writes it, in minor units. Raises: ConfigError for what is no amount."""
+    try:
+        value = minor_of(Decimal(amount), currency)
+    except ArithmeticError as error:
+        raise _bad(f"{amount} is no amount.", "Write 290.00.") from error
+    if not value.is_finite() or value != value.to_integral_value():
+        raise _bad(f"{amount} is finer than the smallest unit of {currency.upper()}.", "Round it.")
+    return int(value)
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise _bad(f"{text} is no day.", "Write 2026-07-01.") from error
+
+
+def _currency(config_path: Path, number: str) -> str:
+    with app.reading_house(open_config(config_path)) as books, books.database.read() as unit:
+        return desk.held(unit, number).currency
+
+
+def _ask(config_path: Path, verb: str, kind: str, data: Mapping[str, Any], say: str) -> Result:
+    result = app.request(open_config(config_path), f"invoices {verb}", kind, data)
+    return {"text": f"{say} {_TOLD}", **result}
+
+
+def pay(config_path: Path, number: str, *, amount: str | None, on: str | None) -> Result:
+    """Record a payment that arrived outside (bank transfer, cheque); *amount* None: all that is open."""
+    data: dict[str, Any] = {"invoice": number, "on": _day(on) if on else None}
+    data["amount"] = minor_units(amount, _currency(config_path, number)) if amount else None
+    return _ask(config_path, "pay", "invoice.pay", data, f"{number}: payment recorded.")
+
+
+def void(config_path: Path, number: str) -> Result:
+    """Take back an open invoice of which nothing was paid."""
+    return _ask(config_path, "void", "invoice.void", {"invoice": number}, f"{number} is void; its periods are not billed again.")
+
+
+def uncollectible(config_path: Path, number: str) -> Result:
+    """Give up an open invoice."""
+    return _ask(config_path, "uncollectible", "invoice.uncollectible", {"invoice": number}, f"{number} is given up as uncollectible.")
+
+
+def due(config_path: Path, number: str, on: str) -> Result:
+    """Give an open invoice another due date."""
+    return _ask(config_path, "due", "invoice.due", {"invoice": number, "on": _day(on)}, f"{number} is due on {on}.")
+
+
+def refund(config_path: Path, number: str, *, amount: str | None, reason: str) -> Result:
+    """Give back what was paid, all of it or *amount*, with a credit note."""
+    data: dict[str, Any] = {"invoice": number, "reason": reason}
+    if amount:
+        data["amount"] = minor_units(amount, _currency(config_path, number))
+    return _noted(config_path, "refund", "invoice.refund", data)
+
+
+def credit(
+    config_path: Path,
+    number: str,
+    *,
+    amount: str | None,
+    lines: Sequence[str],
+    quantities: Sequence[str],
+    back: Mapping[str, str | None],
+    reason: str,
+) -> Result:
+    """Credit an invoice by amount (with tax), or by lines: "N=AMOUNT" before tax on top, "N=QUANTITY"; *back* by way: amount or all."""
+    currency = _currency(config_path, number)
+    chosen: list[dict[str, Any]] = []
+    for name, texts in (("amount", lines), ("quantity", quantities)):
+        for text in texts:
+            line, _, value = text.partition("=")
+            if not line.isdecimal() or not value:
+                raise _bad(f"{text} names no line.", "Write 1=60.00, or 1=2 for a quantity.")
+            chosen.append({"line": int(line), name: minor_units(value, currency) if name == "amount" else value})
+    data: dict[str, Any] = {"invoice": number, "reason": reason, "lines": chosen}
+    if amount:
+        data["amount"] = minor_units(amount, currency)
+    data |= {way: value if value == "all" else minor_units(value, currency) for way, value in back.items() if value}
+    return _noted(config_path, "credit", "invoice.credit", data)
+
+
+def _noted(config_path: Path, verb: str, kind: str, data: Mapping[str, Any]) -> Result:
+    """Ask for a credit note and return what it took, in major units."""
+    result = app.request(open_config(config_path), f"invoices {verb}", kind, data)
+    currency = str(result["currency"])
+    amounts = {k: str(major(int(result[k]), currency)) for k in ("total", "reduced", "refunded", "credited", "out_of_band", "open")}
+    text = f"{result['note']}: {amounts['total']} {currency.upper()} of {result['invoice']} credited, {amounts['open']} stays open. {_TOLD}"
+    return {"text": text, **result, **amounts}

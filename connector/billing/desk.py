@@ -1,0 +1,216 @@
+"""An issued invoice on the desk of whoever corrects it: read whole, and the small writes that every correction makes.
+
+Every request leaves exactly one event whose id comes from the request's key; a key that is seen again finds it and changes
+nothing (`once`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import wraps
+from typing import Any
+
+from connector.billing import store
+from connector.billing.intents import Engine, Handler, Request
+from connector.billing.store import REDUCED, BalanceEntry
+from connector.core.invoicing import Line
+from connector.core.money import major
+from connector.core.settlement import Invoice, InvoiceStatus
+from connector.errors import Problem, RejectedError
+from connector.kit.db import new_id
+from connector.ports import IntentResult, InvoiceView, Unit
+
+_HELD = (
+    "i.id, i.number, i.status, i.currency, i.customer_id, i.contract_id, i.deal, i.billing_reason, i.created_at, i.issued_on,"
+    " i.due_on, i.subtotal, i.discount, i.tax, i.total, i.starting_balance, i.ending_balance, i.amount_due, i.amount_paid,"
+    f" i.credited, i.bill_to, i.collection_method, i.po_number, i.memo, {REDUCED}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """An invoice of the books as the engine settles it (*invoice*), with what only the books know."""
+
+    id: str
+    number: str
+    customer_id: str
+    contract_id: str
+    deal: str
+    issued_on: date
+    bill_to: str
+    collection_method: str
+    po_number: str
+    memo: str
+    invoice: Invoice
+
+    @property
+    def currency(self) -> str:
+        """The currency's code."""
+        return self.invoice.currency
+
+    def state(self) -> dict[str, Any]:
+        """Return the figures that corrections change, for the event's `before` and `after`; amounts in minor units."""
+        i = self.invoice
+        return {
+            "status": i.status,
+            "due_on": i.due_on.isoformat() if i.due_on else None,
+            "amount_due": i.amount_due,
+            "amount_paid": i.amount_paid,
+            "credited": i.credited,
+        }
+
+
+def refused(code: str, message: str, hint: str = "") -> RejectedError:
+    """Return the refusal of a request, in plain words."""
+    return RejectedError(Problem(code=code, message=message, hint=hint))
+
+
+def money_text(minor: int, currency: str) -> str:
+    """Return an amount with its currency as messages write it: 60.00 EUR."""
+    return f"{major(minor, currency)} {currency.upper()}"
+
+
+def held(unit: Unit, number: str) -> Held:
+    """Return an invoice by its number. Raises: RejectedError if the books have none."""
+    rows = unit.query(f"SELECT {_HELD} FROM invoice i WHERE i.number = ?", (number,))
+    if not rows:
+        raise refused("unknown-invoice", f"The books have no invoice {number}.", "See `connector invoices list`.")
+    row = rows[0]
+    due = row[17] - row[24]
+    lines: tuple[Line, ...] = tuple(store.invoice_lines(unit, row[0]))
+    invoice = Invoice(
+        contract_ids=(row[5],) if row[5] else (), currency=row[3], lines=lines, created_at=datetime.fromisoformat(row[8]),
+        finalized_at=datetime.fromisoformat(row[8]), due_on=date.fromisoformat(row[10]) if row[10] else None, status=row[2],
+        billing_reason=row[7], subtotal=row[11], discount=row[12], tax=row[13], total=row[14], starting_balance=row[15],
+        ending_balance=row[16], amount_due=due, amount_paid=row[18], number=row[1], credited=row[19],
+        amount_remaining=due - row[18] if row[2] in ("open", "uncollectible") else 0,
+    )  # fmt: skip
+    return Held(
+        id=row[0], number=row[1], customer_id=row[4], contract_id=row[5], deal=row[6], issued_on=date.fromisoformat(row[9]),
+        bill_to=row[20], collection_method=row[21], po_number=row[22], memo=row[23], invoice=invoice,
+    )  # fmt: skip
+
+
+def given_back(unit: Unit, invoice_id: str) -> int:
+    """Return what of an invoice's payments went back to the customer, in minor units."""
+    sql = "SELECT COALESCE(SUM(refunded + out_of_band), 0) FROM credit_note WHERE invoice_id = ?"
+    return int(unit.query(sql, (invoice_id,))[0][0])
+
+
+def set_status(unit: Unit, invoice_id: str, status: InvoiceStatus, paid_on: date | None) -> None:
+    """Save the state of an invoice; *paid_on* only where it is paid."""
+    unit.execute(
+        "UPDATE invoice SET status = ?, paid_on = ? WHERE id = ?", (status, paid_on.isoformat() if paid_on else None, invoice_id)
+    )
+
+
+def move_balance(unit: Unit, customer_id: str, currency: str, by: int, invoice_id: str | None, now: datetime) -> int:
+    """Change a customer's balance (below zero = credit) and return what it is then; both in minor units."""
+    (customer,) = store.customers(unit, ids=[customer_id])
+    after = customer.balances.get(currency, 0) + by
+    at = store.at_text(now)
+    entry = BalanceEntry(
+        id=new_id("bal", now), customer_id=customer_id, currency=currency, amount=by, ending_balance=after, invoice_id=invoice_id
+    )
+    store.insert_balance_entries(unit, [entry], at)
+    store.update_balances(unit, [replace(customer, balances={**customer.balances, currency: after})], at)
+    return after
+
+
+def save_payment(
+    unit: Unit, invoice_id: str, amount: int, currency: str, *, on: date, now: datetime, reference: str = "", note_id: str | None = None
+) -> None:
+    """Save money that arrived for an invoice, or went back (below zero)."""
+    unit.execute(
+        "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,?,?)",
+        (new_id("pay", now), invoice_id, amount, currency, "manual", reference, on.isoformat(), note_id, store.at_text(now)),
+    )
+
+
+def note_views(unit: Unit, invoices: Sequence[InvoiceView]) -> list[InvoiceView]:
+    """Return the credit notes on invoices as the CRM shows them: totals below zero, nothing due, oldest first."""
+    by_id = {i.id: i for i in invoices if i.credited}
+    ids, found = list(by_id), []
+    for start in range(0, len(ids), store.READ_ROWS):
+        batch = ids[start : start + store.READ_ROWS]
+        sql = (
+            "SELECT id, invoice_id, number, issued_on, total, refunded + out_of_band FROM credit_note"
+            f" WHERE invoice_id IN ({','.join('?' * len(batch))}) ORDER BY id"
+        )
+        for note_id, invoice_id, number, issued_on, total, returned in unit.query(sql, batch):
+            found.append(
+                replace(
+                    by_id[invoice_id], id=note_id, number=number, status="issued", issued_on=date.fromisoformat(issued_on), due_on=None,
+                    total=-total, amount_due=0, amount_paid=-returned, token="", paid_on=None, credited=0, is_note=True,
+                )
+            )  # fmt: skip
+    return found
+
+
+def taken(unit: Unit, keys: Iterable[str]) -> dict[str, int]:
+    """Return what credit notes and voiding took of lines, net of tax on top, by key; one look where there never was any."""
+    if not unit.query("SELECT 1 FROM credit_note_line LIMIT 1"):
+        return {}
+    found: dict[str, int] = {}
+    wanted = list(keys)
+    for start in range(0, len(wanted), store.READ_ROWS):
+        batch = wanted[start : start + store.READ_ROWS]
+        sql = f"SELECT line_key, SUM(amount) FROM credit_note_line WHERE line_key IN ({','.join('?' * len(batch))}) GROUP BY line_key"
+        found.update((key, int(amount)) for key, amount in unit.query(sql, batch))
+    return found
+
+
+def take_from_lines(unit: Unit, invoice_id: str, taken: Mapping[str, int]) -> None:
+    """Save what of lines (by key) no change may credit any more: all of a voided one; less than zero gives it back."""
+    unit.executemany(
+        "INSERT INTO credit_note_line (note_id, position, line_key, description, quantity, amount, tax, taxes) VALUES (?,?,?,?,?,?,?,?)",
+        [(invoice_id, n, key, "", None, amount, 0, "") for n, (key, amount) in enumerate(taken.items(), 1)],
+    )
+
+
+# ---------------------------------------------------------------- once a key, with its event
+
+
+def event_id(key: str) -> str:
+    """Return the id of the event that a request leaves."""
+    return f"ev_{key.removeprefix('it_')}"
+
+
+def save_event(
+    unit: Unit,
+    request: Request,
+    name: str,
+    result: Mapping[str, Any],
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    contract_id: str = "",
+    invoice_id: str | None = None,
+) -> None:
+    """Append what a request did; its *result* is what the same request is answered if it comes again."""
+    unit.execute(
+        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
+        (
+            event_id(request.key), request.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), request.actor, name, contract_id, invoice_id,
+            store.event_text(result), store.event_text(before), store.event_text(after),
+        ),
+    )  # fmt: skip
+
+
+def once(handler: Callable[[Request, Engine, Unit], IntentResult]) -> Handler:
+    """Return the handler, answering a key that was carried out before with what it led to then."""
+
+    @wraps(handler)
+    def carried(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+        rows = unit.query("SELECT data FROM event WHERE id = ?", (event_id(request.key),))
+        return IntentResult(result=json.loads(rows[0][0])) if rows else handler(request, engine, unit)
+
+    return carried
+
+
+def deals_to_tell(unit: Unit, invoice: Held) -> tuple[str, ...]:
+    """Return the deals whose records show something of an invoice: those of its contract."""
+    return tuple(store.deals_of_contracts(unit, [invoice.contract_id])) if invoice.contract_id else ()

@@ -1,0 +1,331 @@
+"""What becomes of an invoice after it was issued: credit notes, refunds, voiding, giving up, another due date.
+
+An issued invoice never changes but in what is open of it. Worked example: INV-0001 over 120.00 (20.00 of it tax) is open; a
+credit of 60.00 is CN-0001 with 50.00 net and 10.00 tax, and 60.00 stays due. Were it paid, the 60.00 would go back to the
+customer, to the customer's balance, or be noted as settled outside, in the proportions asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from connector.billing import desk, store
+from connector.billing.desk import Held, money_text, refused
+from connector.billing.intents import Engine, Handler, Request
+from connector.billing.issue import Series, today_in, token_for
+from connector.billing.payments import record_payment
+from connector.core.invoicing import Line
+from connector.core.money import allocate, quotient, rounded
+from connector.core.settlement import CreditNote, Invoice, credit_note, marked_uncollectible, voided
+from connector.kit.db import new_id
+from connector.ports import IntentResult, Unit
+
+PREFIX = "CN"
+_ALL = "all"
+_WAYS = ("refund", "credit", "out_of_band")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A credit note that stands: its number, what it took, and the invoice after it."""
+
+    number: str
+    note: CreditNote
+    reduced: int
+    invoice: Invoice
+
+    def result(self, held: Held) -> dict[str, Any]:
+        """Return what whoever asked is told; amounts in minor units."""
+        note = self.note
+        return {
+            "invoice": held.number, "note": self.number, "currency": held.currency, "total": note.total, "reduced": self.reduced,
+            "refunded": note.refund, "credited": note.credit, "out_of_band": note.out_of_band,
+            "status": self.invoice.status, "open": self.invoice.amount_remaining,
+        }  # fmt: skip
+
+
+def credit(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Credit an invoice: `amount` in minor units with tax, or `lines` of {line, amount | quantity}; without either, all that is left.
+
+    `refund`, `credit` and `out_of_band` say what becomes of the part that was paid: minor units, or "all" for one of them.
+    """
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    issued = write_note(request, engine, unit, held, request.data)
+    return _credited(request, unit, held, issued, "invoice.credited")
+
+
+def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Give money back: a credit note of `amount` (minor units, with tax; default all that was paid) whose paid part is refunded."""
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    left = held.invoice.amount_paid - desk.given_back(unit, held.id)
+    if held.invoice.status != "paid" or left <= 0:
+        raise refused(
+            "nothing-paid", f"{held.number} is {held.invoice.status}; only what was paid can be refunded.", "Credit it instead."
+        )
+    amount = request.data.get("amount")
+    wanted = {"amount": left if amount is None else amount, "refund": _ALL, "reason": request.data.get("reason", "")}
+    return _credited(request, unit, held, write_note(request, engine, unit, held, wanted), "invoice.refunded")
+
+
+def _credited(request: Request, unit: Unit, held: Held, issued: Issued, name: str) -> IntentResult:
+    result = issued.result(held)
+    after = replace(held, invoice=issued.invoice).state()
+    desk.save_event(
+        unit, request, name, result, before=held.state(), after=after, contract_id=held.contract_id, invoice_id=held.id
+    )
+    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+
+
+def write_note(request: Request, engine: Engine, unit: Unit, held: Held, wanted: Mapping[str, Any]) -> Issued:
+    """Write a credit note on an invoice and move what it moves; see `credit` for *wanted*. Raises: RejectedError."""
+    invoice = held.invoice
+    credited = _credited_before(unit, held)
+    lines = _lines(held, wanted.get("lines") or (), credited)
+    amount = wanted.get("amount")
+    if lines and amount is not None:
+        raise refused("two-amounts", "Give an amount or lines, not both.")
+    if not lines and amount is None:
+        amount = invoice.total - invoice.credited
+    total = _checked_total(held, amount, lines)
+    beyond = max(0, total - invoice.amount_remaining)
+    back = _back(unit, held, wanted, beyond)
+    note, after, to_balance = credit_note(invoice, amount=amount, lines=lines, paid_back=back, credited=credited)
+    reduced = note.total - note.refund - note.credit - note.out_of_band
+    number = _number(engine.series, unit, today_in(engine.timezone, request.now))
+    _save(request, engine, unit, held, note, number, reduced, str(wanted.get("reason", "")))
+    on = today_in(engine.timezone, request.now)
+    if after.status != invoice.status:
+        desk.set_status(unit, held.id, after.status, on if after.status == "paid" else None)
+    unit.execute("UPDATE invoice SET credited = ? WHERE id = ?", (after.credited, held.id))
+    if to_balance:
+        desk.move_balance(unit, held.customer_id, held.currency, -to_balance, held.id, request.now)
+    return Issued(number=number, note=note, reduced=reduced, invoice=after)
+
+
+def _checked_total(held: Held, amount: int | None, lines: Sequence[tuple[str, int]]) -> int:
+    """Return what a note would add up to. Raises: RejectedError where it is not above zero or more than what is left."""
+    invoice = held.invoice
+    if invoice.status not in ("open", "paid", "uncollectible"):
+        raise refused("not-creditable", f"{held.number} is {invoice.status}; only an issued invoice can be credited.")
+    by_key = {line.key: line for line in invoice.lines}
+    total = amount if amount is not None else sum(net + _top(by_key[key], net) for key, net in lines)
+    left = invoice.total - invoice.credited
+    if not 0 < total <= left:
+        most = money_text(max(0, left), held.currency)
+        raise refused(
+            "credit-too-large", f"A credit of {money_text(total, held.currency)} does not fit {held.number}: {most} of it is left.",
+            "Credit more than zero and at most what is left.",
+        )  # fmt: skip
+    return total
+
+
+def _top(line: Line, net: int) -> int:
+    return quotient(line.exclusive_tax * net, line.net) if line.net > 0 else 0
+
+
+def _credited_before(unit: Unit, held: Held) -> dict[str, int]:
+    """Return what earlier notes took of each line, net of tax on top, in minor units."""
+    sql = (
+        "SELECT line_key, SUM(amount) FROM credit_note_line WHERE note_id IN (SELECT id FROM credit_note WHERE invoice_id = ?)"
+        " GROUP BY line_key"
+    )
+    return {key: int(taken) for key, taken in unit.query(sql, (held.id,))}
+
+
+def _lines(held: Held, asked: Sequence[Mapping[str, Any]], credited: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return (line key, net) for lines asked for by their number on the invoice, with an amount or a quantity."""
+    found: dict[str, int] = {}
+    for entry in asked:
+        number = int(entry["line"])
+        if not 1 <= number <= len(held.invoice.lines):
+            raise refused("unknown-line", f"{held.number} has no line {number}; it has {len(held.invoice.lines)}.")
+        line = held.invoice.lines[number - 1]
+        net = int(entry["amount"]) if "amount" in entry else _worth(line, str(entry["quantity"]))
+        left = line.net - credited.get(line.key, 0)
+        if line.key in found or not 0 < net <= left:
+            most = money_text(max(0, left), held.currency)
+            raise refused(
+                "credit-too-large",
+                f"A credit of {money_text(net, held.currency)} before tax does not fit line {number} of {held.number}: {most} of it is left.",
+                "Name each line once, with more than zero and at most what is left.",
+            )
+        found[line.key] = net
+    return tuple(found.items())
+
+
+def _worth(line: Line, quantity: str) -> int:
+    try:
+        part = Decimal(quantity)
+    except InvalidOperation as error:
+        raise refused("bad-quantity", f"{quantity} is no quantity.", "Write 2 or 1.5.") from error
+    if not line.quantity or not 0 < part <= line.quantity:
+        raise refused("bad-quantity", f"The line has {line.quantity}; {quantity} of it cannot be credited.")
+    return rounded(line.net * part / line.quantity)
+
+
+def _back(unit: Unit, held: Held, wanted: Mapping[str, Any], beyond: int) -> dict[str, int]:
+    """Return what becomes of the part that is not open any more. Raises: RejectedError where that is not said, or cannot be."""
+    asked = {way: wanted[way] for way in _WAYS if wanted.get(way)}
+    whole = [way for way, value in asked.items() if value == _ALL]
+    back = {way: int(value) for way, value in asked.items() if value != _ALL}
+    rest = beyond - sum(back.values())
+    if len(whole) > 1:
+        raise refused("credit-split", "Only one way can take all; give amounts.")
+    if whole and rest > 0:
+        back[whole[0]] = rest
+    elif rest and not (rest == beyond > 0 and not asked and held.invoice.status == "open"):
+        what = money_text(beyond, held.currency)
+        raise refused(
+            "credit-split", f"{what} of the credit goes beyond what is open of {held.number}; it is not said where all of it goes.",
+            f"Give refund, balance and out of band amounts that add up to {what}, or one of them all of it.",
+        )  # fmt: skip
+    returned = back.get("refund", 0) + back.get("out_of_band", 0)
+    most = held.invoice.amount_paid - desk.given_back(unit, held.id)
+    if returned > most:
+        raise refused(
+            "refund-too-large", f"{money_text(most, held.currency)} of what was paid for {held.number} can still go back.",
+            "Put the rest on the customer's balance.",
+        )  # fmt: skip
+    return back
+
+
+def _number(series: Series, unit: Unit, on: date) -> str:
+    """Take the next number of the credit notes' own series (decision D-15)."""
+    numbering = series.numbering if "{prefix" in series.numbering else "{prefix}-" + series.numbering
+    return Series(numbering=numbering, prefix=PREFIX).numbers(unit, [on.year])[0]
+
+
+def _save(
+    request: Request, engine: Engine, unit: Unit, held: Held, note: CreditNote, number: str, reduced: int, reason: str
+) -> None:
+    """Write the note, its lines with their taxes, and the payments that it sends back."""
+    by_key = {line.key: line for line in held.invoice.lines}
+    rows = [(by_key[key], net) for key, net in note.lines]
+    on_top = allocate(note.total - sum(net for _, net in rows), [max(0, _top(line, net)) for line, net in rows])
+    taxed = [_taxes(line, net, top) for (line, net), top in zip(rows, on_top, strict=True)]
+    note_id, on = new_id("cn", request.now), today_in(engine.timezone, request.now)
+    unit.execute(
+        "INSERT INTO credit_note (id, number, token, invoice_id, customer_id, contract_id, deal, currency, issued_on, reason, total, tax,"
+        " reduced, refunded, credited, out_of_band, bill_to, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            note_id, number, token_for(note_id), held.id, held.customer_id, held.contract_id, held.deal, held.currency, on.isoformat(),
+            reason, note.total, sum(tax for entries in taxed for _, tax, _ in entries), reduced, note.refund, note.credit,
+            note.out_of_band, held.bill_to, store.at_text(request.now),
+        ),
+    )  # fmt: skip
+    unit.executemany(
+        "INSERT INTO credit_note_line (note_id, position, line_key, description, quantity, amount, tax, taxes) VALUES (?,?,?,?,?,?,?,?)",
+        [
+            (note_id, n, line.key, line.description or line.product, None, net, sum(t for _, t, _ in entries), json.dumps(entries))
+            for n, ((line, net), entries) in enumerate(zip(rows, taxed, strict=True), 1)
+        ],
+    )
+    for sent, reference in ((note.refund, number), (note.out_of_band, f"{number}, out of band")):
+        if sent:
+            desk.save_payment(
+                unit, held.id, -sent, held.currency, on=on, now=request.now, reference=reference, note_id=note_id
+            )
+
+
+def _taxes(line: Line, net: int, on_top: int) -> list[tuple[str, int, bool]]:
+    """Return the taxes of a note's line: *on_top* split as on the line, those inside the price in proportion."""
+    top = iter(allocate(on_top, [max(0, t) for _, t, inside in line.taxes if not inside] or [1]))
+    return [
+        (rate, quotient(tax * net, line.net) if inside and line.net > 0 else next(top) if not inside else 0, inside)
+        for rate, tax, inside in line.taxes
+    ]
+
+
+# ---------------------------------------------------------------- without a note
+
+
+def void(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Take back an open invoice: nothing of it is due, its periods are not billed again (decision D-31); balance used returns."""
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    result = {"invoice": held.number, "status": "void"}
+    after = write_void(request, unit, held)
+    desk.save_event(
+        unit, request, "invoice.voided", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
+    )
+    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+
+
+def write_void(request: Request, unit: Unit, held: Held) -> Held:
+    """Void an invoice and return it after that. Raises: RejectedError where something was paid, or it is not open."""
+    if held.invoice.status not in ("open", "uncollectible") or held.invoice.amount_paid:
+        paid = money_text(held.invoice.amount_paid, held.currency)
+        raise refused(
+            "not-voidable", f"{held.number} is {held.invoice.status} and {paid} was paid; it cannot be voided.", "Credit it instead."
+        )
+    after = voided(held.invoice)
+    desk.set_status(unit, held.id, after.status, None)
+    used = held.invoice.ending_balance - held.invoice.starting_balance
+    if used > 0:
+        desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now)
+    before = _credited_before(unit, held)
+    taken = {line.key: line.net - before.get(line.key, 0) for line in held.invoice.lines if line.net > 0}
+    desk.take_from_lines(unit, held.id, taken)
+    return replace(held, invoice=after)
+
+
+def uncollectible(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Give up an open invoice: it stays on the books as owed, and nobody expects it to be paid."""
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    if held.invoice.status != "open":
+        raise refused("not-open", f"{held.number} is {held.invoice.status}; only an open invoice can be given up.")
+    after = replace(held, invoice=marked_uncollectible(held.invoice))
+    desk.set_status(unit, held.id, after.invoice.status, None)
+    result = {"invoice": held.number, "status": "uncollectible"}
+    desk.save_event(
+        unit, request, "invoice.given_up", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
+    )
+    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+
+
+def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Give an open invoice another due date, `on` as YYYY-MM-DD, not before it was issued."""
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    on = date.fromisoformat(str(request.data["on"]))
+    if held.invoice.status != "open":
+        raise refused("not-open", f"{held.number} is {held.invoice.status}; only an open invoice has a due date to move.")
+    if on < held.issued_on:
+        raise refused("due-before-issue", f"{held.number} was issued on {held.issued_on}; it cannot be due on {on}.", "Give a later day.")
+    is_late = on < today_in(engine.timezone, request.now)
+    unit.execute("UPDATE invoice SET due_on = ?, is_overdue = ? WHERE id = ?", (on.isoformat(), is_late, held.id))
+    after = replace(held, invoice=replace(held.invoice, due_on=on))
+    result = {"invoice": held.number, "due_on": on.isoformat()}
+    desk.save_event(
+        unit, request, "invoice.due_moved", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
+    )
+    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+
+
+def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Record money that arrived outside: `amount` in minor units (default all that is open), `on` the day (default today)."""
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    given, on = request.data.get("amount"), request.data.get("on")
+    day = date.fromisoformat(str(on)) if on else today_in(engine.timezone, request.now)
+    amount = record_payment(unit, held, amount=given, on=day, now=request.now)
+    after = desk.held(unit, held.number)
+    result = {
+        "invoice": held.number, "amount": amount, "currency": held.currency, "on": day.isoformat(), "open": after.invoice.amount_remaining,
+    }  # fmt: skip
+    desk.save_event(
+        unit, request, "payment.recorded", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
+    )
+    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+
+
+HANDLED: dict[str, Handler] = {
+    "invoice.credit": desk.once(credit),
+    "invoice.refund": desk.once(refund),
+    "invoice.void": desk.once(void),
+    "invoice.uncollectible": desk.once(uncollectible),
+    "invoice.due": desk.once(due),
+    "invoice.pay": desk.once(pay),
+}
