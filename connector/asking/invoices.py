@@ -85,15 +85,17 @@ def credit(
     number: str,
     *,
     amount: str | None,
-    lines: Sequence[str],
-    quantities: Sequence[str],
+    lines: Mapping[str, Sequence[str]],
     back: Mapping[str, str | None],
     reason: str,
 ) -> Result:
-    """Credit an invoice by amount (with tax), or by lines: "N=AMOUNT" before tax on top, "N=QUANTITY"; *back* by way: amount or all."""
+    """Credit an invoice by amount (with tax), or by *lines*: amount - "N=AMOUNT" before tax on top, quantity - "N=QUANTITY".
+
+    back - by way (refund, credit, out_of_band) an amount or all.
+    """
     currency = _currency(config_path, number)
     chosen: list[dict[str, Any]] = []
-    for name, texts in (("amount", lines), ("quantity", quantities)):
+    for name, texts in lines.items():
         for text in texts:
             line, _, value = text.partition("=")
             if not line.isdecimal() or not value:

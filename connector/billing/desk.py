@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import wraps
 from typing import Any
 
@@ -120,13 +120,11 @@ def move_balance(unit: Unit, customer_id: str, currency: str, by: int, invoice_i
     return after
 
 
-def save_payment(
-    unit: Unit, invoice_id: str, amount: int, currency: str, *, on: date, now: datetime, reference: str = "", note_id: str | None = None
-) -> None:
-    """Save money that arrived for an invoice, or went back (below zero)."""
+def save_payment(unit: Unit, held: Held, amount: int, *, on: date, now: datetime, note: tuple[str | None, str] = (None, "")) -> None:
+    """Save money that arrived for an invoice, or went back (below zero) with a *note*: (its id, its reference)."""
     unit.execute(
         "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,?,?)",
-        (new_id("pay", now), invoice_id, amount, currency, "manual", reference, on.isoformat(), note_id, store.at_text(now)),
+        (new_id("pay", now), held.id, amount, held.currency, "manual", note[1], on.isoformat(), note[0], store.at_text(now)),
     )
 
 
@@ -180,24 +178,17 @@ def event_id(key: str) -> str:
 
 
 def save_event(
-    unit: Unit,
-    request: Request,
-    name: str,
-    result: Mapping[str, Any],
-    *,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    contract_id: str = "",
-    invoice_id: str | None = None,
-) -> None:
-    """Append what a request did; its *result* is what the same request is answered if it comes again."""
+    unit: Unit, request: Request, name: str, result: Mapping[str, Any], *, before: Held | None, after: Held
+) -> IntentResult:
+    """Append what a request did to an invoice and return its result, which is the answer if the same request comes again."""
     unit.execute(
         "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
         (
-            event_id(request.key), request.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), request.actor, name, contract_id, invoice_id,
-            store.event_text(result), store.event_text(before), store.event_text(after),
+            event_id(request.key), store.at_text(request.now), request.actor, name, after.contract_id, after.id,
+            store.event_text(result), store.event_text(before.state()) if before else "", store.event_text(after.state()),
         ),
     )  # fmt: skip
+    return IntentResult(result=result, deals=deals_to_tell(unit, after))
 
 
 def once(handler: Callable[[Request, Engine, Unit], IntentResult]) -> Handler:

@@ -38,6 +38,8 @@ class Issued:
     note: CreditNote
     reduced: int
     invoice: Invoice
+    on: date
+    reason: str
 
     def result(self, held: Held) -> dict[str, Any]:
         """Return what whoever asked is told; amounts in minor units."""
@@ -74,11 +76,8 @@ def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 
 def _credited(request: Request, unit: Unit, held: Held, issued: Issued, name: str) -> IntentResult:
     result = issued.result(held)
-    after = replace(held, invoice=issued.invoice).state()
-    desk.save_event(
-        unit, request, name, result, before=held.state(), after=after, contract_id=held.contract_id, invoice_id=held.id
-    )
-    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+    after = replace(held, invoice=issued.invoice)
+    return desk.save_event(unit, request, name, result, before=held, after=after)
 
 
 def write_note(request: Request, engine: Engine, unit: Unit, held: Held, wanted: Mapping[str, Any]) -> Issued:
@@ -96,15 +95,16 @@ def write_note(request: Request, engine: Engine, unit: Unit, held: Held, wanted:
     back = _back(unit, held, wanted, beyond)
     note, after, to_balance = credit_note(invoice, amount=amount, lines=lines, paid_back=back, credited=credited)
     reduced = note.total - note.refund - note.credit - note.out_of_band
-    number = _number(engine.series, unit, today_in(engine.timezone, request.now))
-    _save(request, engine, unit, held, note, number, reduced, str(wanted.get("reason", "")))
     on = today_in(engine.timezone, request.now)
+    number = _number(engine.series, unit, on)
+    issued = Issued(number=number, note=note, reduced=reduced, invoice=after, on=on, reason=str(wanted.get("reason", "")))
+    _save(request, unit, held, issued)
     if after.status != invoice.status:
         desk.set_status(unit, held.id, after.status, on if after.status == "paid" else None)
     unit.execute("UPDATE invoice SET credited = ? WHERE id = ?", (after.credited, held.id))
     if to_balance:
         desk.move_balance(unit, held.customer_id, held.currency, -to_balance, held.id, request.now)
-    return Issued(number=number, note=note, reduced=reduced, invoice=after)
+    return issued
 
 
 def _checked_total(held: Held, amount: int | None, lines: Sequence[tuple[str, int]]) -> int:
@@ -200,21 +200,20 @@ def _number(series: Series, unit: Unit, on: date) -> str:
     return Series(numbering=numbering, prefix=PREFIX).numbers(unit, [on.year])[0]
 
 
-def _save(
-    request: Request, engine: Engine, unit: Unit, held: Held, note: CreditNote, number: str, reduced: int, reason: str
-) -> None:
+def _save(request: Request, unit: Unit, held: Held, issued: Issued) -> None:
     """Write the note, its lines with their taxes, and the payments that it sends back."""
+    note, number, on = issued.note, issued.number, issued.on
     by_key = {line.key: line for line in held.invoice.lines}
     rows = [(by_key[key], net) for key, net in note.lines]
     on_top = allocate(note.total - sum(net for _, net in rows), [max(0, _top(line, net)) for line, net in rows])
     taxed = [_taxes(line, net, top) for (line, net), top in zip(rows, on_top, strict=True)]
-    note_id, on = new_id("cn", request.now), today_in(engine.timezone, request.now)
+    note_id = new_id("cn", request.now)
     unit.execute(
         "INSERT INTO credit_note (id, number, token, invoice_id, customer_id, contract_id, deal, currency, issued_on, reason, total, tax,"
         " reduced, refunded, credited, out_of_band, bill_to, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             note_id, number, token_for(note_id), held.id, held.customer_id, held.contract_id, held.deal, held.currency, on.isoformat(),
-            reason, note.total, sum(tax for entries in taxed for _, tax, _ in entries), reduced, note.refund, note.credit,
+            issued.reason, note.total, sum(tax for entries in taxed for _, tax, _ in entries), issued.reduced, note.refund, note.credit,
             note.out_of_band, held.bill_to, store.at_text(request.now),
         ),
     )  # fmt: skip
@@ -227,9 +226,7 @@ def _save(
     )
     for sent, reference in ((note.refund, number), (note.out_of_band, f"{number}, out of band")):
         if sent:
-            desk.save_payment(
-                unit, held.id, -sent, held.currency, on=on, now=request.now, reference=reference, note_id=note_id
-            )
+            desk.save_payment(unit, held, -sent, on=on, now=request.now, note=(note_id, reference))
 
 
 def _taxes(line: Line, net: int, on_top: int) -> list[tuple[str, int, bool]]:
@@ -249,10 +246,7 @@ def void(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     held = desk.held(unit, str(request.data.get("invoice", "")))
     result = {"invoice": held.number, "status": "void"}
     after = write_void(request, unit, held)
-    desk.save_event(
-        unit, request, "invoice.voided", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
-    )
-    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+    return desk.save_event(unit, request, "invoice.voided", result, before=held, after=after)
 
 
 def write_void(request: Request, unit: Unit, held: Held) -> Held:
@@ -281,10 +275,7 @@ def uncollectible(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     after = replace(held, invoice=marked_uncollectible(held.invoice))
     desk.set_status(unit, held.id, after.invoice.status, None)
     result = {"invoice": held.number, "status": "uncollectible"}
-    desk.save_event(
-        unit, request, "invoice.given_up", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
-    )
-    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+    return desk.save_event(unit, request, "invoice.given_up", result, before=held, after=after)
 
 
 def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
@@ -299,10 +290,7 @@ def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     unit.execute("UPDATE invoice SET due_on = ?, is_overdue = ? WHERE id = ?", (on.isoformat(), is_late, held.id))
     after = replace(held, invoice=replace(held.invoice, due_on=on))
     result = {"invoice": held.number, "due_on": on.isoformat()}
-    desk.save_event(
-        unit, request, "invoice.due_moved", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
-    )
-    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+    return desk.save_event(unit, request, "invoice.due_moved", result, before=held, after=after)
 
 
 def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
@@ -315,10 +303,7 @@ def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     result = {
         "invoice": held.number, "amount": amount, "currency": held.currency, "on": day.isoformat(), "open": after.invoice.amount_remaining,
     }  # fmt: skip
-    desk.save_event(
-        unit, request, "payment.recorded", result, before=held.state(), after=after.state(), contract_id=held.contract_id, invoice_id=held.id
-    )
-    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+    return desk.save_event(unit, request, "payment.recorded", result, before=held, after=after)
 
 
 HANDLED: dict[str, Handler] = {

@@ -28,5 +28,5 @@ def record_payment(unit: Unit, held: Held, *, amount: int | None, on: date, now:
     is_whole = given == left
     desk.set_status(unit, held.id, "paid" if is_whole else "open", on if is_whole else None)
     unit.execute("UPDATE invoice SET amount_paid = ? WHERE id = ?", (held.invoice.amount_paid + given, held.id))
-    desk.save_payment(unit, held.id, given, held.currency, on=on, now=now)
+    desk.save_payment(unit, held, given, on=on, now=now)
     return given

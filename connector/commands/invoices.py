@@ -87,7 +87,7 @@ def invoices_refund(
 
 
 @app.command("credit")
-def invoices_credit(
+def invoices_credit(  # noqa: PLR0913 - one parameter an option
     number: str,
     *,
     reason: Annotated[str, typer.Option(help="Why, for whoever reads it later.")],
@@ -103,7 +103,6 @@ def invoices_credit(
     from connector.asking import invoices
 
     back = {"refund": refund, "credit": to_balance, "out_of_band": out_of_band}
-    result = invoices.credit(
-        Global.config, number, amount=amount, lines=line or (), quantities=quantity or (), back=back, reason=reason
-    )
+    lines = {"amount": line or (), "quantity": quantity or ()}
+    result = invoices.credit(Global.config, number, amount=amount, lines=lines, back=back, reason=reason)
     show(result, printing.plain)
