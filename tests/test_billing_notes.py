@@ -121,6 +121,41 @@ def test_a_void_invoice_is_not_billed_again_nor_credited(tmp_path: Path) -> None
         ask(books, "invoice.void", "it_2", invoice="INV-0001")
 
 
+def test_reissue_of_an_open_invoice_bills_nothing_twice(tmp_path: Path) -> None:
+    """The old one is void, the new one open with the same lines; runs add nothing; 16 of 31 days of one unit, 16.00, are credited once."""
+    books = open_books(tmp_path)
+    contract = books.create("D1", "2026-01-01", terms(items=[item(unit_amount=3100, quantity=2)]))
+    for _ in range(2):
+        assert ask(books, "invoice.reissue", "it_1", invoice="INV-0001")["number"] == "INV-0002"
+    assert books.invoices() == [("INV-0001", "void", "2026-01-01", 6200), ("INV-0002", "open", "2026-01-10", 6200)]
+    assert sums(books) == (6200, 0, 6200)
+    assert books.bill("2026-01-15").invoices == 0
+    assert books.change("2026-01-16", contract, delta("D2", "2026-01-16", -1)).problem is None
+    assert books.rows("SELECT SUM(amount) FROM line WHERE is_proration") == [(-1600,)]
+
+
+def test_reissue_of_a_paid_invoice_is_paid_from_the_balance(tmp_path: Path) -> None:
+    """120.00 paid: CN-0001 puts 120.00 on the balance, which pays INV-0002 at once; nothing is due and no money moved."""
+    books = taxed(tmp_path)
+    ask(books, "invoice.pay", "it_1", invoice="INV-0001")
+    done = ask(books, "invoice.reissue", "it_2", invoice="INV-0001")
+    assert (done["note"], done["number"], done["status"]) == ("CN-0001", "INV-0002", "paid")
+    assert books.rows("SELECT balances FROM customer") == [("{}",)]
+    assert sums(books) == (12000, 12000, 0)
+
+
+def test_one_off_invoice(tmp_path: Path) -> None:
+    """2 x 75.00 and 20 % tax are 180.00, billed to the account without a contract, once for the same key."""
+    books = taxed(tmp_path)
+    lines = [{"description": "Workshop", "quantity": 2, "unit_amount": "75.00", "tax": "20"}]
+    for _ in range(2):
+        done = ask(books, "invoice.create", "it_1", account="001A", currency="EUR", lines=lines)
+        assert (done["number"], done["total"]) == ("INV-0002", 18000)
+    assert books.rows("SELECT contract_id, deal, tax, due_on FROM invoice WHERE number = 'INV-0002'") == [("", "", 3000, "2026-02-09")]
+    with pytest.raises(RejectedError, match="no customer for the account 001X"):
+        ask(books, "invoice.create", "it_2", account="001X", currency="EUR", lines=lines)
+
+
 def test_due_date_and_giving_up(tmp_path: Path) -> None:
     """An open invoice gets another due date, not before its issue; given up, it is not due and takes no payment."""
     books = taxed(tmp_path)

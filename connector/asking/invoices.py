@@ -13,6 +13,7 @@ from connector.billing import desk
 from connector.core.money import major
 from connector.core.money import minor as minor_of
 from connector.errors import ConfigError, Problem
+from connector.kit import yamlpos
 from connector.verbs import Result, open_config
 
 _TOLD = "The CRM is told at the next round."
@@ -70,6 +71,27 @@ def uncollectible(config_path: Path, number: str) -> Result:
 def due(config_path: Path, number: str, on: str) -> Result:
     """Give an open invoice another due date."""
     return _ask(config_path, "due", "invoice.due", {"invoice": number, "on": _day(on)}, f"{number} is due on {on}.")
+
+
+def reissue(config_path: Path, number: str, *, reason: str) -> Result:
+    """Issue an invoice again with today's customer data, the old one void or credited."""
+    result = app.request(open_config(config_path), "invoices reissue", "invoice.reissue", {"invoice": number, "reason": reason})
+    how = f"credited by {result['note']}" if result["note"] else "void"
+    return {"text": f"{number} is {how}; {result['number']} stands in its place. {_TOLD}", **result}
+
+
+def create(config_path: Path, file: Path) -> Result:
+    """Issue the one-off invoice that a YAML or JSON file describes."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _bad(f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
+    data = yamlpos.loads(text, str(file)).value
+    if not isinstance(data, dict):
+        raise _bad(f"{file} describes no invoice.", "Write account, currency and lines.")
+    result = app.request(open_config(config_path), "invoices create", "invoice.create", data)
+    total = major(int(result["total"]), str(result["currency"]))
+    return {"text": f"{result['number']} over {total} {str(result['currency']).upper()} is issued.", **result, "total": str(total)}
 
 
 def refund(config_path: Path, number: str, *, amount: str | None, reason: str) -> Result:

@@ -161,6 +161,17 @@ def taken(unit: Unit, keys: Iterable[str]) -> dict[str, int]:
     return found
 
 
+def root_key(key: str) -> str:
+    """Return the key of the line that a copy on a reissued invoice is of; the key itself for any other line."""
+    return key.partition(store.COPY)[0]
+
+
+def copy_key(key: str) -> str:
+    """Return the key of a line's next copy: K, K/copy 1, K/copy 2."""
+    root, _, number = key.partition(store.COPY)
+    return f"{root}{store.COPY}{int(number or 0) + 1}"
+
+
 def take_from_lines(unit: Unit, invoice_id: str, taken: Mapping[str, int]) -> None:
     """Save what of lines (by key) no change may credit any more: all of a voided one; less than zero gives it back."""
     unit.executemany(

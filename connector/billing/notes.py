@@ -224,6 +224,8 @@ def _save(request: Request, unit: Unit, held: Held, issued: Issued) -> None:
             for n, ((line, net), entries) in enumerate(zip(rows, taxed, strict=True), 1)
         ],
     )
+    copies = {desk.root_key(line.key): net for line, net in rows if store.COPY in line.key}
+    desk.take_from_lines(unit, f"{note_id}/copies", copies)  # what a copy loses, the line it is a copy of loses
     for sent, reference in ((note.refund, number), (note.out_of_band, f"{number}, out of band")):
         if sent:
             desk.save_payment(unit, held, -sent, on=on, now=request.now, note=(note_id, reference))
@@ -262,7 +264,7 @@ def write_void(request: Request, unit: Unit, held: Held) -> Held:
     if used > 0:
         desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now)
     before = _credited_before(unit, held)
-    taken = {line.key: line.net - before.get(line.key, 0) for line in held.invoice.lines if line.net > 0}
+    taken = {desk.root_key(line.key): line.net - before.get(line.key, 0) for line in held.invoice.lines if line.net > 0}
     desk.take_from_lines(unit, held.id, taken)
     return replace(held, invoice=after)
 

@@ -30,6 +30,7 @@ from connector.core.terms import (
 )
 from connector.ports import Address, CustomerDetails, HowBilled, InvoiceView, Unit
 
+COPY = "/copy "  # in the key of a line of a reissued invoice; such a line is never proposed (decision D-31)
 READ_ROWS = 500  # parameters of one IN list; SQLite takes 32,766, short lists plan better
 
 
@@ -597,7 +598,7 @@ def facts(unit: Unit, windows: Mapping[str, str]) -> dict[str, list[Line]]:
             " JOIN line l ON l.contract_id = w.id AND l.service_end > w.since ORDER BY l.invoice_id, l.position"
         )
         for row in unit.query(sql, [value for pair in batch for value in pair]):
-            if row[-1] not in drafts:
+            if row[-1] not in drafts and COPY not in row[1]:
                 found.setdefault(row[0], []).append(_line(row))
     return found
 

@@ -276,7 +276,11 @@ class CreditNoteRow(Books, table=True):
 
 
 class CreditNoteLineRow(Books, table=True):
-    """What a credit note takes of one invoice line: *amount* net of exclusive tax, *tax* on top or inside."""
+    """What a credit note takes of one invoice line: *amount* net of exclusive tax, *tax* on top or inside.
+
+    note_id names no credit note where something else counts as taken: a voided invoice takes all of its lines, a reissued one
+    (`ID/again`, below zero) gives back what its copies bill, and a note on copies (`NOTE/copies`) takes of what they copy.
+    """
 
     __tablename__ = "credit_note_line"
     __table_args__ = (Index("credit_note_line_key", "line_key"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,6 +71,24 @@ def invoices_due(number: str, on: Annotated[str, typer.Argument(metavar="DATE")]
     from connector.asking import invoices
 
     show(invoices.due(Global.config, number, on), printing.plain)
+
+
+@app.command("reissue")
+def invoices_reissue(number: str, *, reason: Annotated[str, typer.Option(help="Why, for whoever reads it later.")] = "") -> None:
+    """Issue an invoice again with today's customer data; the old one is void, or credited where something was paid."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.reissue(Global.config, number, reason=reason), printing.plain)
+
+
+@app.command("create")
+def invoices_create(file: Path) -> None:
+    """Issue a one-off invoice from a file: account, currency, lines of description, quantity, unit_amount and tax in percent."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.create(Global.config, file), printing.plain)
 
 
 @app.command("refund")

@@ -1,0 +1,155 @@
+"""Invoices that people ask for: a one-off one, and an issued one again with today's customer data.
+
+Worked example: INV-0001 over 120.00 went out with the old address and nothing was paid: it is void, and INV-0002 has the same
+lines, the new address and a new due date. Had it been paid, a credit note of 120.00 to the balance would stand against it, and
+the balance would pay INV-0002 at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from connector.billing import desk, notes, store
+from connector.billing.desk import Held, refused
+from connector.billing.intents import Engine, Handler, Request
+from connector.billing.issue import today_in, token_for
+from connector.billing.store import BookedContract, BookedInvoice, Customer
+from connector.core.invoicing import Line
+from connector.core.money import minor as minor_of
+from connector.core.money import rounded
+from connector.core.settlement import CustomerState, finalized
+from connector.core.tax import line_taxes
+from connector.core.terms import ContractTerms, Settings, TaxRate
+from connector.kit.db import new_id
+from connector.ports import HowBilled, IntentResult, Unit
+
+_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """An invoice to issue: for whom, with which lines, and the contract and deal it belongs to, "" for none."""
+
+    customer: Customer
+    currency: str
+    lines: Sequence[Line]
+    how: HowBilled
+    contract_id: str = ""
+    deal: str = ""
+
+
+def _issued(request: Request, engine: Engine, unit: Unit, wanted: _Wanted, invoice_id: str) -> Held:
+    """Finalize and write an invoice dated now: the balance counts towards it, its number comes last (decision D-15)."""
+    on = today_in(engine.timezone, request.now)
+    start = datetime.combine(on, time())
+    customer, how = wanted.customer, wanted.how
+    terms = ContractTerms(
+        currency=wanted.currency, timezone=engine.timezone, settings=Settings(proration="day", tax_rounding="line"), start=start, phases=(),
+        collection_method=how.collection_method, days_until_due=how.days_until_due,
+    )  # fmt: skip
+    state = CustomerState(id=customer.id, balances=customer.balances)
+    invoice, _ = finalized(wanted.lines, customer=state, terms=terms, at=request.now, is_first=False)
+    holder = BookedContract(
+        id=wanted.contract_id, deal=wanted.deal, label="", customer_id=customer.id, terms=terms, data="", how=how, starts_on=on
+    )
+    (number,) = engine.series.numbers(unit, [on.year])
+    booked = BookedInvoice(
+        id=invoice_id, number=number, token=token_for(invoice_id), invoice=replace(invoice, billing_reason="manual"), contract=holder,
+        deal=wanted.deal, issued_on=on, made_at=store.at_text(request.now), bill_to=store.bill_to_text(customer.details),
+    )  # fmt: skip
+    store.insert_invoices(unit, [booked])
+    used = invoice.ending_balance - invoice.starting_balance
+    if used:
+        desk.move_balance(unit, customer.id, wanted.currency, used, invoice_id, request.now)
+    return desk.held(unit, number)
+
+
+def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Take an issued invoice back (void, or credited in full to the balance) and issue its lines anew, billed to the customer of today."""
+    held = desk.held(unit, str(request.data.get("invoice", "")))
+    old = held.invoice
+    if old.status not in ("open", "paid", "uncollectible") or old.total <= 0 or old.credited:
+        raise refused(
+            "not-reissuable", f"{held.number} is {old.status}, over {desk.money_text(old.total, held.currency)}, and may have credit notes.",
+            "Only an issued invoice above zero without credit notes can be issued again.",
+        )  # fmt: skip
+    note = ""
+    if old.amount_paid or old.status == "paid":
+        wanted = {"amount": old.total, "credit": "all", "reason": request.data.get("reason", "")}
+        note = notes.write_note(request, engine, unit, held, wanted).number
+    else:
+        notes.write_void(request, unit, held)
+    (customer,) = store.customers(unit, ids=[held.customer_id])
+    days = (old.due_on - held.issued_on).days if old.due_on else 0
+    how = HowBilled(
+        collection_method="send_invoice" if held.collection_method == "send_invoice" else "charge_automatically",
+        days_until_due=max(0, days), po_number=held.po_number, memo=held.memo,
+    )  # fmt: skip
+    new = _Wanted(
+        customer=customer, currency=held.currency, lines=[replace(line, key=desk.copy_key(line.key)) for line in old.lines], how=how,
+        contract_id=held.contract_id, deal=held.deal,
+    )  # fmt: skip
+    invoice_id = new_id("in", request.now)
+    made = _issued(request, engine, unit, new, invoice_id)
+    unit.execute("UPDATE invoice SET reissues = ? WHERE id = ?", (held.id, made.id))
+    again = {desk.root_key(line.key): -line.net for line in old.lines if line.net > 0}
+    desk.take_from_lines(unit, f"{made.id}/again", again)
+    result = {"invoice": held.number, "note": note, "number": made.number, "status": made.invoice.status}
+    return desk.save_event(unit, request, "invoice.reissued", result, before=held, after=made)
+
+
+def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Issue a one-off invoice to a customer of the books.
+
+    data: account, currency, lines of {description, quantity, unit_amount in major units, tax in percent on top}, and where wanted
+    contract, days_until_due, po_number, memo.
+    """
+    data = request.data
+    account = str(data.get("account", ""))
+    found = store.customers(unit, org=engine.org, accounts=[account])
+    if not found:
+        raise refused("unknown-customer", f"The books have no customer for the account {account}.", "Bill a deal of it first.")
+    contract_id, deal = str(data.get("contract") or ""), ""
+    if contract_id:
+        rows = unit.query("SELECT deal FROM contract WHERE id = ? AND customer_id = ?", (contract_id, found[0].id))
+        if not rows:
+            raise refused("unknown-contract", f"The customer has no contract {contract_id}.", "See `connector contracts list`.")
+        deal = str(rows[0][0])
+    currency, invoice_id = str(data.get("currency", "")).lower(), new_id("in", request.now)
+    start = datetime.combine(today_in(engine.timezone, request.now), time())
+    is_taxed = found[0].details.tax_exempt == "none"
+    lines = [
+        _line(entry, n, f"{invoice_id}/{n}", currency, start, is_taxed=is_taxed) for n, entry in enumerate(data.get("lines") or (), 1)
+    ]
+    if not lines or sum(line.gross for line in lines) <= 0:
+        raise refused("nothing-to-bill", "The invoice has no lines, or adds up to nothing.", "Add lines above zero.")
+    how = HowBilled(
+        days_until_due=int(data.get("days_until_due", _DAYS)), po_number=str(data.get("po_number", "")), memo=str(data.get("memo", ""))
+    )
+    wanted = _Wanted(customer=found[0], currency=currency, lines=lines, how=how, contract_id=contract_id, deal=deal)
+    made = _issued(request, engine, unit, wanted, invoice_id)
+    result = {"number": made.number, "total": made.invoice.total, "currency": currency, "status": made.invoice.status}
+    return desk.save_event(unit, request, "invoice.created", result, before=None, after=made)
+
+
+def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start: datetime, *, is_taxed: bool) -> Line:
+    try:
+        quantity, percent = Decimal(str(entry.get("quantity", 1))), Decimal(str(entry.get("tax") or 0))
+        price = minor_of(Decimal(str(entry["unit_amount"])), currency)
+        amount = rounded(price * quantity)
+    except (InvalidOperation, KeyError, ValueError) as error:
+        hint = "Give quantity, unit_amount (290.00) and tax (20) as numbers, and a known currency."
+        raise refused("bad-line", f"Line {number} cannot be read: {error!r}.", hint) from error
+    rates = (TaxRate(id=f"{percent}%", percentage=percent),) if is_taxed and percent else ()
+    return Line(
+        key=key, contract_id="", item_id="", price_id="", product="", description=str(entry.get("description", "")), quantity=quantity,
+        unit_amount=price, amount=amount, kind="one_time", start=start, end=start, due=start,
+        taxes=line_taxes(amount, rates) if rates else (), order=number,
+    )  # fmt: skip
+
+
+HANDLED: dict[str, Handler] = {"invoice.create": desk.once(create), "invoice.reissue": desk.once(reissue)}
