@@ -95,3 +95,38 @@ def test_tax_exempt_account_is_billed_and_known_as_exempt(demo: World) -> None:
     won(demo, "exempt", {})
     assert totals(demo, "exempt") == [("2026-01-01", D(100))]
     assert demo.query("SELECT tax_exempt FROM customer") == [("reverse",)]
+
+
+# ---------------------------------------------------------------- amendments
+
+
+def amendment(demo: World, *lines: dict[str, Any], **fields: Any) -> None:
+    """A won Amend deal "more" of the deal "base"."""
+    head = {"Billing_Action__c": "Amend", "Amends_Opportunity__c": "@base", "StageName": "Closed Won", "account": "acme"}
+    demo.deal("more", *lines, **(head | fields))
+    demo.sync()
+
+
+def test_up_front_puts_a_coming_change_on_the_invoice_of_its_period(demo: World) -> None:
+    """One seat more from 16 April, signed in March: its 15 of 30 days are on the invoice of 1 April, none on 1 May."""
+    won(demo, "base", {"Quantity": 2})
+    demo.bill("2026-03-01")
+    amendment(demo, {}, CloseDate=date(2026, 3, 10), Billing_Effective_Date__c=date(2026, 4, 16), Proration__c="Up front")
+    demo.bill("2026-04-01")
+    assert totals(demo, "base")[-1] == ("2026-04-01", D(250))
+    demo.bill("2026-04-16")
+    assert totals(demo, "base")[-1] == ("2026-04-01", D(250))
+    demo.bill("2026-05-01")
+    assert totals(demo, "base")[-1] == ("2026-05-01", D(300))
+
+
+def test_blank_frequency_of_an_amendment_is_that_of_the_running_item(demo: World) -> None:
+    """A yearly seat at 365.00 gets one more from 1 July with no frequency said: 184 of 365 days, 184.00, not a month's price."""
+    won(demo, "base", {"UnitPrice": "365.00"}, Billing_Frequency__c="Annual", Contract_Term_Months__c=24)
+    demo.bill("2026-07-01")
+    amendment(demo, {"UnitPrice": "365.00"}, CloseDate=date(2026, 7, 1), Proration__c="Immediately")
+    demo.bill()
+    assert demo.said("more")[1].startswith("Changed the contract from 1 Jul 2026.")
+    assert [total for _, total in totals(demo, "base")] == [D(365), D(184)]
+    demo.bill("2027-01-01")
+    assert totals(demo, "base")[-1] == ("2027-01-01", D(730))

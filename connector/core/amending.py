@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from connector.core.drawing import Drawing
-from connector.core.matching import candidates_text, quantity_text, target_of
+from connector.core.matching import candidates_text, in_running_interval, quantity_text, target_of
 from connector.core.period import is_boundary, next_boundary, to_local
 from connector.core.segments import Cause, Cut, PrebillWindow, day_after
 from connector.core.terms import Change, Coupon, Item, ItemChange
@@ -39,6 +39,7 @@ class Amending(Drawing):
         cause = Cause(
             id=change.id, at=at, known=known, made=made, prorates=change.proration_behavior != "none",
             pending=change.proration_behavior == "create_prorations", is_event=True,
+            up_front=change.billing_behavior == "prorate_up_front",
         )  # fmt: skip
 
         def run(when: datetime) -> None:
@@ -114,6 +115,9 @@ class Amending(Drawing):
     def _step(self, step: ItemChange, at: datetime, cause: Cause, until: datetime | None) -> None:
         if self.is_over:
             return
+        if step.keeps_interval and step.item is not None:
+            running = {k: s.item for k, s in self.board.slots.items()}
+            step = replace(step, item=in_running_interval(step.item, running, step.item_id))
         if step.op == "delta" and step.item is not None:
             self._delta(step.item, step.item_id, at, cause, until)
         elif step.op == "add" and step.item is not None:

@@ -8,6 +8,7 @@ with several left a person decides by number: "1: Gold 10 x 10.00 · 2: Gold 5 x
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -94,6 +95,18 @@ def _other_interval(wanted: Item, of_product: Sequence[tuple[int, Item]], curren
                 hint="Fill the billing frequency as it is on the contract, or correct the price.",
             )
     return None
+
+
+def in_running_interval(wanted: Item, items: Mapping[str, Item], item_id: str | None) -> Item:
+    """Return *wanted* billed as often as the running item it means; unchanged where its product runs in none or several."""
+    named = by_name_or_number(item_id, items) if item_id is not None else None
+    of_product = [i for i in items.values() if product_of(i.price) == product_of(wanted.price)]
+    same = [i for i in of_product if i.price.unit_amount == wanted.price.unit_amount]
+    found = {(i.price.interval, i.price.per) for i in ([items[named]] if named is not None else same or of_product)}
+    if wanted.price.interval is None or len(found) != 1:
+        return wanted
+    interval, per = found.pop()
+    return replace(wanted, price=replace(wanted.price, interval=interval, per=per)) if interval is not None else wanted
 
 
 def target_of(

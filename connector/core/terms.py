@@ -24,6 +24,7 @@ from connector.core.period import Interval as Interval  # noqa: PLC0414 - part o
 Timing = Literal["in_advance", "in_arrears"]
 UsageType = Literal["licensed", "metered"]
 ProrationBehavior = Literal["create_prorations", "always_invoice", "none"]
+BillingBehavior = Literal["prorate_on_next_phase", "prorate_up_front"]
 EndBehavior = Literal["release", "cancel", "renew"]
 CollectionMethod = Literal["charge_automatically", "send_invoice"]
 ProrationBasis = Literal["day", "second", "month_and_day"]
@@ -124,7 +125,7 @@ class Phase:
     trial: bool = False
     proration_behavior: ProrationBehavior | None = None
     billing_cycle_anchor: Literal["automatic", "phase_start"] = "automatic"
-    billing_behavior: Literal["prorate_on_next_phase", "prorate_up_front"] = "prorate_on_next_phase"
+    billing_behavior: BillingBehavior = "prorate_on_next_phase"
     metadata: tuple[tuple[str, str], ...] = ()
 
 
@@ -187,12 +188,14 @@ class ItemChange:
 
     add - a new item beside the others (grows the item of the same id). set - *item* as it shall be, in place of the item
     *item_id* (or *replaces*). remove - ends the item *item_id*. delta - the change in quantity as a CRM line carries it: the
-    equal item (D-03) grows or shrinks; *item_id* decides where several fit.
+    equal item (D-03) grows or shrinks; *item_id* decides where several fit. keeps_interval - nobody said how often it is
+    billed: as the running item that it changes, where the product runs in one interval only.
     """
 
     op: Literal["add", "set", "remove", "delta"]
     item: Item | None = None
     item_id: str | None = None
+    keeps_interval: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,8 @@ class Change:
     *invoice_now* bills it at once, else the credit waits for the next invoice or the balance; *item_ids* limits it to some
     items. renew: *phases* empty = the same terms again for *duration* (None: the same length), raised by uplift_percent; given,
     they are moved to where the term begins. *when* term_end: from the end of the term, also when made after it, so that there
-    is no hole; at: from *effective*, at least from the end of the term.
+    is no hole; at: from *effective*, at least from the end of the term. billing_behavior - prorate_up_front: an amendment made
+    before its period is billed is charged and credited on that period's invoice.
     """
 
     id: str
@@ -215,6 +219,7 @@ class Change:
     one_time: tuple[Item, ...] = ()
     until: datetime | None = None
     proration_behavior: ProrationBehavior = "create_prorations"
+    billing_behavior: BillingBehavior = "prorate_on_next_phase"
     discounts_add: tuple[Coupon, ...] = ()
     discounts_remove: tuple[str, ...] = ()
     discounts_set: tuple[Coupon, ...] | None = None
@@ -392,11 +397,11 @@ _TERMS = _codec_of(
         "tax_rates": _RATES, "renewal": _RENEWAL, "trial_end": _TIME, "prebill": _PREBILL, "metadata": _PAIRS,
     },
 )  # fmt: skip
-_STEP = _codec_of(ItemChange, {"op": _PLAIN, "item": _ITEM, "item_id": _PLAIN})
+_STEP = _codec_of(ItemChange, {"op": _PLAIN, "item": _ITEM, "item_id": _PLAIN, "keeps_interval": _PLAIN})
 _CHANGE = _codec_of(
     Change,
     dict.fromkeys(
-        ("id", "kind", "proration_behavior", "when", "prorate", "invoice_now", "end_behavior", "pause_behavior"), _PLAIN
+        ("id", "kind", "proration_behavior", "billing_behavior", "when", "prorate", "invoice_now", "end_behavior", "pause_behavior"), _PLAIN
     )
     | {
         "effective": _TIME, "made_at": _TIME, "items": _many(_STEP), "one_time": _many(_ITEM), "until": _TIME, "discounts_add": _COUPONS,

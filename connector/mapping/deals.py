@@ -46,6 +46,7 @@ _PRORATION: Mapping[str, ProrationBehavior] = {
     "next_invoice": "create_prorations",
     "immediately": "always_invoice",
     "none": "none",
+    "up_front": "always_invoice",
 }
 _CANCEL_WHEN: Mapping[str, CancelWhen] = {"on_date": "at", "end_of_period": "period_end", "end_of_term": "term_end"}
 _NAMES = {
@@ -343,16 +344,12 @@ class Deals:
         hint = f"Fill {' or '.join(leaf.fill(record) for leaf in known)}{AGAIN}" if known else "The mapping has no `deal.amends`."
         reading.fail("no-base", f"{_with_article(action)} deal must say which contract it changes.", hint, amends.field)
 
-    def _proration(self, record: Record, reading: Reading) -> ProrationBehavior | None:
-        word = self._read["amend.proration"](record, reading)
-        if word == "up_front":
-            self._unsupported_value("amend.proration", "Up front", record, reading)
-            return None
+    def _proration(self, record: Record, reading: Reading) -> str | None:
+        word: str | None = self._read["amend.proration"](record, reading)
         if word is None:
             leaf = self._deal["amend.proration"]
             reading.fail("no-proration", f"{leaf.label} is empty.", f"Fill {leaf.fill(record)}{AGAIN}", leaf.field)
-            return None
-        return _PRORATION[word]
+        return word
 
     def _amend(self, record: Record, lines: Sequence[Record], reading: Reading, made: _Made) -> Change | None:
         effective = self._needed("effective", record, reading)
@@ -371,7 +368,7 @@ class Deals:
             hint = f"Add the products that change, with the change in quantity{AGAIN}"
             reading.fail("nothing-changes", "this Amend deal changes nothing.", hint)
             return None
-        steps, one_time = steps_of(found, made.name)
+        steps, one_time = steps_of(found, made.name, keeps_interval=not self._deal["frequency"].raw(record))
         return Change(
             id=made.name,
             kind="amend",
@@ -379,7 +376,8 @@ class Deals:
             made_at=made.at,
             items=steps,
             one_time=one_time,
-            proration_behavior=proration,
+            proration_behavior=_PRORATION[proration],
+            billing_behavior="prorate_up_front" if proration == "up_front" else "prorate_on_next_phase",
             discounts_set=coupons if has_discount else None,
             billing_cycle_anchor=anchor if anchor is not None else "unchanged",
             new_end=span[1],

@@ -39,13 +39,14 @@ _ONE_DAY = timedelta(days=1)
 class DealLine:
     """One item as read, of one or more equal lines; *key* holds everything that tells items apart."""
 
-    __slots__ = ("amends", "description", "discounts", "end", "ids", "is_one_time", "key", "op", "price", "product", "quantity", "start", "trial")
+    __slots__ = ("amends", "description", "discounts", "end", "ids", "is_interval_blank", "is_one_time", "key", "op", "price", "product", "quantity", "start", "trial")
 
     def __init__(self, product: str, description: str, line_id: str) -> None:
         self.product = product
         self.description = description
         self.ids: tuple[str, ...] = (line_id,)
         self.is_one_time = False
+        self.is_interval_blank = False
         self.op: Op = "delta"
         self.amends: str | None = None
         self.price: Price = _NO_PRICE
@@ -174,6 +175,7 @@ class LineReader:
                 continue
             line = self._one(record, span, currency or "xxx", reading, action=action, term_months=term_months)
             if line is not None:
+                line.is_interval_blank = not self._line["price.interval"].raw(record)
                 found.append(line)
         reading.subject, reading.line_record = "", None
         return _merged(found) if len(found) > 1 else found
@@ -432,9 +434,10 @@ def items_of(found: Sequence[DealLine]) -> tuple[tuple[Item, ...], tuple[Item, .
 _RANK = {"remove": 0, "set": 1, "delta": 2}
 
 
-def steps_of(found: Sequence[DealLine], deal: str) -> tuple[tuple[ItemChange, ...], tuple[Item, ...]]:
+def steps_of(found: Sequence[DealLine], deal: str, *, keeps_interval: bool) -> tuple[tuple[ItemChange, ...], tuple[Item, ...]]:
     """Return the steps of an amendment (what goes, what is set, what grows or shrinks) and its one-time charges.
 
+    keeps_interval - the deal does not say how often it bills: a line that does not either is billed as the item it changes.
     What is set in place of a numbered item carries the deal's name: its product's name may be taken by another item.
     """
     named = _named(found)
@@ -442,6 +445,7 @@ def steps_of(found: Sequence[DealLine], deal: str) -> tuple[tuple[ItemChange, ..
     for line, item in named:
         if not line.is_one_time:
             set_item = replace(item, id=f"{item.id}@{deal}") if line.op == "set" and line.amends else item
-            steps.append((_RANK[line.op], ItemChange(op=line.op, item=set_item, item_id=line.amends)))
+            keeps = keeps_interval and line.is_interval_blank
+            steps.append((_RANK[line.op], ItemChange(op=line.op, item=set_item, item_id=line.amends, keeps_interval=keeps)))
     steps.sort(key=lambda pair: pair[0])
     return tuple(step for _, step in steps), tuple(item for line, item in named if line.is_one_time)
