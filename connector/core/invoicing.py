@@ -160,6 +160,8 @@ def window_start(
         return billed_until if billed_until > terms.start else billed_until - MICROSECOND
     plan = timeline(contract, horizon=billed_until)
     starts = [billed_until, *(at for c in new_changes for at in _touched(contract, c, billed_until))]
+    # an end that became known brings forward what waited for an invoice after it
+    billed_until = min(billed_until, *(to_local(c.made_at, terms.timezone) for c in new_changes), billed_until)
     for segment in plan.segments:
         # what a change asked for may still wait for its invoice
         causes = [c for c in (segment.cause, segment.ended_by) if c is not None]
