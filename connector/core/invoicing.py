@@ -158,12 +158,19 @@ def window_start(
     terms = contract.terms
     if not contract.changes and not new_changes and _is_plain(contract):
         return billed_until if billed_until > terms.start else billed_until - MICROSECOND
-    plan = timeline(contract, horizon=billed_until)
     starts = [billed_until, *(at for c in new_changes for at in _touched(contract, c, billed_until))]
-    # an end that became known brings forward what waited for an invoice after it
-    billed_until = min(billed_until, *(to_local(c.made_at, terms.timezone) for c in new_changes), billed_until)
+    new = {c.id for c in new_changes}
+    old = replace(contract, changes=tuple(c for c in contract.changes if c.id not in new))
+    # what waited for an invoice as things stood is billed now where a new change ends the contract before that invoice
+    for known in (contract, old) if new else (contract,):
+        starts += _unfinished(timeline(known, horizon=billed_until), billed_until)
+    return min(starts).replace(hour=0, minute=0, second=0, microsecond=0) - MICROSECOND
+
+
+def _unfinished(plan: Timeline, billed_until: datetime) -> list[datetime]:
+    """Return where what is still to be billed begins: what changes asked for and waits for an invoice, and open periods."""
+    starts: list[datetime] = []
     for segment in plan.segments:
-        # what a change asked for may still wait for its invoice
         causes = [c for c in (segment.cause, segment.ended_by) if c is not None]
         starts += [
             c.at for c in causes if (next_invoice_after(plan, c.known) if c.pending else c.known) >= billed_until
@@ -175,7 +182,7 @@ def window_start(
         for o in plan.one_times
         if o.cause.pending and next_invoice_after(plan, max(o.at, o.cause.known)) >= billed_until
     ]
-    return min(starts).replace(hour=0, minute=0, second=0, microsecond=0) - MICROSECOND
+    return starts
 
 
 def _touched(contract: Contract, change: Change, billed_until: datetime) -> list[datetime]:
