@@ -139,6 +139,17 @@ def contract_text(result: Mapping[str, Any]) -> str:
     return "\n".join([*head, "", items, *(["changes:", *changes] if changes else [])])
 
 
+def change_text(result: Mapping[str, Any]) -> str:
+    """Return what a change of a contract did or would do, and the invoices that follow."""
+    out = [str(result["text"])]
+    out += [f"Issued {i['number']} over {i['total']}." for i in result["issued"]]
+    out.append("Invoices that follow, as things stand:" if result["invoices"] else "No invoice follows.")
+    for invoice in result["invoices"]:
+        out.append(f"  {invoice['on']}  {invoice['total']}")
+        out += [f"    {x['start']} to {x['end']}  {x['quantity']} x {x['description']}  {x['amount']}" for x in invoice["lines"]]
+    return "\n".join(out)
+
+
 def mapping_text(result: Mapping[str, Any]) -> str:
     """Return what was checked."""
     return "\n".join(f"ok   {name}" for name in result["files"])

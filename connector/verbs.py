@@ -301,13 +301,14 @@ def plan(config_path: Path, record: str) -> Result:
         "label": found.label,
         "decision": found.decision,
         "values": [{"target": v.target, "source": v.source, "value": str(v.value), "rule": v.rule} for v in found.values],
-        "invoices": _preview_invoices(found.preview, currency),
+        "invoices": preview_invoices(found.preview, currency),
         "value": str(major(found.preview.value, currency)) if found.preview and currency else None,
         "problems": [_problem(p) for p in found.problems],
     }
 
 
-def _preview_invoices(preview: Preview | None, currency: str) -> list[Result]:
+def preview_invoices(preview: Preview | None, currency: str) -> list[Result]:
+    """Return previewed invoices as they are printed, amounts in major units of *currency*."""
     if preview is None:
         return []
     return [

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from connector.core.invoicing import Usage
-from connector.core.period import boundary
-from connector.core.terms import Change, ContractTerms, ItemChange, Phase
+from connector.core.period import boundary, to_utc
+from connector.core.terms import Change, Contract, ContractTerms, ItemChange, Phase
 from connector.simulate.scenario import Reader, Scenario, Settle
-from connector.simulate.values import Path
+from connector.simulate.values import Complaint, Path
 
 _AMEND_KEYS = (
     "items", "effective", "until", "proration_behavior", "discounts", "billing_cycle_anchor", "trial_end", "prebill", "end", "end_behavior",
@@ -76,6 +77,11 @@ class _Actions:
             last = at
             found.append(action)
         return found
+
+    def read_one(self, entry: Any) -> Change | None:
+        """Return the change that an entry says by itself."""
+        found = self._action(entry, (), "request")
+        return found[2] if found is not None and isinstance(found[2], Change) else None
 
     def _action(self, entry: Any, path: Path, change_id: str) -> Action | None:
         reader = self.reader
@@ -297,6 +303,31 @@ class _Actions:
                 data["contract"], (*path, "contract"), self.terms.settings, self.terms.currency
             )
         return Settle(do=f"quote_{do}", at=at, path=path, terms=terms)
+
+
+_CHANGES = ("amend", "cancel", "renew", "pause", "resume")
+_SOLD = ("prices", "coupons", "tax_rates")
+
+
+def read_change(said: Mapping[str, Any], contract: Contract, at: datetime) -> tuple[Change | None, list[Complaint]]:
+    """Return the change of a running contract that one action says, with every complaint.
+
+    said - the action without `at`, beside it `prices`, `coupons`, `tax_rates` that the contract does not know. at - when it is
+    made, naive local in the contract's timezone. A price of the contract goes by its id, its item's or its product.
+    """
+    reader = Reader({k: said[k] for k in _SOLD if k in said})
+    reader.timezone = contract.terms.timezone
+    steps = [s.item for c in contract.changes for s in c.items if s.item is not None]
+    phases = (*contract.terms.phases, *(p for c in contract.changes for p in c.phases))
+    items = [*steps, *(i for p in phases for i in (*p.items, *p.add_invoice_items))]
+    reader.prices = {name: i.price for i in items for name in (i.price.product or i.price.id, i.id, i.price.id)} | reader.catalogue("prices", reader.read_price)
+    reader.coupons = {c.id: c for c in contract.terms.discounts} | reader.catalogue("coupons", reader.read_coupon)
+    reader.rates = {r.id: r for r in contract.terms.tax_rates} | reader.catalogue("tax_rates", reader.read_rate)
+    if reader.word(said.get("do"), ("do",), _CHANGES, "") == "":
+        return None, reader.complaints
+    entry = {k: v for k, v in said.items() if k not in _SOLD} | {"at": to_utc(at, reader.timezone).isoformat()}
+    found = _Actions(reader, contract.terms, is_quote=False).read_one(entry)
+    return found, reader.complaints
 
 
 _TOP = (

@@ -1,0 +1,73 @@
+"""Changes of one contract by request: read from options or a file in the vocabulary of scenarios, previewed or carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from connector import app
+from connector.billing.contracting import command_for, contract_named
+from connector.core.money import major
+from connector.core.period import to_local
+from connector.core.terms import Change, Contract, change_to_data
+from connector.errors import ConfigError, Problem, RejectedError, Where
+from connector.kit import yamlpos
+from connector.simulate.actions import read_change
+from connector.verbs import Result, open_config, preview_invoices
+
+_NOUNS = {"amend": "amendment", "cancel": "cancellation", "pause": "pause", "resume": "resumption", "renew": "renewal"}
+_TOLD = "The CRM is told at the next round."
+
+
+def _read(file: Path | None, action: Mapping[str, Any]) -> tuple[dict[str, Any], yamlpos.Located | None]:
+    """Return the options over what the file says, and the file with the places of its keys."""
+    if file is None:
+        return dict(action), None
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem(code="unreadable-file", message=f"{file} cannot be read: {error}.", hint="Check the path.")
+        raise ConfigError([problem]) from error
+    located = yamlpos.loads(text, str(file))
+    if not isinstance(located.value, dict):
+        raise ConfigError([located.problem("wrong-type", (), f"{file} describes no change.", "Write items: with add, set or remove.")])
+    return {**located.value, **action}, located
+
+
+def _change(contract: Contract, said: Mapping[str, Any], located: yamlpos.Located | None, now: Any) -> Change:
+    zone = contract.terms.timezone
+    change, complaints = read_change(said, contract, to_local(now, zone))
+    if not complaints and change is not None:
+        return change
+    if located is not None:
+        raise ConfigError([located.problem(c.code, c.path, c.message, c.hint, at_key=c.at_key) for c in complaints])
+    raise ConfigError([Problem(code=c.code, message=c.message, hint=c.hint) for c in complaints])
+
+
+def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Path | None = None, is_dry: bool = False) -> Result:
+    """Change the contract *name* (its id or a deal of it) as *action* and *file* say; *is_dry* writes nothing.
+
+    Returns what was done or would be, with the invoices that follow. Raises: ConfigError with every problem of the file or
+    options; RejectedError where the change is impossible.
+    """
+    said, located = _read(file, {k: v for k, v in action.items() if v is not None})
+    config, verb = open_config(config_path), str(said["do"])
+    label = f"connector contracts {verb}"
+    with app.reading_house(config) as books, books.database.read() as unit:
+        contract = contract_named(unit, books.billing.org, name)
+        made = _change(contract.contract, said, located, books.now().astimezone(UTC))
+        command = command_for(unit, contract, made, key="it_preview", label=label)
+        preview = books.billing.preview(command, unit, books.now())
+    if preview.problem is not None:
+        raise RejectedError(replace(preview.problem, where=Where()))
+    invoices = preview_invoices(preview, preview.currency)
+    when = f"{_NOUNS[verb]} of {contract.id} ({contract.label})"
+    if is_dry:
+        return {"text": f"Nothing was written. This would be the {when}.", "contract": contract.id, "invoices": invoices, "issued": []}
+    data = {"contract": contract.id, "label": label, "change": change_to_data(made)}
+    done = app.request(config, f"contracts {verb}", "contract.change", data)
+    issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]
+    return {"text": f"Done: {when}. {_TOLD}", "contract": contract.id, "invoices": invoices, "issued": issued}

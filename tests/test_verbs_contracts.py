@@ -1,0 +1,90 @@
+"""`connector contracts amend|cancel|pause|resume|renew`: from a shell, and as the rep reads it in the CRM."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from test_cli import Shell, crm_records, files, shell
+from test_flow_notes import ask
+from world import world
+
+from connector import app
+from connector.core.terms import Change, change_to_data
+
+__all__ = ["shell"]
+
+
+def contract_of(site: Shell) -> str:
+    """Bill an open-ended deal and return its contract's id."""
+    site.world.edit("acme_seats", Contract_Term_Months__c=None)
+    site.world.win("acme_seats")
+    assert site.run("sync")[0] == 0
+    return str(site.json("contracts", "list")[1][0]["contract"])
+
+
+def test_a_dry_run_shows_the_invoices_and_writes_nothing(shell: Shell) -> None:
+    """Adding a setup fee of 500.00 at once: the dry run names it and leaves every byte; then it is issued, once."""
+    contract = contract_of(shell)
+    file = shell.folder / "setup.yaml"
+    file.write_text("prices:\n  setup: {unit_amount: 50000}\nadd_invoice_items:\n  - {price: setup}\nproration_behavior: always_invoice\n")
+    before, told = files(shell.folder), crm_records(shell.world)
+    status, shown = shell.json("contracts", "amend", contract, "setup.yaml", "--dry-run")
+    assert (status, shown["issued"]) == (0, [])
+    assert shown["invoices"][0]["total"] == "500.00 EUR"
+    assert files(shell.folder) == before
+    assert crm_records(shell.world) == told
+    status, done = shell.json("contracts", "amend", contract, "setup.yaml")
+    assert status == 0
+    assert [i["total"] for i in done["issued"]] == ["500.00 EUR"]
+    assert len(shell.json("invoices", "list")[1]) == 2
+    assert shell.run("sync")[0] == 0
+    assert shell.world.record("acme_seats")["Last_Invoice_Number__c"] == done["issued"][0]["number"]
+
+
+def test_what_cannot_be_is_refused_with_its_place(shell: Shell) -> None:
+    """Every problem of a file stands with line and column; an option that must be said is named; nothing is changed."""
+    contract = contract_of(shell)
+    (shell.folder / "bad.yaml").write_text("items:\n  - add: {price: nothing, quantity: 3}\nfoo: 1\n")
+    (shell.folder / "less.yaml").write_text("items:\n  - delta: {price: SEAT-TEAM, quantity: -11}\nproration_behavior: none\n")
+    status, _, err = shell.run("contracts", "amend", contract, "bad.yaml")
+    assert status == 2
+    assert "bad.yaml:2:18: unknown-price" in err
+    assert "bad.yaml:3:1: unknown-key" in err
+    status, _, err = shell.run("contracts", "cancel", contract, "--when", "now")
+    assert status == 2
+    assert "'prorate'" in err
+    assert "'invoice_now'" in err
+    status, _, err = shell.run("contracts", "amend", contract, "less.yaml")
+    assert (status, "Team Seat" in err) == (1, True)
+    assert shell.run("contracts", "resume", contract)[0] == 1
+    assert shell.run("contracts", "pause", "ct_nothing")[0] == 1
+    assert "changes" not in shell.run("contracts", "show", contract)[1]
+
+
+def test_a_pause_by_request_reaches_the_record_and_counts_once(tmp_path: Path) -> None:
+    """Paused on the first day, 2 x 100.00 are credited and the rep reads so; the same request again adds nothing; then it goes on."""
+    with world(tmp_path) as here:
+        here.account("acme")
+        here.deal("licences", {"Quantity": 2}, account="acme")
+        here.win("licences")
+        here.sync()
+        contract = here.record("licences")["Billing_Contract_Id__c"]
+        day = datetime(2026, 1, 1)
+        pause = Change(id="x", kind="pause", effective=day, made_at=day, proration_behavior="always_invoice")
+        data = {"contract": contract, "label": "pause", "change": change_to_data(pause)}
+        assert ask(here, "contract.change", **data) == "done"
+        assert here.said("licences")[0] == "Paused"
+        assert here.record("licences")["Amount_Billed__c"] == Decimal(0)
+        with app.writing_house(here.config, "test", clock=here.clock) as house, house.database.transaction() as unit:
+            ((key,),) = unit.query("SELECT id FROM intent")
+            house.billing.carry_out("contract.change", data, unit, here.clock.now(), key=key, actor="cli")
+            assert unit.query("SELECT COUNT(*) FROM change")[0][0] == 1
+            assert unit.query("SELECT COUNT(*) FROM invoice")[0][0] == 2
+        resume = Change(id="x", kind="resume", effective=datetime(2026, 1, 2), made_at=day, proration_behavior="always_invoice")
+        assert ask(here, "contract.change", contract=contract, label="resume", change=change_to_data(resume)) == "done"
+        here.bill("2026-01-02")
+        assert here.said("licences")[0] == "Active"
+        assert here.record("licences")["Amount_Billed__c"] == Decimal("193.55")
+        here.assert_quiet()
