@@ -12,6 +12,7 @@ from connector.core.period import boundary, index, midnight, to_local, to_utc
 from connector.core.schedule import timeline
 from connector.core.settlement import Invoice
 from connector.core.terms import Contract
+from connector.simulate.drawing import drawn
 from connector.simulate.play import Played
 from connector.simulate.scenario import Scenario
 
@@ -169,7 +170,7 @@ def _invoice_rows(number: int, invoice: Invoice, timezone: str) -> list[tuple[st
 
 
 def result_table(scenario: Scenario, played: Played) -> str:
-    """Return the invoices and their lines as aligned plain text, amounts in major units."""
+    """Return the contract on its time axis, then the invoices and their lines as aligned plain text, amounts in major units."""
     rows: list[tuple[str, str, str, str]] = []
     for number, invoice in enumerate(played.invoices, 1):
         rows += _invoice_rows(number, invoice, scenario.timezone)
@@ -180,6 +181,8 @@ def result_table(scenario: Scenario, played: Played) -> str:
     if not out:
         out = ["No invoice up to " + scenario.until.date().isoformat() + "."]
     if played.contract is not None:
+        made = [to_local(i.created_at, scenario.timezone) for i in played.invoices]
+        out = [*drawn(played.contract, scenario.until, made), "", *out]
         out.append(f"contract {contract_status(played.contract, scenario.until, has_overdue=False)}")
     if played.quote is not None:
         out.append(f"quote {played.quote.status}")
