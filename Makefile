@@ -1,6 +1,6 @@
 # The two commands a newcomer needs: `make demo` and `make test`. Both create .venv and install what is locked, by hash.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lock clean
+.PHONY: help demo test bench docs fmt lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -13,6 +13,7 @@ help:
 	@echo "make demo          plays the sales story and keeps running until Ctrl-C (ONCE=1: plays it and exits)"
 	@echo "make test          every test, with ruff, mypy and the import contracts among them"
 	@echo "make bench         the benchmarks, each with the ratio to a floor measured in the same run"
+	@echo "make docs          writes docs/billing.md: examples with what the program prints for them"
 	@echo "make fmt           formats and sorts imports"
 	@echo "make clean         removes .venv and caches"
 
@@ -41,6 +42,9 @@ test: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python tests/billing_page.py > docs/billing.md.new && mv docs/billing.md.new docs/billing.md
 
 fmt: $(VENV)/.installed-dev
 	$(BIN)/ruff check --select I --fix --quiet .
