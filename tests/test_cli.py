@@ -17,6 +17,7 @@ import pytest
 from world import ROOT, World, world
 
 from connector import cli
+from connector.kit import db
 from connector.lookalike.crm.seed import bulk_deals
 
 TIMEOUT_S = 60
@@ -49,6 +50,7 @@ class Program:
 def _become(words: tuple[str, ...], cwd: Path, env: Mapping[str, str], files: tuple[Path, Path]) -> None:
     """Be the program: its folder, its environment, its streams; leave with its exit status."""
     status = 70
+    db._last = 0
     try:
         os.chdir(cwd)
         os.environ.clear()

@@ -210,7 +210,7 @@ def test_a_contract_that_has_ended_takes_no_amendment() -> None:
 
 
 def test_the_table_is_aligned_and_in_major_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --json the invoices stand in aligned columns, an amount at the end of each line."""
+    """Without --json the contract stands on its axis, the invoices in aligned columns, an amount at the end of each line."""
     path = tmp_path / "s.yaml"
     path.write_text(
         GOOD
@@ -218,6 +218,12 @@ def test_the_table_is_aligned_and_in_major_units(tmp_path: Path, capsys: pytest.
     )
     assert main([str(path)]) == 0
     assert capsys.readouterr().out == (
+        "                2026-04-01                                                    2026-05-01\n"
+        "Seat            |10=================================|15=================================\n"
+        "changes                                             A\n"
+        "                A amend\n"
+        "invoices        *                                   *                                  *\n"
+        "\n"
         "2026-04-01  INV-0001                     open, due 2026-05-01\n"
         "            Seat 2026-04-01..2026-05-01  10 x 30.00             300.00\n"
         "            total                                               300.00\n"
