@@ -283,7 +283,7 @@ def test_all_problems_of_a_record_come_at_once() -> None:
         ({"Prebill_Periods__c": 3}, {}, "Prebill Periods is not supported yet. Clear Prebill Periods on this opportunity"),
         ({"Prebill_Until__c": "2026-12-31"}, {}, "Prebill Until is not supported yet. Clear Prebill Until on this opportunity"),
         ({"Coupons__c": "TEN"}, {}, "Coupons is not supported yet. Clear Coupons on this opportunity"),
-        ({"Proration__c": "Up front"}, {}, 'Proration "Up front" is not supported yet. Choose another value in Proration on this opportunity'),
+        ({"Proration__c": "Up front"}, {}, 'Proration "Up front" is for Amend deals only. Choose another value in Proration on this opportunity'),
         ({"Account": {**ACCOUNT, "Tax_Exempt__c": "Exempt"}}, {}, "Tax Exempt is not supported yet. Clear Tax Exempt on the account"),
         (
             {"Account": {**ACCOUNT, "Consolidate_Invoices__c": True}},

@@ -221,7 +221,7 @@ class Deals:
         is_renewing = bool(self._read["auto_renew"](record, reading))
         proration = self._deal["amend.proration"]
         if proration.raw(record) and proration.read(record, reading) == "up_front":
-            self._unsupported_value("amend.proration", "Up front", record, reading)
+            self._only_for_amend("amend.proration", "Up front", record, reading)
         if not found and not reading.problems:
             reading.fail("no-lines", "the deal has no product to bill; an amount alone is never billed.", f"Add products{AGAIN}")
         if reading.problems or start is None or currency is None:
@@ -315,10 +315,10 @@ class Deals:
             reading.fail("prebill-twice", f"both {one.label} and {other.label} are filled.", f"Keep one of them{AGAIN}", one.field)
         return Prebill(periods=periods or None, until=until)
 
-    def _unsupported_value(self, key: str, value: str, record: Record, reading: Reading) -> None:
+    def _only_for_amend(self, key: str, value: str, record: Record, reading: Reading) -> None:
         leaf = self._deal[key]
         hint = f"Choose another value in {leaf.fill(record)}{AGAIN}"
-        reading.fail("not-supported", f'{leaf.label} "{value}" is not supported yet.', hint, leaf.field)
+        reading.fail("wrong-action", f'{leaf.label} "{value}" is for Amend deals only.', hint, leaf.field)
 
     # ------------------------------------------------------------ changes
 
@@ -450,7 +450,7 @@ class Deals:
         leaf = self._deal["cancel.proration"]
         word: str | None = leaf.read(record, reading)
         if word == "up_front":
-            self._unsupported_value("cancel.proration", "Up front", record, reading)
+            self._only_for_amend("cancel.proration", "Up front", record, reading)
         return "none" if word is None and when != "at" else word
 
 

@@ -162,7 +162,7 @@ class Leaves:
             return self._deal_reference(path, str(node), slot)
         if values is None:
             return self._literal(path, slot)
-        known = [key for key, _ in values]
+        known = [str(key) for key in self._report.at((*path[:-1], "values"))]  # also those whose word is wrong
         if str(node) not in known:
             hint = nearest(str(node), known) or f"Write {listed(known)}."
             self._report.add("unknown-word", path, f'`values` does not translate the default "{node}".', hint)
