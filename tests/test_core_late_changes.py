@@ -125,12 +125,16 @@ def test_a_change_that_waits_makes_no_date_for_another_that_waits() -> None:
         assert [line.amount for line in lines] == [36_500]
 
 
-def windowed(contract: Contract, facts: list[Line], billed_until: datetime, new: Change) -> tuple[list[str], list[str]]:
-    """Return the keys of the lines at the instant a change is made: with all facts, and with those of the window."""
-    at, since = new.made_at, window_start(contract, billed_until, (new,))
+def at_the_last_change(contract: Contract, facts: list[Line]) -> tuple[list[str], list[str]]:
+    """Return the keys of the lines when the last change is made: with all facts, and with those of the window."""
+    *others, last = contract.changes
+    before = replace(contract, changes=tuple(others))
+    billed_until = next_due(Slice(contract=before, facts=tuple(facts)), others[-1].made_at)
+    since = window_start(contract, billed_until, (last,))
     loaded = facts if since is None else [f for f in facts if f.end > since]
-    whole = proposed(Slice(contract=contract, facts=tuple(facts)), at)
-    return [line.key for line in whole], [line.key for line in proposed(Slice(contract=contract, facts=tuple(loaded), since=since), at)]
+    whole = proposed(Slice(contract=contract, facts=tuple(facts)), last.made_at)
+    seen = proposed(Slice(contract=contract, facts=tuple(loaded), since=since), last.made_at)
+    return [line.key for line in whole], [line.key for line in seen]
 
 
 def test_an_end_brings_forward_what_waited_for_the_next_invoice() -> None:
@@ -138,20 +142,21 @@ def test_an_end_brings_forward_what_waited_for_the_next_invoice() -> None:
     agreed = terms(item("seat", 1_000, 2, MONTH))
     more = amend("a", "delta", item("seat", 1_000, 5, MONTH), START, datetime(2026, 2, 10), proration_behavior="create_prorations")
     stop = Change(id="z", kind="cancel", effective=datetime(2026, 2, 11), made_at=datetime(2026, 2, 11))
-    before = Contract(id="k", terms=agreed, changes=(more,))
     facts = lines_of(played(Contract(id="k", terms=agreed), datetime(2026, 2, 9)))
-    after = replace(before, changes=(more, stop))
-    whole, seen = windowed(after, facts, datetime(2026, 3, 1), stop)
+    whole, seen = at_the_last_change(Contract(id="k", terms=agreed, changes=(more, stop)), facts)
     assert seen == whole
     assert "k/seat/a/2026-01-01/charge" in whole
 
 
 def test_an_end_before_the_wait_began_brings_it_forward_too() -> None:
     """The same where the contract turns out to have ended before the increase was known: it is billed from 3 January on."""
-    agreed = terms(item("seat", 1_000, 2, MONTH))
-    more = amend("a", "delta", item("seat", 1_000, 5, MONTH), datetime(2026, 1, 3), datetime(2026, 2, 12), proration_behavior="create_prorations")
+    seat = item("seat", 1_000, 1, MONTH)
+    phases = (Phase(start=START, end=datetime(2026, 1, 21), items=(seat,)), Phase(start=datetime(2026, 1, 21), items=(seat,)))
+    agreed = terms(phases=phases, anchor=datetime(2026, 1, 11))
+    first = amend("a", "delta", item("seat", 1_000, 1, MONTH), START, proration_behavior="create_prorations")
+    more = amend("b", "delta", item("seat", 1_000, 1, MONTH), datetime(2026, 1, 3), datetime(2026, 2, 12), proration_behavior="create_prorations")
     stop = Change(id="z", kind="cancel", effective=datetime(2026, 1, 24), made_at=datetime(2026, 2, 13))
-    facts = lines_of(played(Contract(id="k", terms=agreed), datetime(2026, 2, 11)))
-    whole, seen = windowed(Contract(id="k", terms=agreed, changes=(more, stop)), facts, datetime(2026, 3, 1), stop)
+    facts = lines_of(played(Contract(id="k", terms=agreed, changes=(first,)), datetime(2026, 2, 11)))
+    whole, seen = at_the_last_change(Contract(id="k", terms=agreed, changes=(first, more, stop)), facts)
     assert seen == whole
-    assert "k/seat/a/2026-01-03/charge" in whole
+    assert "k/seat/b/2026-01-03/charge" in whole

@@ -11,7 +11,18 @@ from test_flow_notes import ask
 from world import world
 
 from connector import app
-from connector.core.terms import Change, change_to_data
+from connector.core.terms import (
+    Change,
+    Contract,
+    ContractTerms,
+    Interval,
+    Item,
+    Phase,
+    Price,
+    Settings,
+    change_to_data,
+)
+from connector.simulate.actions import read_change
 
 __all__ = ["shell"]
 
@@ -56,6 +67,7 @@ def test_what_cannot_be_is_refused_with_its_place(shell: Shell) -> None:
     assert status == 2
     assert "'prorate'" in err
     assert "'invoice_now'" in err
+    assert "connector contracts cancel --help" in err
     status, _, err = shell.run("contracts", "amend", contract, "less.yaml")
     assert (status, "Team Seat" in err) == (1, True)
     assert shell.run("contracts", "resume", contract)[0] == 1
@@ -88,3 +100,19 @@ def test_a_pause_by_request_reaches_the_record_and_counts_once(tmp_path: Path) -
         assert here.said("licences")[0] == "Active"
         assert here.record("licences")["Amount_Billed__c"] == Decimal("193.55")
         here.assert_quiet()
+
+
+def test_a_name_that_means_two_prices_is_not_guessed() -> None:
+    """The product has two prices in the contract: its name is refused, each price's own name is taken."""
+    month, at = Interval(unit="month"), datetime(2026, 1, 1)
+    items = tuple(Item(id=n, price=Price(id=n, product="gold", unit_amount=Decimal(a), interval=month)) for n, a in (("old", 900), ("new", 1100)))
+    settings = Settings(proration="day", tax_rounding="line")
+    terms = ContractTerms(currency="eur", timezone="UTC", settings=settings, start=at, phases=(Phase(start=at, items=items),))
+    contract = Contract(id="k", terms=terms)
+    change, complaints = read_change({"do": "amend", "items": [{"delta": {"price": "gold"}}]}, contract, at)
+    assert [c.code for c in complaints] == ["unknown-price"]
+    change, complaints = read_change({"do": "amend", "items": [{"delta": {"price": "new"}}]}, contract, at)
+    assert complaints == []
+    assert change is not None
+    assert change.items[0].item is not None
+    assert change.items[0].item.price.unit_amount == 1100

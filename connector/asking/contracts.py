@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from connector import app
+from connector.asking.shared import TOLD, file_of
 from connector.billing.contracting import command_for, contract_named
 from connector.core.money import major
 from connector.core.period import to_local
@@ -19,32 +20,17 @@ from connector.simulate.actions import read_change
 from connector.verbs import Result, open_config, preview_invoices
 
 _NOUNS = {"amend": "amendment", "cancel": "cancellation", "pause": "pause", "resume": "resumption", "renew": "renewal"}
-_TOLD = "The CRM is told at the next round."
 
 
-def _read(file: Path | None, action: Mapping[str, Any]) -> tuple[dict[str, Any], yamlpos.Located | None]:
-    """Return the options over what the file says, and the file with the places of its keys."""
-    if file is None:
-        return dict(action), None
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem(code="unreadable-file", message=f"{file} cannot be read: {error}.", hint="Check the path.")
-        raise ConfigError([problem]) from error
-    located = yamlpos.loads(text, str(file))
-    if not isinstance(located.value, dict):
-        raise ConfigError([located.problem("wrong-type", (), f"{file} describes no change.", "Write items: with add, set or remove.")])
-    return {**located.value, **action}, located
-
-
-def _change(contract: Contract, said: Mapping[str, Any], located: yamlpos.Located | None, now: Any) -> Change:
-    zone = contract.terms.timezone
-    change, complaints = read_change(said, contract, to_local(now, zone))
+def _change(contract: Contract, said: Mapping[str, Any], located: yamlpos.Located | None, now: datetime) -> Change:
+    """Return the change as read, made at *now* (aware). Raises: ConfigError with every problem, with its place in the file."""
+    change, complaints = read_change(said, contract, to_local(now, contract.terms.timezone))
     if not complaints and change is not None:
         return change
     if located is not None:
         raise ConfigError([located.problem(c.code, c.path, c.message, c.hint, at_key=c.at_key) for c in complaints])
-    raise ConfigError([Problem(code=c.code, message=c.message, hint=c.hint) for c in complaints])
+    see = f"See `connector contracts {said['do']} --help`."
+    raise ConfigError([Problem(code=c.code, message=c.message, hint=f"{c.hint} {see}".strip()) for c in complaints])
 
 
 def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Path | None = None, is_dry: bool = False) -> Result:
@@ -53,12 +39,13 @@ def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Pat
     Returns what was done or would be, with the invoices that follow. Raises: ConfigError with every problem of the file or
     options; RejectedError where the change is impossible.
     """
-    said, located = _read(file, {k: v for k, v in action.items() if v is not None})
+    located = None if file is None else file_of(file, wanted="what changes, such as items:")
+    said = {**(located.value if located else {}), **{k: v for k, v in action.items() if v is not None}}
     config, verb = open_config(config_path), str(said["do"])
     label = f"connector contracts {verb}"
     with app.reading_house(config) as books, books.database.read() as unit:
         contract = contract_named(unit, books.billing.org, name)
-        made = _change(contract.contract, said, located, books.now().astimezone(UTC))
+        made = _change(contract.contract, said, located, books.now())
         command = command_for(unit, contract, made, key="it_preview", label=label)
         preview = books.billing.preview(command, unit, books.now())
     if preview.problem is not None:
@@ -70,4 +57,4 @@ def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Pat
     data = {"contract": contract.id, "label": label, "change": change_to_data(made)}
     done = app.request(config, f"contracts {verb}", "contract.change", data)
     issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]
-    return {"text": f"Done: {when}. {_TOLD}", "contract": contract.id, "invoices": invoices, "issued": issued}
+    return {"text": f"Done: {when}. {TOLD}", "contract": contract.id, "invoices": invoices, "issued": issued}

@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from connector import app
+from connector.asking.shared import TOLD, bad, file_of
 from connector.billing import desk
 from connector.core.money import major
 from connector.core.money import minor as minor_of
-from connector.errors import ConfigError, Problem
-from connector.kit import yamlpos
 from connector.verbs import Result, open_config
-
-_TOLD = "The CRM is told at the next round."
-
-
-def _bad(message: str, hint: str) -> ConfigError:
-    return ConfigError([Problem(code="bad-argument", message=message, hint=hint)])
 
 
 def minor_units(amount: str, currency: str) -> int:
@@ -28,9 +21,9 @@ def minor_units(amount: str, currency: str) -> int:
     try:
         value = minor_of(Decimal(amount), currency)
     except ArithmeticError as error:
-        raise _bad(f"{amount} is no amount.", "Write 290.00.") from error
+        raise bad(f"{amount} is no amount.", "Write 290.00.") from error
     if not value.is_finite() or value != value.to_integral_value():
-        raise _bad(f"{amount} is finer than the smallest unit of {currency.upper()}.", "Round it.")
+        raise bad(f"{amount} is finer than the smallest unit of {currency.upper()}.", "Round it.")
     return int(value)
 
 
@@ -38,7 +31,7 @@ def _day(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise _bad(f"{text} is no day.", "Write 2026-07-01.") from error
+        raise bad(f"{text} is no day.", "Write 2026-07-01.") from error
 
 
 def _currency(config_path: Path, number: str) -> str:
@@ -48,7 +41,7 @@ def _currency(config_path: Path, number: str) -> str:
 
 def _ask(config_path: Path, verb: str, kind: str, data: Mapping[str, Any], say: str) -> Result:
     result = app.request(open_config(config_path), f"invoices {verb}", kind, data)
-    return {"text": f"{say} {_TOLD}", **result}
+    return {"text": f"{say} {TOLD}", **result}
 
 
 def pay(config_path: Path, number: str, *, amount: str | None, on: str | None) -> Result:
@@ -77,18 +70,12 @@ def reissue(config_path: Path, number: str, *, reason: str) -> Result:
     """Issue an invoice again with today's customer data, the old one void or credited."""
     result = app.request(open_config(config_path), "invoices reissue", "invoice.reissue", {"invoice": number, "reason": reason})
     how = f"credited by {result['note']}" if result["note"] else "void"
-    return {"text": f"{number} is {how}; {result['number']} stands in its place. {_TOLD}", **result}
+    return {"text": f"{number} is {how}; {result['number']} stands in its place. {TOLD}", **result}
 
 
 def create(config_path: Path, file: Path) -> Result:
     """Issue the one-off invoice that a YAML or JSON file describes."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise _bad(f"{file} cannot be read: {error.strerror}.", "Check the path.") from error
-    data = yamlpos.loads(text, str(file)).value
-    if not isinstance(data, dict):
-        raise _bad(f"{file} describes no invoice.", "Write account, currency and lines.")
+    data = file_of(file, wanted="account, currency and lines").value
     result = app.request(open_config(config_path), "invoices create", "invoice.create", data)
     total = major(int(result["total"]), str(result["currency"]))
     return {"text": f"{result['number']} over {total} {str(result['currency']).upper()} is issued.", **result, "total": str(total)}
@@ -121,7 +108,7 @@ def credit(
         for text in texts:
             line, _, value = text.partition("=")
             if not line.isdecimal() or not value:
-                raise _bad(f"{text} names no line.", "Write 1=60.00, or 1=2 for a quantity.")
+                raise bad(f"{text} names no line.", "Write 1=60.00, or 1=2 for a quantity.")
             chosen.append({"line": int(line), name: minor_units(value, currency) if name == "amount" else value})
     data: dict[str, Any] = {"invoice": number, "reason": reason, "lines": chosen}
     if amount:
@@ -135,5 +122,5 @@ def _noted(config_path: Path, verb: str, kind: str, data: Mapping[str, Any]) -> 
     result = app.request(open_config(config_path), f"invoices {verb}", kind, data)
     currency = str(result["currency"])
     amounts = {k: str(major(int(result[k]), currency)) for k in ("total", "reduced", "refunded", "credited", "out_of_band", "open")}
-    text = f"{result['note']}: {amounts['total']} {currency.upper()} of {result['invoice']} credited, {amounts['open']} stays open. {_TOLD}"
+    text = f"{result['note']}: {amounts['total']} {currency.upper()} of {result['invoice']} credited, {amounts['open']} stays open. {TOLD}"
     return {"text": text, **result, **amounts}

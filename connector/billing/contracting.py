@@ -43,8 +43,7 @@ def changed(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         raise RejectedError(outcome.problem)
     made = unit.query(sql, since)[len(before) :]
     result = {"contract": contract.id, "invoices": [{"number": n, "total": t, "currency": c} for n, t, c in made]}
-    deals = tuple(d for d in store.deals_of_contracts(unit, [contract.id]) if not d.startswith("it_"))
-    return IntentResult(result=result, deals=deals)
+    return IntentResult(result=result, deals=tuple(store.deals_of_contracts(unit, [contract.id])))
 
 
 HANDLED: dict[str, Handler] = {"contract.change": changed}

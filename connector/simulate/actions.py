@@ -10,7 +10,7 @@ from typing import Any
 
 from connector.core.invoicing import Usage
 from connector.core.period import boundary, to_utc
-from connector.core.terms import Change, Contract, ContractTerms, ItemChange, Phase
+from connector.core.terms import Change, Contract, ContractTerms, ItemChange, Phase, Price
 from connector.simulate.scenario import Reader, Scenario, Settle
 from connector.simulate.values import Complaint, Path
 
@@ -313,14 +313,12 @@ def read_change(said: Mapping[str, Any], contract: Contract, at: datetime) -> tu
     """Return the change of a running contract that one action says, with every complaint.
 
     said - the action without `at`, beside it `prices`, `coupons`, `tax_rates` that the contract does not know. at - when it is
-    made, naive local in the contract's timezone. A price of the contract goes by its id, its item's or its product.
+    made, naive local in the contract's timezone. A price of the contract goes by its id, its item's or its product, where that
+    means one price only.
     """
     reader = Reader({k: said[k] for k in _SOLD if k in said})
     reader.timezone = contract.terms.timezone
-    steps = [s.item for c in contract.changes for s in c.items if s.item is not None]
-    phases = (*contract.terms.phases, *(p for c in contract.changes for p in c.phases))
-    items = [*steps, *(i for p in phases for i in (*p.items, *p.add_invoice_items))]
-    reader.prices = {name: i.price for i in items for name in (i.price.product or i.price.id, i.id, i.price.id)} | reader.catalogue("prices", reader.read_price)
+    reader.prices = _prices_of(contract) | reader.catalogue("prices", reader.read_price)
     reader.coupons = {c.id: c for c in contract.terms.discounts} | reader.catalogue("coupons", reader.read_coupon)
     reader.rates = {r.id: r for r in contract.terms.tax_rates} | reader.catalogue("tax_rates", reader.read_rate)
     if reader.word(said.get("do"), ("do",), _CHANGES, "") == "":
@@ -328,6 +326,17 @@ def read_change(said: Mapping[str, Any], contract: Contract, at: datetime) -> tu
     entry = {k: v for k, v in said.items() if k not in _SOLD} | {"at": to_utc(at, reader.timezone).isoformat()}
     found = _Actions(reader, contract.terms, is_quote=False).read_one(entry)
     return found, reader.complaints
+
+
+def _prices_of(contract: Contract) -> dict[str, Price]:
+    phases = (*contract.terms.phases, *(p for c in contract.changes for p in c.phases))
+    items = [i for p in phases for i in (*p.items, *p.add_invoice_items)]
+    items += [s.item for c in contract.changes for s in c.items if s.item is not None]
+    found: dict[str, set[Price]] = {}
+    for item in items:
+        for name in (item.price.id, item.id, item.price.product):
+            found.setdefault(name, set()).add(item.price)
+    return {name: prices.pop() for name, prices in found.items() if name and len(prices) == 1}
 
 
 _TOP = (
