@@ -46,7 +46,7 @@ class Amending(Drawing):
             if to_local(change.effective, self.zone).date() < self.start.date():
                 self.problem(
                     "before-start",
-                    f"The change is effective on {at.date().isoformat()}, before the contract starts on {self.start.date().isoformat()}.",
+                    f"The change is effective on {to_local(change.effective, self.zone).date().isoformat()}, before the contract starts on {self.start.date().isoformat()}.",
                     "Correct the effective date.",
                     change.id,
                 )

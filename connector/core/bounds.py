@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from connector.core.period import plus_months
+from connector.core.period import boundary, plus_months, to_local
 from connector.core.pricing import cost, span_ratio
 from connector.core.terms import Change, Contract, Coupon, Item, Phase, Prebill, Price
 from connector.errors import Problem, Where
@@ -152,6 +152,7 @@ def _prebill(
                 "Bill fewer.",
                 change=change,
             )
+    yield from _beyond_end(prebill, start, contract, items, field, change)
     if items and all(i.price.usage_type == "metered" or i.price.timing == "in_arrears" for i in items):
         yield _problem(
             "prebill-usage",
@@ -172,7 +173,36 @@ def _prebill(
             )
 
 
+def _beyond_end(
+    prebill: Prebill, start: datetime, contract: Contract, items: list[Item], field: str, change: str | None
+) -> Iterator[Problem]:
+    """Yield a problem where the last period to bill ahead lies after an end that the terms say.
+
+    With several intervals the shortest one counts: 12 periods of a year with monthly seats and yearly support are possible.
+    """
+    terms = contract.terms
+    end = terms.phases[-1].end if terms.phases and terms.end_behavior == "cancel" else None
+    if end is None:
+        return
+    hint = f"Bill ahead at most until {end.date()}."
+    if prebill.until is not None and prebill.until > end:
+        message = f"Billing ahead until {prebill.until.date()} goes beyond the end of the contract on {end.date()}."
+        yield _problem("prebill-beyond-end", f"{field}.until", message, hint, change=change)
+    if prebill.periods is not None:
+        last = [boundary(start, i.price.interval, prebill.periods - 1) for i in items if i.price.interval is not None]
+        if last and min(last) >= end:
+            message = f"Billing {prebill.periods} periods ahead goes beyond the end of the contract on {end.date()}."
+            yield _problem("prebill-beyond-end", f"{field}.periods", message, hint, change=change)
+
+
 def _change(change: Change, contract: Contract) -> Iterator[Problem]:
+    zone = contract.terms.timezone
+    if change.until is not None and to_local(change.until, zone) <= to_local(change.effective, zone):
+        yield _problem(
+            "until-before-effective", "until",
+            f"The change ends on {to_local(change.until, zone).date()}, but begins on {to_local(change.effective, zone).date()}.",
+            "Give it a later end, or none.", change=change.id,
+        )  # fmt: skip
     for number, step in enumerate(change.items):
         if step.item is not None:
             for problem in _item(step.item, f"items[{number}]"):

@@ -84,7 +84,7 @@ class CreditNote:
 class Event:
     """Something that a billing run did, in order."""
 
-    kind: Literal["invoice.finalized", "invoice.paid", "invoice.voided", "invoice.marked_uncollectible"]
+    kind: Literal["invoice.drafted", "invoice.finalized", "invoice.paid", "invoice.voided", "invoice.marked_uncollectible"]
     contract_id: str
     invoice: Invoice
 
@@ -153,12 +153,14 @@ def finalized(
     return invoice, customer.moved(terms.currency, end - start)
 
 
-def _after_pause(invoice: Invoice, behavior: str | None) -> Invoice:
+def _during_pause(draft: Invoice, behavior: str, at: datetime) -> Invoice:
+    """Return what a pause that goes on serving makes of an invoice; a draft that is kept asks for nothing and has no number."""
+    if behavior == "keep_as_draft":
+        return draft
+    invoice = replace(draft, finalized_at=at)
     if behavior == "void":
         return replace(invoice, status="void", amount_remaining=0, amount_paid=0)
-    if behavior == "mark_uncollectible":
-        return replace(invoice, status="uncollectible", amount_paid=0, amount_remaining=invoice.amount_due)
-    return invoice
+    return replace(invoice, status="uncollectible", amount_paid=0, amount_remaining=invoice.amount_due)
 
 
 def pause_behavior(piece: Slice, on: datetime) -> str | None:
@@ -178,7 +180,8 @@ def pause_behavior(piece: Slice, on: datetime) -> str | None:
 def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event, ...]]:
     """Return the account after one billing run at *until_at* (aware UTC), and what happened, contracts in order of id.
 
-    One invoice per contract and run, dated *until_at*; nothing due: the same account and no event.
+    One invoice per contract and run, dated *until_at*; nothing due: the same account and no event. A draft that a pause
+    keeps counts as billed: its lines are never proposed again, whether anybody finalizes it or not.
     """
     customer, slices, events = account.customer, list(account.slices), []
     opened = list(account.open_invoices)
@@ -192,18 +195,15 @@ def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event,
             continue
         behavior = pause_behavior(piece, local)
         terms = piece.contract.terms
-        if behavior in ("void", "mark_uncollectible"):
-            invoice = _after_pause(
-                replace(
-                    drafted(lines, terms=terms, at=until_at, is_first=not piece.has_invoices), finalized_at=until_at
-                ),
-                behavior,
-            )
+        if behavior in ("keep_as_draft", "void", "mark_uncollectible"):
+            draft = drafted(lines, terms=terms, at=until_at, is_first=not piece.has_invoices)
+            invoice = _during_pause(draft, behavior, until_at)
         else:
             invoice, customer = finalized(
                 lines, customer=customer, terms=terms, at=until_at, is_first=not piece.has_invoices
             )
-        events.append(Event(kind="invoice.finalized", contract_id=piece.contract.id, invoice=invoice))
+        what: Literal["invoice.drafted", "invoice.finalized"] = "invoice.finalized" if invoice.finalized_at else "invoice.drafted"
+        events.append(Event(kind=what, contract_id=piece.contract.id, invoice=invoice))
         if invoice.status == "paid":
             events.append(Event(kind="invoice.paid", contract_id=piece.contract.id, invoice=invoice))
         elif invoice.status == "open":

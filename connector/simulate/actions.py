@@ -12,7 +12,7 @@ from connector.core.invoicing import Usage
 from connector.core.period import boundary, to_utc
 from connector.core.terms import Change, Contract, ContractTerms, ItemChange, Phase, Price
 from connector.simulate.scenario import Reader, Scenario, Settle
-from connector.simulate.values import Complaint, Path
+from connector.simulate.values import Complaint, Path, name_of
 
 _AMEND_KEYS = (
     "items", "effective", "until", "proration_behavior", "discounts", "billing_cycle_anchor", "trial_end", "prebill", "end", "end_behavior",
@@ -33,7 +33,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     ),
     "pause": ("effective", "behavior", "until", "proration_behavior"),
     "resume": ("effective", "proration_behavior"),
-    "usage": ("price", "quantity", "on"),
+    "usage": ("price", "quantity", "on", "id"),
     "invoice_item": ("price", "quantity", "discounts", "tax_rates", "id"),
     "pay": ("invoice", "amount"),
     "fail": ("invoice",),
@@ -56,6 +56,7 @@ class _Actions:
 
     def __init__(self, reader: Reader, terms: ContractTerms, *, is_quote: bool) -> None:
         self.reader, self.terms, self.is_quote = reader, terms, is_quote
+        self.used: dict[str, Usage] = {}
 
     def read(self) -> list[Action]:
         """Return the actions in the order written; one that is out of time order is a problem."""
@@ -93,6 +94,9 @@ class _Actions:
             return None
         is_cancel_quote = do == "cancel" and self.is_quote and not any(k in entry for k in ("when", "prorate"))
         keys = () if is_cancel_quote else _KEYS.get(str(do), ())
+        if isinstance(entry, dict) and do is None:
+            reader.complain("missing-key", path, f"{name_of(path)} needs the key 'do'.", f"It is one of: {', '.join(_KEYS)}.")
+            return None
         if isinstance(entry, dict) and do not in _KEYS:
             reader.word(do, (*path, "do"), _KEYS, "")
             return None
@@ -219,13 +223,6 @@ class _Actions:
             ("keep_as_draft", "mark_uncollectible", "void", "credit"),
             "credit",
         )
-        if behavior == "keep_as_draft":
-            reader.complain(
-                "not-built",
-                (*path, "behavior"),
-                "simulate cannot keep drafts during a pause yet.",
-                "Use void, mark_uncollectible or credit.",
-            )
         return replace(
             self._resume(data, path, change),
             kind="pause",
@@ -260,8 +257,20 @@ class _Actions:
             reader.complain(
                 "not-metered", (*path, "price"), f"{price.id} is not metered.", "Set usage_type: metered on the price."
             )
-        used_at = reader.instant(data.get("on"), (*path, "on")) or at
-        return at, path, Usage(price=price.id, at=used_at, quantity=quantity)
+        if quantity < 0:
+            reader.complain("negative-quantity", (*path, "quantity"), f"The usage is {quantity}.", "Usage is at least 0.")
+        usage = Usage(price=price.id, at=reader.instant(data.get("on"), (*path, "on")) or at, quantity=quantity)
+        if data.get("id") is None:
+            return at, path, usage
+        known = self.used.setdefault(str(data["id"]), usage)
+        if known is usage:
+            return at, path, usage
+        if (known.price, known.quantity) != (usage.price, quantity) or (data.get("on") is not None and known.at != usage.at):
+            reader.complain(
+                "usage-differs", (*path, "id"), f"The usage {data['id']!r} is recorded already, as {known.quantity} of {known.price}.",
+                "The same usage sent again is counted once; give other usage another id.",
+            )  # fmt: skip
+        return None
 
     def _settle(self, do: str, data: dict[str, Any], at: datetime, path: Path) -> Settle:
         reader = self.reader
@@ -316,7 +325,7 @@ def read_change(said: Mapping[str, Any], contract: Contract, at: datetime) -> tu
     made, naive local in the contract's timezone. A price of the contract goes by its id, its item's or its product, where that
     means one price only.
     """
-    reader = Reader({k: said[k] for k in _SOLD if k in said})
+    reader = Reader({k: said[k] for k in _SOLD if k in said} | {"currency": contract.terms.currency})
     reader.timezone = contract.terms.timezone
     reader.prices = _prices_of(contract) | reader.catalogue("prices", reader.read_price)
     reader.coupons = {c.id: c for c in contract.terms.discounts} | reader.catalogue("coupons", reader.read_coupon)
@@ -325,6 +334,10 @@ def read_change(said: Mapping[str, Any], contract: Contract, at: datetime) -> tu
         return None, reader.complaints
     entry = {k: v for k, v in said.items() if k not in _SOLD} | {"at": to_utc(at, reader.timezone).isoformat()}
     found = _Actions(reader, contract.terms, is_quote=False).read_one(entry)
+    if found is not None and found.kind == "pause" and found.pause_behavior == "keep_as_draft":
+        reader.complain(
+            "not-built", ("behavior",), "The books keep no drafts during a pause.", "Use void, mark_uncollectible or credit."
+        )
     return found, reader.complaints
 
 

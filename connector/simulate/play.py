@@ -30,6 +30,11 @@ from connector.simulate.scenario import Scenario, Settle
 from connector.simulate.values import Complaint, Path
 
 _TICK = timedelta(microseconds=1)
+# where a problem of a whole change lies in its action; a key that the action does not have points at the action
+_FIELDS = {
+    "before-start": "effective", "contract-ended": "effective", "over-decrease": "items", "unknown-item": "items",
+    "ambiguous-item": "items", "interval-differs": "items", "duplicate-item": "items",
+}  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +132,7 @@ class _Play:
         at = to_utc(now, self.scenario.timezone)
         self.account, events = advance(replace(self.account, customer=self.result.customer), at)
         self.result.customer = self.account.customer
-        self.result.invoices += [e.invoice for e in events if e.kind == "invoice.finalized"]
+        self.result.invoices += [e.invoice for e in events if e.kind in ("invoice.drafted", "invoice.finalized")]
         again, more = advance(self.account, at)
         invariant(not more and again.customer == self.account.customer, "billing twice adds nothing")
 
@@ -174,7 +179,8 @@ class _Play:
 
     def _located(self, problem: Problem, base: Path) -> Complaint:
         path = self.paths.get(problem.where.record or "", base)
-        for part in (problem.where.field or "").replace("]", "").replace("[", ".").split("."):
+        field = problem.where.field or ("" if path == base and not problem.where.record else _FIELDS.get(problem.code, ""))
+        for part in field.replace("]", "").replace("[", ".").split("."):
             if part:
                 path = (*path, int(part) if part.isdigit() else part)
         return Complaint(code=problem.code, path=path, message=problem.message, hint=problem.hint)
@@ -194,6 +200,15 @@ class _Play:
             self._complain("no-contract", path, "There is no contract yet.")
             return
         piece = self.account.slices[0]
+        billed = next((f for f in piece.facts if f.price_id == usage.price and f.start <= usage.at < f.end), None)
+        if billed is not None:
+            self._complain(
+                "usage-too-late",
+                (*path, "on"),
+                f"The usage of {usage.price} until {billed.end.date()} has been billed; that of {usage.at.date()} comes too late.",
+                "Record it inside a period that is not billed yet.",
+            )
+            return
         self.account = replace(self.account, slices=(replace(piece, usage=(*piece.usage, usage)),))
 
     # ------------------------------------------------------------------ invoices and balance
@@ -213,7 +228,7 @@ class _Play:
         at = action.invoice - 1
         invoice = self.result.invoices[at]
         simple: dict[str, Callable[[Invoice], Invoice]] = {
-            "pay": lambda i: paid(i, action.amount), "fail": lambda i: i, "void": voided, "mark_uncollectible": marked_uncollectible,
+            "pay": lambda i: paid(i, action.amount), "fail": _failed, "void": voided, "mark_uncollectible": marked_uncollectible,
         }  # fmt: skip
         try:
             self.result.invoices[at] = (
@@ -281,6 +296,17 @@ class _Play:
         else:
             quote.status = "accepted"
             self._begin(replace(quote.terms, entered_at=max(at, quote.terms.entered_at or at)))
+
+
+def _failed(invoice: Invoice) -> Invoice:
+    """Return the invoice after its payment failed or was returned: open, with all of it due.
+
+    Raises: RejectedError where nothing was ever due, or it is void or given up.
+    """
+    if invoice.status not in ("open", "paid") or invoice.amount_due == 0:
+        message = f"The invoice is {invoice.status} with {invoice.amount_due} due, so no payment of it can fail."
+        raise RejectedError(Problem(code="nothing-to-pay", message=message, hint="Name an invoice that asks for money."))
+    return replace(invoice, status="open", amount_paid=0, amount_remaining=invoice.amount_due)
 
 
 def play(scenario: Scenario) -> Played:

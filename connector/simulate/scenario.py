@@ -76,8 +76,9 @@ class Reader(Values):
 
     def read_price(self, name: str, value: Any, path: Path) -> Price:
         """Return one price."""
-        keys = ("unit_amount", "recurring", "tiers_mode", "tiers", "transform_quantity", "tax_behavior", "product")
+        keys = ("unit_amount", "currency", "recurring", "tiers_mode", "tiers", "transform_quantity", "tax_behavior", "product")
         data = self.mapping(value, path, keys)
+        self._same_currency(data, path)
         recurring, interval, per = data.get("recurring"), None, None
         timing: Timing = "in_advance"
         usage: UsageType = "licensed"
@@ -112,6 +113,12 @@ class Reader(Values):
             interval=interval, per=per, timing=timing, usage_type=usage, tiers_mode=mode, tiers=tiers, divide_by=divide_by,
             divide_round=divide_round, tax_behavior=behavior,
         )  # fmt: skip
+
+    def _same_currency(self, data: dict[str, Any], path: Path) -> None:
+        said, wanted = data.get("currency"), str(self.tree.get("currency") or "")
+        if said is not None and str(said).lower() != wanted.lower():
+            message = f"{name_of(path)} is in {str(said).upper()}, the contract in {wanted.upper()}."
+            self.complain("currency-mix", (*path, "currency"), message, "One contract has one currency.")
 
     def _per(self, value: Any, path: Path) -> Interval | None:
         if isinstance(value, str):
@@ -152,7 +159,9 @@ class Reader(Values):
 
     def read_coupon(self, name: str, value: Any, path: Path) -> Coupon:
         """Return one coupon."""
-        data = self.mapping(value, path, ("percent_off", "amount_off", "duration", "duration_in_months", "applies_to"))
+        keys = ("percent_off", "amount_off", "currency", "duration", "duration_in_months", "applies_to")
+        data = self.mapping(value, path, keys)
+        self._same_currency(data, path)
         percent = self.number(data.get("percent_off"), (*path, "percent_off"))
         amount = (
             None if data.get("amount_off") is None else self.whole(data["amount_off"], (*path, "amount_off"), 0, low=0)
