@@ -40,7 +40,7 @@ def test_the_axis_shows_trial_items_changes_and_invoices() -> None:
     assert gold[: month["mid_march"]].strip() == ""
     assert gold[month["mid_march"] :].startswith("|7=")
     assert [changes[month[m]] for m in ("mid_march", "may", "june", "august")] == ["A", "P", "U", "C"]
-    assert legend == "A amend, P pause, U resume, C cancel"
+    assert legend == "A amend, P pause, U resume, C cancel, . free"
     assert invoices[0] == "*"
     assert all(len(line) <= 90 for line in table[:6])
 
@@ -48,6 +48,53 @@ def test_the_axis_shows_trial_items_changes_and_invoices() -> None:
 def test_two_invoices_in_one_column_are_counted() -> None:
     """Twenty years of monthly invoices on one axis: each column tells how many, none is lost."""
     text = SCENARIO.split("actions:", maxsplit=1)[0] + "until: 2045-12-31\n"
-    invoices = simulated(text, "a.yaml")[1].splitlines()[2][16:]
+    invoices = simulated(text, "a.yaml")[1].splitlines()[3][16:]
     assert invoices.startswith(("3", "4"))
     assert sum(int(c) for c in invoices if c.isdigit()) + invoices.count("*") == 240
+
+
+def test_phases_are_numbered_where_they_begin() -> None:
+    """A ramp of two quarters shows 1 at the start and 2 in the middle, and the quantity of each in the bar."""
+    text = SCENARIO.split("contract:", maxsplit=1)[0] + dedent("""
+        contract:
+          start: 2026-01-01
+          end_behavior: cancel
+          phases:
+            - {duration: {interval: month, interval_count: 3}, items: [{price: seat, quantity: "2"}]}
+            - {duration: {interval: month, interval_count: 3}, items: [{price: seat, quantity: "9"}]}
+        until: 2026-02-01
+        """)
+    axis, phases, seat = (line[16:] for line in simulated(text, "a.yaml")[1].splitlines()[:3])
+    middle = 90 * 72 // 181  # 1 April of 181 days, on 72 columns
+    assert axis.endswith("2026-07-01")
+    assert (phases[:2], phases.index("|2")) == ("|1", middle)
+    assert (seat[:2], seat.index("|9")) == ("|2", middle)
+
+
+def test_changes_of_one_day_show_as_several() -> None:
+    """Two kinds of change in one column give a plus sign and its meaning; two of one kind keep their letter."""
+    head = SCENARIO.split("actions:", maxsplit=1)[0]
+    more = '  - {at: 2026-03-16, do: amend, items: [{set: {price: seat, quantity: "3"}}]}\n'
+    twice = "actions:\n" + more + more.replace('"3"', '"4"')
+    rows = simulated(head + twice + "until: 2026-09-01\n", "a.yaml")[1].splitlines()
+    assert (rows[2].split(), rows[3].strip()) == (["changes", "A"], "A amend, . free")
+    paused = twice + "  - {at: 2026-03-16, do: pause, behavior: void}\n"
+    rows = simulated(head + paused + "until: 2026-09-01\n", "a.yaml")[1].splitlines()
+    assert (rows[2].split(), rows[3].strip()) == (["changes", "+"], "A amend, P pause, + several, . free")
+
+
+def test_an_open_quote_is_drawn_with_its_totals() -> None:
+    """Before anybody accepts it, a quote shows the contract it offers and what it comes to, at the start and later."""
+    text = SCENARIO.split("contract:", maxsplit=1)[0] + dedent("""
+          setup: {unit_amount: 5000}
+        quote:
+          contract:
+            start: 2026-01-01
+            phases: [{items: [{price: seat, quantity: "2"}], add_invoice_items: [{price: setup}]}]
+        actions:
+          - {at: 2025-12-20, do: finalize}
+        until: 2025-12-31
+        """)
+    rows = simulated(text, "a.yaml")[1].splitlines()
+    assert rows[1].split("|")[0].strip() == "seat"
+    assert rows[-2] == "quote Q-0001 open: 70.00 EUR at the start, then 20.00 EUR a period"

@@ -50,6 +50,24 @@ def _bar(axis: _Axis, segments: Iterable[Segment]) -> list[str]:
     return cells
 
 
+def _legend(segments: Iterable[Segment], kinds: Iterable[str], *, has_several: bool) -> str:
+    """Return what the letters and the uncommon signs mean; a paid bar explains itself."""
+    parts = [f"{_LETTERS[k]} {k}" for k in dict.fromkeys(kinds)]
+    parts += ["+ several"] if has_several else []
+    fills = {_fill(s) for s in segments}
+    return ", ".join(parts + [f"{sign} {word}" for sign, word in (("-", "paid trial"), (".", "free")) if sign in fills])
+
+
+def _phases(axis: _Axis, starts: Iterable[datetime]) -> list[str]:
+    """Return the number of each phase where it begins, as far as there is room."""
+    cells = [" "] * WIDTH
+    for number, start in enumerate(starts, 1):
+        at, text = axis.column(start), f"|{number}"
+        if at + len(text) <= WIDTH and cells[at] == " ":
+            cells[at : at + len(text)] = text
+    return cells
+
+
 def _marks(axis: _Axis, at: Iterable[datetime]) -> list[str]:
     """Return one mark a column: * for one, the number of several, + for ten and more."""
     counts = [0] * WIDTH
@@ -68,6 +86,8 @@ def drawn(contract: Contract, until: datetime, invoices: Iterable[datetime]) -> 
     stop = axis.start + axis.span
     first, last = axis.start.date().isoformat(), stop.date().isoformat()
     out = [_row("", f"{first}{last:>{WIDTH - len(first)}}")]
+    if len(contract.terms.phases) > 1:
+        out.append(_row("phases", _phases(axis, (p.start for p in contract.terms.phases))))
     by_item: dict[str, list[Segment]] = {}
     for segment in plan.segments:
         if segment.start < stop:
@@ -76,12 +96,14 @@ def drawn(contract: Contract, until: datetime, invoices: Iterable[datetime]) -> 
     out += [_row(s[0].item.price.description or s[0].item.price.product or name, _bar(axis, s)) for name, s in shown]
     if len(by_item) > len(shown):
         out.append(_row(f"and {len(by_item) - len(shown)} more", ""))
+    cells = [" "] * WIDTH
     if contract.changes:
-        cells = [" "] * WIDTH
         for change in contract.changes:
-            cells[min(axis.column(change.effective), WIDTH - 1)] = _LETTERS[change.kind]
-        kinds = dict.fromkeys(c.kind for c in contract.changes)
+            at = min(axis.column(change.effective), WIDTH - 1)
+            cells[at] = _LETTERS[change.kind] if cells[at] in (" ", _LETTERS[change.kind]) else "+"
         out.append(_row("changes", cells))
-        out.append(_row("", ", ".join(f"{_LETTERS[k]} {k}" for k in kinds)))
+    legend = _legend((s for _, group in shown for s in group), (c.kind for c in contract.changes), has_several="+" in cells)
+    if legend:
+        out.append(_row("", [legend]))
     out.append(_row("invoices", _marks(axis, invoices)))
     return out

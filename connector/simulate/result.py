@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,10 +40,24 @@ def _line_data(line: Line, timezone: str) -> dict[str, Any]:
     }
 
 
-def _invoice_data(number: int, invoice: Invoice, timezone: str) -> dict[str, Any]:
+def _numbers(invoices: Sequence[Invoice]) -> list[str | None]:
+    """Return the number of each invoice: finalized ones count without a gap, a draft has none."""
+    found, last = list[str | None](), 0
+    for invoice in invoices:
+        last += invoice.finalized_at is not None
+        found.append(None if invoice.finalized_at is None else f"INV-{last:04d}")
+    return found
+
+
+def _has_overdue(scenario: Scenario, invoices: Sequence[Invoice]) -> bool:
+    today = scenario.until.date()
+    return any(i.status == "open" and i.amount_remaining > 0 and (i.due_on is None or i.due_on < today) for i in invoices)
+
+
+def _invoice_data(ordinal: int, number: str | None, invoice: Invoice, timezone: str) -> dict[str, Any]:
     return {
-        "ordinal": number,
-        "number": f"INV-{number:04d}",
+        "ordinal": ordinal,
+        "number": number,
         "created": _stamp(invoice.created_at),
         "due": None if invoice.due_on is None else _instant(midnight(invoice.due_on), timezone),
         "billing_reason": invoice.billing_reason,
@@ -74,7 +89,7 @@ def _contract_data(contract: Contract, scenario: Scenario, *, has_overdue: bool)
                 "start": _instant(snapshot.at, zone),
                 "end": _instant(following, zone),
                 "items": items,
-                "metadata": dict(snapshot.metadata),
+                "metadata": dict(contract.terms.metadata) | dict(snapshot.metadata),
             }
         )
     starts, ends = [], []
@@ -105,16 +120,10 @@ def result_data(scenario: Scenario, played: Played) -> dict[str, Any]:
                 "recurring": {"amount_subtotal": recurring.subtotal, "amount_total": recurring.total},
             },
         }  # fmt: skip
-    today = scenario.until.date()
-    overdue = any(
-        i.status == "open"
-        and (to_local(i.created_at, zone).date() if i.due_on is None else i.due_on) <= today
-        and i.amount_remaining > 0
-        for i in played.invoices
-        if i.due_on is None or i.due_on < today
-    )
+    overdue = _has_overdue(scenario, played.invoices)
+    rows = enumerate(zip(_numbers(played.invoices), played.invoices, strict=True), 1)
     return {
-        "invoices": [_invoice_data(n, i, zone) for n, i in enumerate(played.invoices, 1)],
+        "invoices": [_invoice_data(at, number, invoice, zone) for at, (number, invoice) in rows],
         "credit_notes": [
             {
                 "invoice": n, "total": note.total, "refund": note.refund, "credit": note.credit, "out_of_band": note.out_of_band,
@@ -154,38 +163,55 @@ def _line_rows(line: Line, currency: str) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _invoice_rows(number: int, invoice: Invoice, timezone: str) -> list[tuple[str, str, str, str]]:
+def _invoice_rows(number: str | None, invoice: Invoice, timezone: str) -> list[tuple[str, str, str, str]]:
     currency = invoice.currency
     due = f"due {invoice.due_on.isoformat()}" if invoice.due_on is not None else "due at once"
-    rows = [
-        (to_local(invoice.created_at, timezone).date().isoformat(), f"INV-{number:04d}", f"{invoice.status}, {due}", "")
-    ]
+    state = "not finalized" if number is None else f"{invoice.status}, {due}"
+    rows = [(to_local(invoice.created_at, timezone).date().isoformat(), number or "draft", state, "")]
     for line in invoice.lines:
         rows += [("", what, how, amount) for what, how, amount in _line_rows(line, currency)]
     rows.append(("", "total", "", _amount(invoice.total, currency)))
     if invoice.starting_balance or invoice.ending_balance:
         moved = f"balance {_amount(invoice.starting_balance, currency)} -> {_amount(invoice.ending_balance, currency)}"
         rows.append(("", moved, "due", _amount(invoice.amount_due, currency)))
+    if invoice.amount_paid and invoice.amount_remaining:
+        rows.append(("", f"paid {_amount(invoice.amount_paid, currency)}", "left", _amount(invoice.amount_remaining, currency)))
     return rows
+
+
+def _quote_rows(scenario: Scenario, played: Played) -> list[str]:
+    """Return what a quote comes to: its state, what is due at the start and what each later period costs."""
+    quote, currency = played.quote, scenario.currency
+    if quote is None or played.totals is None:
+        return []
+    name = "quote" if quote.number is None else f"quote {quote.number}"
+    state = quote.status if quote.revision == 1 else f"{quote.status}, revision {quote.revision}"
+    first, later = (f"{_amount(t.total, currency)} {currency.upper()}" for t in played.totals)
+    return [f"{name} {state}: {first} at the start, then {later} a period"]
 
 
 def result_table(scenario: Scenario, played: Played) -> str:
     """Return the contract on its time axis, then the invoices and their lines as aligned plain text, amounts in major units."""
     rows: list[tuple[str, str, str, str]] = []
-    for number, invoice in enumerate(played.invoices, 1):
+    numbers = _numbers(played.invoices)
+    for number, invoice in zip(numbers, played.invoices, strict=True):
         rows += _invoice_rows(number, invoice, scenario.timezone)
-    for number, note in played.notes:
-        rows.append(("", f"credit note on INV-{number:04d}", "", _amount(-note.total, scenario.currency)))
+    for at, note in played.notes:
+        rows.append(("", f"credit note on {numbers[at - 1]}", "", _amount(-note.total, scenario.currency)))
     widths = [max((len(r[c]) for r in rows), default=0) for c in range(4)]
     out = [f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}".rstrip() for r in rows]
     if not out:
         out = ["No invoice up to " + scenario.until.date().isoformat() + "."]
-    if played.contract is not None:
+    shown = played.contract
+    if shown is None and played.quote is not None:
+        shown = Contract(id="quote", terms=played.quote.terms)
+    if shown is not None:
         made = [to_local(i.created_at, scenario.timezone) for i in played.invoices]
-        out = [*drawn(played.contract, scenario.until, made), "", *out]
-        out.append(f"contract {contract_status(played.contract, scenario.until, has_overdue=False)}")
-    if played.quote is not None:
-        out.append(f"quote {played.quote.status}")
+        out = [*drawn(shown, scenario.until, made), "", *out]
+    if played.contract is not None:
+        overdue = _has_overdue(scenario, played.invoices)
+        out.append(f"contract {contract_status(played.contract, scenario.until, has_overdue=overdue)}")
+    out += _quote_rows(scenario, played)
     out.append(
         f"balance {_amount(played.customer.balance(scenario.currency), scenario.currency)} {scenario.currency.upper()}"
     )
