@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,26 @@ def test_scenarios_hold(scenario: dict[str, Any], expect: dict[str, Any]) -> Non
     assert table
     for invoice in result["invoices"]:
         assert invoice["subtotal"] == sum(line["amount"] for line in invoice["lines"])
+
+
+def billed_again(scenario: dict[str, Any], result: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    """Return the scenario with one more billing run a second after each of its invoices."""
+    second = timedelta(seconds=1)
+    made = sorted({i["created"] for i in result["invoices"]})
+    runs = [{"at": (moment(at, zone) + second).isoformat(), "do": "adjust_balance", "amount": 0} for at in made]
+    actions = sorted([*scenario.get("actions", []), *runs], key=lambda a: moment(a["at"], zone))
+    return {**scenario, "actions": actions, "until": (moment(scenario["until"], zone) + 2 * second).isoformat()}
+
+
+@pytest.mark.parametrize(("scenario", "expect"), [case for case in all_cases() if case.values[1].get("exit") != 2])
+def test_billing_twice_adds_nothing(scenario: dict[str, Any], expect: dict[str, Any]) -> None:
+    """In every scenario a second run right after each invoice yields nothing; play itself runs each step twice, too."""
+    plain = json.loads(json.dumps(scenario, default=str))
+    zone = ZoneInfo(plain["timezone"])
+    once, _ = simulated(json.dumps(plain), "scenario.json")
+    again, _ = simulated(json.dumps(billed_again(plain, once, zone)), "scenario.json")
+    assert again["invoices"] == once["invoices"]
+    assert len(once["invoices"]) >= len(expect.get("invoices", []))
 
 
 # ---------------------------------------------------------------- bad input and output

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
-from connector.core.settlement import Account, Event
-from connector.errors import ConfigError, InvariantError
+from connector.errors import ConfigError
 from connector.simulate import simulated
 
 SOLD = dedent("""
@@ -212,20 +210,3 @@ def test_metadata_of_a_phase_is_merged_over_the_contracts() -> None:
         {"po": "17", "team": "red", "site": "Lyon"},
         {"po": "18", "team": "red", "site": "Lyon"},
     ]
-
-
-def test_every_billing_run_is_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second run that bills anything stops the scenario; every scenario of these tests passes through this check."""
-    playing = import_module("connector.simulate.play")  # the package gives the name to its function
-    real, calls = playing.advance, list[Any]()
-
-    def forgetful(account: Account, at: Any) -> tuple[Account, tuple[Event, ...]]:
-        calls.append(at)
-        after, events = real(account, at)
-        return (account, events) if events else (after, events)
-
-    played(SEATS)
-    monkeypatch.setattr(playing, "advance", forgetful)
-    with pytest.raises(InvariantError, match="billing twice adds nothing"):
-        played(SEATS)
-    assert calls[0] == calls[1]
