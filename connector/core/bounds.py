@@ -152,7 +152,8 @@ def _prebill(
                 "Bill fewer.",
                 change=change,
             )
-    yield from _beyond_end(prebill, start, contract, items, field, change)
+    if change is None:
+        yield from _beyond_end(prebill, start, contract, items, field)
     if items and all(i.price.usage_type == "metered" or i.price.timing == "in_arrears" for i in items):
         yield _problem(
             "prebill-usage",
@@ -174,11 +175,11 @@ def _prebill(
 
 
 def _beyond_end(
-    prebill: Prebill, start: datetime, contract: Contract, items: list[Item], field: str, change: str | None
+    prebill: Prebill, start: datetime, contract: Contract, items: list[Item], field: str
 ) -> Iterator[Problem]:
     """Yield a problem where the last period to bill ahead lies after an end that the terms say.
 
-    With several intervals the shortest one counts: 12 periods of a year with monthly seats and yearly support are possible.
+    A change may bring a later end, so only what the terms bill ahead is looked at. With several intervals the shortest one counts: 12 periods of a year with monthly seats and yearly support are possible.
     """
     terms = contract.terms
     end = terms.phases[-1].end if terms.phases and terms.end_behavior == "cancel" else None
@@ -187,12 +188,12 @@ def _beyond_end(
     hint = f"Bill ahead at most until {end.date()}."
     if prebill.until is not None and prebill.until > end:
         message = f"Billing ahead until {prebill.until.date()} goes beyond the end of the contract on {end.date()}."
-        yield _problem("prebill-beyond-end", f"{field}.until", message, hint, change=change)
+        yield _problem("prebill-beyond-end", f"{field}.until", message, hint)
     if prebill.periods is not None:
         last = [boundary(start, i.price.interval, prebill.periods - 1) for i in items if i.price.interval is not None]
         if last and min(last) >= end:
             message = f"Billing {prebill.periods} periods ahead goes beyond the end of the contract on {end.date()}."
-            yield _problem("prebill-beyond-end", f"{field}.periods", message, hint, change=change)
+            yield _problem("prebill-beyond-end", f"{field}.periods", message, hint)
 
 
 def _change(change: Change, contract: Contract) -> Iterator[Problem]:

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from connector.core.matching import quantity_text
 from connector.core.schedule import timeline
 from connector.core.segments import Segment
-from connector.core.terms import Contract
+from connector.core.terms import Change, Contract
 
 WIDTH = 72
 _LABEL = 14
 _SHOWN_ITEMS = 20
-_LETTERS = {"amend": "A", "cancel": "C", "renew": "R", "pause": "P", "resume": "U"}
+_LETTERS = {"amend": "A", "one-off": "O", "cancel": "C", "renew": "R", "pause": "P", "resume": "U"}
 
 
 class _Axis:
@@ -48,6 +48,14 @@ def _bar(axis: _Axis, segments: Iterable[Segment]) -> list[str]:
         if len(head) < high - low:
             cells[low : low + len(head)] = head
     return cells
+
+
+def _kind(change: Change) -> str:
+    """Return what a change is called here: one that only adds items charged once is a one-off."""
+    is_one_off = change.one_time and change == Change(
+        id=change.id, kind="amend", effective=change.effective, made_at=change.made_at, one_time=change.one_time
+    )
+    return "one-off" if is_one_off else change.kind
 
 
 def _legend(segments: Iterable[Segment], kinds: Iterable[str], *, has_several: bool) -> str:
@@ -100,9 +108,10 @@ def drawn(contract: Contract, until: datetime, invoices: Iterable[datetime]) -> 
     if contract.changes:
         for change in contract.changes:
             at = min(axis.column(change.effective), WIDTH - 1)
-            cells[at] = _LETTERS[change.kind] if cells[at] in (" ", _LETTERS[change.kind]) else "+"
+            letter = _LETTERS[_kind(change)]
+            cells[at] = letter if cells[at] in (" ", letter) else "+"
         out.append(_row("changes", cells))
-    legend = _legend((s for _, group in shown for s in group), (c.kind for c in contract.changes), has_several="+" in cells)
+    legend = _legend((s for _, group in shown for s in group), (_kind(c) for c in contract.changes), has_several="+" in cells)
     if legend:
         out.append(_row("", [legend]))
     out.append(_row("invoices", _marks(axis, invoices)))

@@ -174,8 +174,10 @@ def _invoice_rows(number: str | None, invoice: Invoice, timezone: str) -> list[t
     if invoice.starting_balance or invoice.ending_balance:
         moved = f"balance {_amount(invoice.starting_balance, currency)} -> {_amount(invoice.ending_balance, currency)}"
         rows.append(("", moved, "due", _amount(invoice.amount_due, currency)))
-    if invoice.amount_paid and invoice.amount_remaining:
-        rows.append(("", f"paid {_amount(invoice.amount_paid, currency)}", "left", _amount(invoice.amount_remaining, currency)))
+    settled = [("paid", invoice.amount_paid), ("credited", invoice.credited)]
+    if invoice.amount_remaining and any(amount for _, amount in settled):
+        text = ", ".join(f"{word} {_amount(amount, currency)}" for word, amount in settled if amount)
+        rows.append(("", text, "left", _amount(invoice.amount_remaining, currency)))
     return rows
 
 
