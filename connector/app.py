@@ -21,6 +21,7 @@ from typing import Any
 
 from connector import migrations
 from connector.billing.internal import InternalBilling
+from connector.billing.taxing import Untaxed
 from connector.config import Config
 from connector.crm.login import Login
 from connector.crm.salesforce import SalesforceCrm
@@ -31,9 +32,11 @@ from connector.kit.db import Database
 from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
-from connector.ports import ObjectInfo, Org
+from connector.ports import ObjectInfo, Org, TaxSource
 from connector.sync import intents, ledger, rounds
 from connector.sync.seam import Seam, Settings, Source
+from connector.tax.eu import EuVat
+from connector.tax.rates import ListedRates
 
 _INTENT_WAIT_S = 120
 _INTENT_LOOK_S = 0.5
@@ -299,6 +302,15 @@ def _older(
 # ---------------------------------------------------------------- the house
 
 
+def build_tax(config: Config) -> TaxSource:
+    """Return who knows the tax of customers."""
+    if config.tax.kind == "rates":
+        return ListedRates(config.tax.rates)
+    if config.tax.kind == "eu_vat":
+        return EuVat(seller_country=config.seller.country, is_inclusive=config.tax.is_inclusive)
+    return Untaxed()
+
+
 def build_billing(config: Config, org_id: str) -> InternalBilling:
     """Return the internal engine for one org."""
     return InternalBilling(
@@ -306,6 +318,7 @@ def build_billing(config: Config, org_id: str) -> InternalBilling:
         timezone=config.timezone,
         numbering=config.billing.invoice_numbering,
         prefix=config.billing.invoice_prefix,
+        tax=build_tax(config),
     )
 
 

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms
+from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates
 from connector.errors import Problem
 
 # ---------------------------------------------------------------- the CRM
@@ -157,6 +157,29 @@ class HowBilled:
     memo: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountTax:
+    """How a customer is taxed now: an address that changes counts from the next invoice on.
+
+    exempt - as the engine takes it; *rates* are then what an inclusive price is freed of. note - what the invoice says about
+    it: "" (taxed), reverse, reverse_eu, exempt, or outside:PLACE. place - of the rates, for messages. problem - why nobody can
+    say; then nothing is billed.
+    """
+
+    exempt: Literal["none", "exempt", "reverse"] = "none"
+    rates: DatedRates = ()
+    note: str = ""
+    place: str = ""
+    problem: Problem | None = None
+
+
+class TaxSource(Protocol):
+    """Who knows the tax of a customer, from the seller's standing and the customer's country, postal code and tax id."""
+
+    def tax_of(self, customer: CustomerDetails) -> AccountTax:
+        """Return the rates of a customer by the day from which they hold, or the problem that keeps it from being taxed."""
+
+
 Action = Literal["new", "amend", "renew", "cancel", "pause", "resume"]
 Condition = Literal["won", "open", "dropped", "idle"]
 
@@ -262,7 +285,7 @@ class Standing:
     next_on, next_amount - the next invoice as the engine would make it (total with tax); None: there is none.
     value, annual_value - before tax, after discounts; of a change deal: the difference it made (value only).
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
-    oldest_open - the open invoice that fell due first, for "Past due". invoices - only those of this deal that were
+    oldest_open - the open invoice that fell due first, for "Past due". problem - why the next invoice cannot be made. invoices - only those of this deal that were
     created or changed since the caller's last look (the caller passes `since`).
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending.
     """
@@ -290,6 +313,7 @@ class Standing:
     last: InvoiceView | None = None
     oldest_open: InvoiceView | None = None
     renewed_by: str | None = None
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

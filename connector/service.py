@@ -24,6 +24,7 @@ from connector.sync import ledger
 from connector.web import formats
 from connector.web.factory import create_app
 from connector.web.server import WebServer
+from connector.web.texts import texts_in
 from connector.web.views import (
     Access,
     BankTransfer,
@@ -89,7 +90,8 @@ def invoice_page(sheet: InvoiceSheet, config: Config) -> InvoicePage:
         po_number=sheet.po_number,
         memo=sheet.memo,
         discount=money(-sheet.discount) if sheet.discount else "",
-        taxes=_tax_lines(sheet, money),
+        taxes=_tax_lines(sheet, language, money),
+        tax_note=_tax_note(sheet.tax_note, language),
         balance=money(-used) if used else "",
         paid=money(sheet.amount_paid) if sheet.amount_paid else "",
         bank=BankTransfer(iban=seller.iban, holder=seller.name, reference=sheet.number) if seller.iban else None,
@@ -115,12 +117,21 @@ def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePa
     )
 
 
-def _tax_lines(sheet: InvoiceSheet, money: Callable[[int], str]) -> tuple[TaxLine, ...]:
+def _tax_lines(sheet: InvoiceSheet, language: str, money: Callable[[int], str]) -> tuple[TaxLine, ...]:
     sums: dict[str, int] = {}
     for line in sheet.lines:
-        for rate, amount, _ in line.taxes:
-            sums[rate] = sums.get(rate, 0) + amount
-    return tuple(TaxLine(label=rate, amount=money(amount)) for rate, amount in sums.items())
+        for rate, amount, is_inside in line.taxes:
+            label = texts_in(language)["tax_inside"].format(rate=rate) if is_inside else rate
+            sums[label] = sums.get(label, 0) + amount
+    return tuple(TaxLine(label=label, amount=money(amount)) for label, amount in sums.items())
+
+
+def _tax_note(note: str, language: str) -> str:
+    """Return why an invoice bears no tax in the customer's language; the place of `outside:PLACE` is a code or a name."""
+    if not note:
+        return ""
+    kind, _, place = note.partition(":")
+    return texts_in(language)[f"tax_{kind}"].format(place=formats.place_text(place, language))
 
 
 # ---------------------------------------------------------------- the console

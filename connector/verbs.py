@@ -152,12 +152,24 @@ def check(config_path: Path) -> Result:
 
     config = open_config(config_path)
     rows.append({"name": "config", "ok": True, "detail": str(config_path), "hint": ""})
+    rows.append({"name": "tax", "ok": True, "detail": _tax_detail(config), "hint": ""})
     crm = app.build_crm(config)
     if tried("crm login", lambda: _login_detail(crm)):
         tried("mappings", lambda: _mappings_detail(config, crm))
         tried("clock", lambda: _clock_detail(crm.server_now()))
     tried("database", lambda: _database_detail(config))
     return {"ok": all(r["ok"] for r in rows), "checks": rows}
+
+
+def _tax_detail(config: Config) -> str:
+    """Return which kind of tax is charged, in words."""
+    tax = config.tax
+    if tax.kind == "rates":
+        places = sorted({f"{r.country} {r.region}".strip() for r in tax.rates})
+        return f"rates: {len(tax.rates)} listed, for {', '.join(places)}"
+    if tax.kind == "eu_vat":
+        return f"eu_vat: seller in {config.seller.country}, {config.seller.vat_id}; prices {'with' if tax.is_inclusive else 'without'} tax"
+    return "none: no tax on any invoice"
 
 
 def _login_detail(crm: Any) -> str:

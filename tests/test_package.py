@@ -41,7 +41,7 @@ def test_the_wheel_carries_everything_the_program_reads(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {
         path.relative_to(ROOT).as_posix()
-        for folder in ("connector/web/templates", "connector/web/static", "connector/migrations", "connector/lookalike")
+        for folder in ("connector/web/templates", "connector/web/static", "connector/migrations", "connector/lookalike", "connector/tax")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }

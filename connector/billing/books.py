@@ -88,6 +88,7 @@ class InvoiceSheet:
     email: str
     address: tuple[str, ...]
     tax_id: str
+    tax_note: str
     language: str
     currency: str
     issued_on: date
@@ -219,6 +220,7 @@ def _sheet(unit: Unit, row: Sequence[Any], today: date) -> InvoiceSheet:
         email=details.email,
         address=tuple(p for p in (place.line1, city, place.state, place.country) if p),
         tax_id=details.tax_id,
+        tax_note=store.tax_note_from_text(row[18]),
         language=details.language,
         currency=row[3],
         issued_on=date.fromisoformat(row[4]),

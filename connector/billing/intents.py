@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from connector.billing.issue import Moment, Series
 from connector.errors import Problem, RejectedError
-from connector.ports import Command, IntentResult, Outcome, Preview, Unit
+from connector.ports import Command, IntentResult, Outcome, Preview, TaxSource, Unit
 
 
 class Engine(Protocol):
@@ -22,6 +22,7 @@ class Engine(Protocol):
     org: str
     timezone: str
     series: Series
+    tax: TaxSource
 
     def apply(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> list[Outcome]:
         """Carry out commands and bill what became due."""

@@ -23,12 +23,14 @@ from connector.billing.intents import HANDLERS, Request, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
+from connector.billing.taxing import MARK, Untaxed, refusal, require_tax, state_of
 from connector.core.invoicing import Line
 from connector.core.settlement import CustomerState, Invoice
 from connector.core.terms import Change, Contract
 from connector.errors import ConnectorError, Problem, RejectedError, Where
 from connector.kit.db import new_id
 from connector.ports import (
+    AccountTax,
     BilledRun,
     Command,
     IntentResult,
@@ -38,6 +40,7 @@ from connector.ports import (
     PreviewInvoice,
     PreviewLine,
     Standing,
+    TaxSource,
     Unit,
 )
 
@@ -63,11 +66,13 @@ class InternalBilling:
         numbering: str = "{prefix}-{seq:04d}",
         prefix: str = "INV",
         max_lines: int = MAX_LINES,
+        tax: TaxSource | None = None,
     ) -> None:
         self.org = org
         self.timezone = timezone
         self.series = Series(numbering=numbering, prefix=prefix)
         self._max_lines = max_lines
+        self.tax: TaxSource = tax or Untaxed()
 
     # ---------------------------------------------------------------- commands
 
@@ -99,10 +104,12 @@ class InternalBilling:
                 copy.after[contract.id] = replace(contract, window_on=window)
         windows = {i: copy.after[i].window_on for i in sorted(copy.touched) if copy.after[i].is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
-        issue = Issue(moment=moment, customers={c.id: c for c in copy.customers.values()}, credited=_credited(unit, facts))
+        people = {c.id: c for c in copy.customers.values()}
+        issue = Issue(moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax)
         refused: dict[str, Problem] = {}
         for contract_id in sorted(copy.touched):
             try:
+                _require_known_tax(issue, copy, contract_id)
                 made = issue.bill(copy.after[contract_id], facts.get(contract_id, ()))
             except RejectedError as error:
                 refused[contract_id] = error.problem
@@ -154,12 +161,15 @@ class InternalBilling:
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
-        issue = Issue(moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts))
+        issue = Issue(
+            moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts), source=self.tax
+        )
         problems = [_unread(issue, u) for u in unreadable]
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self.series)
         self._save_run(issue, pairs, unit)
         moved = [m.contract.id for m in issue.done if m.has_moved or drafts]
+        moved += [contract_id for contract_id, problem in issue.problems if problem.code.startswith(MARK)]
         return BilledRun(
             contracts=len(ids),
             invoices=sum(1 for _, b in pairs if not b.is_draft),
@@ -193,7 +203,7 @@ class InternalBilling:
 
     def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
         """Return how the deals stand, from the books; a deal that has no contract is missing."""
-        return standings_of(unit, self.org, deals, now)
+        return standings_of(unit, self.org, deals, now, self.tax)
 
     def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
         """Return the finalized invoices of the deals' contracts, oldest first."""
@@ -223,9 +233,11 @@ class InternalBilling:
         contract = replace(contract, window_on=window)
         facts = store.facts(unit, {contract.id: window}).get(contract.id, []) if contract.is_invoiced else []
         customer = copy.customer_by_id(contract.customer_id)
-        state = CustomerState(id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt)
+        tax = self.tax.tax_of(customer.details)
         try:
-            made = self._ahead(contract, facts, state, now, _credited(unit, {contract.id: facts}))
+            if contract.id not in copy.before and tax.problem is not None:
+                raise refusal(contract, tax.problem)
+            made = self._ahead(contract, facts, (state_of(customer, tax), tax), now, _credited(unit, {contract.id: facts}))
         except RejectedError as error:
             return Preview(problem=error.problem)
         change = next((c for c in contract.changes if c.change.id == command.deal), None)
@@ -236,9 +248,11 @@ class InternalBilling:
         )
 
     def _ahead(
-        self, contract: BookedContract, facts: Sequence[Line], state: CustomerState, now: datetime, credited: Mapping[str, int]
-    ) -> list[tuple[datetime, Invoice]]:
+        self, contract: BookedContract, facts: Sequence[Line], customer: tuple[CustomerState, AccountTax], now: datetime,
+        credited: Mapping[str, int],
+    ) -> list[tuple[datetime, Invoice]]:  # fmt: skip
         """Bill a contract in memory, from now on, one due instant after the other."""
+        state, tax = customer
         found: list[tuple[datetime, Invoice]] = []
         known = list(facts)
         at: datetime | None = now
@@ -246,6 +260,7 @@ class InternalBilling:
             if at is None or len(found) == PREVIEW_INVOICES:
                 break
             made, state = billed(contract, known, state, self.moment(at, hold=False), credited)
+            require_tax(contract, made.invoice, tax)
             if made.invoice is not None:
                 known += made.invoice.lines
                 found.append((at, made.invoice))
@@ -257,6 +272,14 @@ class InternalBilling:
 
 def _credited(unit: Unit, facts: Mapping[str, Sequence[Line]]) -> Mapping[str, int]:
     return taken(unit, [line.key for found in facts.values() for line in found]) if facts else {}
+
+
+def _require_known_tax(issue: Issue, copy: Copy, contract_id: str) -> None:
+    """Refuse a new contract whose customer cannot be taxed at once, not on the day of its first invoice."""
+    contract = copy.after[contract_id]
+    problem = issue.tax_of(contract.customer_id).problem
+    if contract_id not in copy.before and problem is not None:
+        raise refusal(contract, problem)
 
 
 def _carried(copy: Copy, command: Command) -> Outcome:

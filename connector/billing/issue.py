@@ -16,15 +16,16 @@ from datetime import date, datetime, timedelta
 
 from connector.billing import store
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
+from connector.billing.taxing import Untaxed, require_tax, state_of
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on, window_start
 from connector.core.period import to_local, to_utc
 from connector.core.schedule import timeline
 from connector.core.segments import Timeline
 from connector.core.settlement import CustomerState, Invoice, InvoiceStatus, drafted, finalized, pause_behavior
-from connector.core.terms import Change
+from connector.core.terms import Change, DatedRates
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
-from connector.ports import Unit
+from connector.ports import AccountTax, TaxSource, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,9 @@ class Billed:
 
 
 def piece_of(
-    contract: BookedContract, facts: Sequence[Line], tax_exempt: str, credited: Mapping[str, int] | None = None
+    contract: BookedContract, facts: Sequence[Line], tax_exempt: str, rates: DatedRates, credited: Mapping[str, int] | None = None
 ) -> Slice:
-    """Return the contract with its facts as the engine takes it."""
+    """Return the contract with its facts as the engine takes it; *tax_exempt* and *rates* are the customer's."""
     return Slice(
         contract=contract.contract,
         facts=tuple(facts),
@@ -81,6 +82,7 @@ def piece_of(
         has_invoices=contract.is_invoiced,
         since=datetime.fromisoformat(contract.window_on) if contract.window_on else None,
         tax_exempt=tax_exempt,  # type: ignore[arg-type]
+        rates=rates,
     )
 
 
@@ -103,7 +105,7 @@ def billed(
     """
     if contract.status == "withdrawn":
         return _withdrawn(contract), customer
-    piece = piece_of(contract, facts, customer.tax_exempt, credited)
+    piece = piece_of(contract, facts, customer.tax_exempt, customer.rates, credited)
     local = to_local(moment.at, contract.terms.timezone)
     plan = timeline(piece.contract, horizon=local)
     lines = proposed_on(plan, piece, local)
@@ -120,6 +122,7 @@ def billed(
             has_invoices=True,
             since=piece.since,
             tax_exempt=piece.tax_exempt,
+            rates=piece.rates,
         )
     return _billed(contract, plan, later, invoice, local), customer
 
@@ -252,14 +255,27 @@ class Issue:
     done: list[Billed] = field(default_factory=list)
     problems: list[tuple[str, Problem]] = field(default_factory=list)
     credited: Mapping[str, int] = field(default_factory=dict)
+    source: TaxSource = field(default_factory=Untaxed)
+    taxes: dict[str, AccountTax] = field(default_factory=dict)
+
+    def tax_of(self, customer_id: str) -> AccountTax:
+        """Return how a customer is taxed; asked for once a chunk."""
+        found = self.taxes.get(customer_id)
+        if found is None:
+            found = self.taxes[customer_id] = self.source.tax_of(self.customers[customer_id].details)
+        return found
 
     def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
-        """Bill one contract and keep what it made; contracts come in order of id, because they share balances (D-34)."""
+        """Bill one contract and keep what it made; contracts come in order of id, because they share balances (D-34).
+
+        Raises: RejectedError if it cannot be billed, or if nobody can say how what is due is taxed.
+        """
+        tax = self.tax_of(contract.customer_id)
         state = self.states.get(contract.customer_id)
         if state is None:
-            customer = self.customers[contract.customer_id]
-            state = CustomerState(id=customer.id, balances=customer.balances, tax_exempt=customer.details.tax_exempt)
+            state = state_of(self.customers[contract.customer_id], tax)
         made, after = billed(contract, facts, state, self.moment, self.credited)
+        require_tax(contract, made.invoice, tax)
         self.states[contract.customer_id] = after
         self.done.append(made)
         return made
@@ -291,7 +307,9 @@ class Issue:
             deal=made.deal,
             issued_on=issued_on,
             made_at=self.moment.text,
-            bill_to=store.bill_to_text(self.customers[made.contract.customer_id].details),
+            bill_to=store.bill_to_text(
+                self.customers[made.contract.customer_id].details, self.tax_of(made.contract.customer_id).note
+            ),
         )
 
     def _save_balances(self, unit: Unit, made: Sequence[BookedInvoice]) -> None:

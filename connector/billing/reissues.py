@@ -22,10 +22,11 @@ from connector.core.invoicing import Line
 from connector.core.money import minor as minor_of
 from connector.core.money import rounded
 from connector.core.settlement import CustomerState, finalized
-from connector.core.tax import line_taxes
+from connector.core.tax import line_taxes, rates_on
 from connector.core.terms import ContractTerms, Settings, TaxRate
+from connector.errors import RejectedError
 from connector.kit.db import new_id
-from connector.ports import HowBilled, IntentResult, Unit
+from connector.ports import AccountTax, HowBilled, IntentResult, Unit
 
 _DAYS = 30
 
@@ -57,9 +58,10 @@ def _issued(request: Request, engine: Engine, unit: Unit, wanted: _Wanted, invoi
         id=wanted.contract_id, deal=wanted.deal, label="", customer_id=customer.id, terms=terms, data="", how=how, starts_on=on
     )
     (number,) = engine.series.numbers(unit, [on.year])
+    note = "" if any(line.taxes for line in wanted.lines) else engine.tax.tax_of(customer.details).note
     booked = BookedInvoice(
         id=invoice_id, number=number, token=token_for(invoice_id), invoice=replace(invoice, billing_reason="manual"), contract=holder,
-        deal=wanted.deal, issued_on=on, made_at=store.at_text(request.now), bill_to=store.bill_to_text(customer.details),
+        deal=wanted.deal, issued_on=on, made_at=store.at_text(request.now), bill_to=store.bill_to_text(customer.details, note),
     )  # fmt: skip
     store.insert_invoices(unit, [booked])
     used = invoice.ending_balance - invoice.starting_balance
@@ -106,7 +108,7 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Issue a one-off invoice to a customer of the books.
 
     data: account, currency, lines of {description, quantity, unit_amount in major units, tax in percent on top}, and where wanted
-    contract, days_until_due, po_number, memo.
+    contract, days_until_due, po_number, memo. A line that says no tax bears the customer's rates of today.
     """
     data = request.data
     account = str(data.get("account", ""))
@@ -121,10 +123,8 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         deal = str(rows[0][0])
     currency, invoice_id = str(data.get("currency", "")).lower(), new_id("in", request.now)
     start = datetime.combine(today_in(engine.timezone, request.now), time())
-    is_taxed = found[0].details.tax_exempt == "none"
-    lines = [
-        _line(entry, n, f"{invoice_id}/{n}", currency, start, is_taxed=is_taxed) for n, entry in enumerate(data.get("lines") or (), 1)
-    ]
+    tax = engine.tax.tax_of(found[0].details)
+    lines = [_line(entry, n, f"{invoice_id}/{n}", currency, start, tax) for n, entry in enumerate(data.get("lines") or (), 1)]
     if not lines or sum(line.gross for line in lines) <= 0:
         raise refused("nothing-to-bill", "The invoice has no lines, or adds up to nothing.", "Add lines above zero.")
     how = HowBilled(
@@ -136,7 +136,18 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return desk.save_event(unit, request, "invoice.created", result, before=None, after=made)
 
 
-def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start: datetime, *, is_taxed: bool) -> Line:
+def _rates(entry: Mapping[str, Any], percent: Decimal, tax: AccountTax, start: datetime) -> tuple[TaxRate, ...]:
+    """Return the rates of a line: the one it names, else the customer's. Raises: RejectedError where nobody can say."""
+    if tax.exempt != "none":
+        return ()
+    if entry.get("tax") is not None:
+        return (TaxRate(id=f"{percent}%", percentage=percent),) if percent else ()
+    if tax.problem is not None:
+        raise RejectedError(tax.problem)
+    return rates_on(tax.rates, start.date())
+
+
+def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start: datetime, tax: AccountTax) -> Line:
     try:
         quantity, percent = Decimal(str(entry.get("quantity", 1))), Decimal(str(entry.get("tax") or 0))
         price = minor_of(Decimal(str(entry["unit_amount"])), currency)
@@ -144,7 +155,7 @@ def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start:
     except (InvalidOperation, KeyError, ValueError) as error:
         hint = "Give quantity, unit_amount (290.00) and tax (20) as numbers, and a known currency."
         raise refused("bad-line", f"Line {number} cannot be read: {error!r}.", hint) from error
-    rates = (TaxRate(id=f"{percent}%", percentage=percent),) if is_taxed and percent else ()
+    rates = _rates(entry, percent, tax, start)
     return Line(
         key=key, contract_id="", item_id="", price_id="", product="", description=str(entry.get("description", "")), quantity=quantity,
         unit_amount=price, amount=amount, kind="one_time", start=start, end=start, due=start,

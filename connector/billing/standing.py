@@ -19,7 +19,8 @@ from connector.core.invoicing import Line, Slice, contract_status, next_due_on, 
 from connector.core.period import to_local
 from connector.core.schedule import timeline
 from connector.core.segments import Term, Timeline
-from connector.ports import InvoiceView, Standing, Unit
+from connector.errors import Problem
+from connector.ports import AccountTax, InvoiceView, Standing, TaxSource, Unit
 
 LOOKS_AHEAD = 400  # due instants without a line that are skipped in search of the next invoice
 _OVER = ("withdrawn", "completed", "canceled")
@@ -36,6 +37,7 @@ class _Outlook:
     next_on: date | None
     next_amount: int | None
     opened: Sequence[InvoiceView]
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,15 @@ class _Shelf:
     named: Mapping[str, InvoiceView]
 
 
-def standings_of(unit: Unit, org: str, deals: Sequence[str], now: datetime) -> dict[str, Standing]:
-    """Return how the deals stand at *now* (aware); a deal without a contract is missing."""
+def standings_of(
+    unit: Unit, org: str, deals: Sequence[str], now: datetime, source: TaxSource
+) -> dict[str, Standing]:
+    """Return how the deals stand at *now* (aware), taxed as *source* says; a deal without a contract is missing."""
     by_deal = store.contracts_of_deals(unit, org, deals)
     contracts = store.contracts(unit, sorted(set(by_deal.values())))
     shelf = _shelf(unit, contracts)
-    outlooks = {c.id: _outlook(c, shelf, now) for c in contracts}
+    taxes = {c.id: source.tax_of(c.details) for c in shelf.customers.values()}
+    outlooks = {c.id: _outlook(c, shelf, now, taxes[c.customer_id]) for c in contracts}
     found: dict[str, Standing] = {}
     for deal in deals:
         if deal in by_deal:
@@ -84,15 +89,14 @@ def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
     )
 
 
-def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime) -> _Outlook:
+def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: AccountTax) -> _Outlook:
     local = to_local(now, contract.terms.timezone)
     opened = shelf.opened.get(contract.id, ())
     if contract.status == "withdrawn":
         return _Outlook(
             contract=contract, status="withdrawn", local=local, terms=(), next_on=None, next_amount=None, opened=()
         )
-    exempt = shelf.customers[contract.customer_id].details.tax_exempt
-    piece = piece_of(contract, shelf.facts.get(contract.id, ()), exempt)
+    piece = piece_of(contract, shelf.facts.get(contract.id, ()), tax.exempt, tax.rates)
     plan = timeline(piece.contract, horizon=local)
     has_overdue = any(is_overdue(i, local.date()) for i in opened)
     draft = shelf.drafts.get(contract.id)
@@ -103,8 +107,9 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime) -> _Outlook
         local=local,
         terms=tuple(plan.terms),
         next_on=ahead[0] if ahead else None,
-        next_amount=ahead[1] if ahead else None,
+        next_amount=ahead[1] if ahead and (draft is not None or tax.problem is None) else None,
         opened=opened,
+        problem=tax.problem if ahead else None,
     )
 
 
@@ -164,6 +169,7 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         last=shelf.last.get(deal),
         oldest_open=mine[0] if mine else None,
         renewed_by=renewed_by,
+        problem=outlook.problem if is_running else None,
     )
 
 
@@ -188,6 +194,7 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         effective_on=to_local(change.change.effective, contract.terms.timezone).date(),
         last=shelf.named.get(change.invoice_id) if change.invoice_id else None,
         oldest_open=outlook.opened[0] if outlook.opened else None,
+        problem=outlook.problem,
     )
 
 

@@ -179,9 +179,16 @@ def change_text(change: Change) -> str:
     return msgspec.json.encode(change_to_data(change)).decode()
 
 
-def bill_to_text(details: CustomerDetails) -> str:
-    """Return who is billed as JSON, to be kept with an issued invoice."""
+def bill_to_text(details: CustomerDetails, tax_note: str) -> str:
+    """Return who is billed as JSON, to be kept with an issued invoice; *tax_note*: why it bears no tax, "" where it does."""
+    if tax_note:
+        return msgspec.json.encode({**msgspec.to_builtins(details), "tax_note": tax_note}).decode()
     return msgspec.json.encode(details).decode()
+
+
+def tax_note_from_text(data: str) -> str:
+    """Return why an issued invoice bears no tax, "" where nothing was said."""
+    return str(msgspec.json.decode(data).get("tax_note", ""))
 
 
 def details_from_text(data: str) -> CustomerDetails:

@@ -18,10 +18,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from connector.config.keys import KNOWN, LATER
+from connector.config.taxes import TaxConfig, read_tax
 from connector.errors import ConfigError, Problem, Where
 from connector.kit import observe, yamlpos
 from connector.kit.yamlpos import Located
 from connector.kit.yamlpos import Path as At
+from connector.tax.places import country_code
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOGIN_HOSTS = ("login.salesforce.com", "test.salesforce.com")
@@ -112,6 +114,7 @@ class Config:
     sources: tuple[SourceConfig, ...] = ()
     web: WebConfig = WebConfig()
     seller: SellerConfig = SellerConfig()
+    tax: TaxConfig = field(default_factory=TaxConfig)
     billing_run: str = "*/10 * * * *"
     log: LogConfig = LogConfig()
     file: str = ""
@@ -172,11 +175,12 @@ class _Reader:
     def config(self, file: str) -> Config:
         tree = self._at.value
         if not isinstance(tree, dict):
-            self._add("bad-config", (), "The configuration is empty or not a mapping.", "See config.example.yaml.")
+            self.add("bad-config", (), "The configuration is empty or not a mapping.", "See config.example.yaml.")
             return Config()
         self._check_keys(tree)
         self._check_later()
-        self._required(("tax", "kind"), "Say `tax: {kind: none}`: tax is never silently zero.")
+        self._required(("tax", "kind"), "Say `tax: {kind: none}`, rates or eu_vat: tax is never silently zero.")
+        seller = self._seller()
         return Config(
             database=self._database(),
             timezone=self._timezone(),
@@ -184,7 +188,8 @@ class _Reader:
             billing=self._billing(),
             sources=self._sources(),
             web=self._web(),
-            seller=self._seller(),
+            seller=seller,
+            tax=read_tax(self, seller.country, seller.vat_id),
             billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
             log=LogConfig(
                 format=self.choice(("log", "format"), ("json", "console"), "json"),
@@ -203,10 +208,12 @@ class _Reader:
 
     # ------------------------------------------------------------ keys
 
-    def _add(self, code: str, path: At, message: str, hint: str = "", *, at_key: bool = False) -> None:
+    def add(self, code: str, path: At, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note a problem at a place of the file."""
         self.problems.append(self._at.problem(code, path, message, hint, at_key=at_key))
 
     def raw(self, path: At) -> Any:
+        """Return a value as written, None where there is none."""
         node = self._at.value
         for step in path:
             if not isinstance(node, dict) or step not in node:
@@ -221,13 +228,13 @@ class _Reader:
                 continue
             path: At = () if block == "" else (block,)
             if not isinstance(node, dict):
-                self._add("bad-type", path, f"`{block}` is a mapping of keys.", f"Known keys: {', '.join(known)}.")
+                self.add("bad-type", path, f"`{block}` is a mapping of keys.", f"Known keys: {', '.join(known)}.")
                 continue
             for key in node:
                 if key not in known:
                     near = difflib.get_close_matches(key, known, 1)
                     hint = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(known)}."
-                    self._add("unknown-key", (*path, key), f"There is no key `{key}` here.", hint, at_key=True)
+                    self.add("unknown-key", (*path, key), f"There is no key `{key}` here.", hint, at_key=True)
 
     def _check_later(self) -> None:
         for name, off in LATER.items():
@@ -235,11 +242,11 @@ class _Reader:
             value = self.raw(path)
             if value is not None and value != off:
                 text = f"`{name}` is for a feature that this version does not have yet."
-                self._add("not-built-yet", path, text, f"Remove it, or set it to {off!r}.")
+                self.add("not-built-yet", path, text, f"Remove it, or set it to {off!r}.")
 
     def _required(self, path: At, hint: str) -> None:
         if self.raw(path) is None:
-            self._add("missing-key", path[:-1], f"`{'.'.join(map(str, path))}` must be said.", hint)
+            self.add("missing-key", path[:-1], f"`{'.'.join(map(str, path))}` must be said.", hint)
 
     # ------------------------------------------------------------ typed values
 
@@ -248,7 +255,7 @@ class _Reader:
         if value is None:
             return default
         if not isinstance(value, (str, int)) or isinstance(value, bool):
-            self._add("bad-type", path, f"`{path[-1]}` is a text.", "Put it in quotes.")
+            self.add("bad-type", path, f"`{path[-1]}` is a text.", "Put it in quotes.")
             return default
         return self._expanded(str(value), path, is_secret=is_secret)
 
@@ -262,31 +269,32 @@ class _Reader:
                 try:
                     return Path(match["file"]).read_text(encoding="utf-8").strip()
                 except OSError as error:
-                    self._add("unreadable-file", path, f"{match['file']} cannot be read: {error.strerror}.", "Check its path and rights.")
+                    self.add("unreadable-file", path, f"{match['file']} cannot be read: {error.strerror}.", "Check its path and rights.")
                     return ""
             if match["name"] in self._env:
                 return self._env[match["name"]]
             if match["default"] is None:
                 text = f"The environment variable {match['name']} is not set."
-                self._add("unset-variable", path, text, "Set it, or write ${NAME:-default}.")
+                self.add("unset-variable", path, text, "Set it, or write ${NAME:-default}.")
             return match["default"] or ""
 
         made = _VARIABLE.sub(value_of, text)
         if is_secret:
             observe.register_secret(made)
             if made and not used_variable:
-                self._add("secret-in-file", path, f"`{path[-1]}` is a secret.", "Write ${NAME} and set the environment variable.")
+                self.add("secret-in-file", path, f"`{path[-1]}` is a secret.", "Write ${NAME} and set the environment variable.")
         return made
 
     def choice(self, path: At, known: Sequence[str], default: Any, *, later: Sequence[str] = ()) -> Any:
+        """Return one of the known words; *later*: words of features to come."""
         value = self.text(path, default)
         if value in known:
             return value
         if value in later:
             hint = f"This version has: {', '.join(known)}."
-            self._add("not-built-yet", path, f"`{path[-1]}: {value}` is not in this version yet.", hint)
+            self.add("not-built-yet", path, f"`{path[-1]}: {value}` is not in this version yet.", hint)
         else:
-            self._add("bad-value", path, f"`{path[-1]}` cannot be {value!r}.", f"Choose one of: {', '.join(known)}.")
+            self.add("bad-value", path, f"`{path[-1]}` cannot be {value!r}.", f"Choose one of: {', '.join(known)}.")
         return default
 
     def seconds(self, path: At, default: int) -> int:
@@ -295,7 +303,7 @@ class _Reader:
             return default
         match = _DURATION.match(str(value))
         if match is None:
-            self._add("bad-duration", path, f"{value!r} is no duration.", "Write a number and s, m, h or d, such as 30s.")
+            self.add("bad-duration", path, f"{value!r} is no duration.", "Write a number and s, m, h or d, such as 30s.")
             return default
         return int(match[1]) * _SECONDS[match[2]]
 
@@ -304,7 +312,7 @@ class _Reader:
         try:
             ZoneInfo(name)
         except (ValueError, KeyError, OSError):
-            self._add("bad-timezone", ("timezone",), f"There is no time zone {name}.", "Write one such as Europe/Paris.")
+            self.add("bad-timezone", ("timezone",), f"There is no time zone {name}.", "Write one such as Europe/Paris.")
             return "UTC"
         return name
 
@@ -338,7 +346,7 @@ class _Reader:
         if value is None:
             return "0.5"
         if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not 0 < value <= 1:
-            self._add("bad-value", at, f"`daily_api_budget` cannot be {value!s}.", "Write the share of the org's calls, such as 0.5 for half.")
+            self.add("bad-value", at, f"`daily_api_budget` cannot be {value!s}.", "Write the share of the org's calls, such as 0.5 for half.")
             return "0.5"
         return str(value)
 
@@ -347,21 +355,21 @@ class _Reader:
         host = parts.hostname or ""
         at: At = ("crm", "url")
         if not crm.url:
-            self._add("missing-key", ("crm",), "`crm.url` must be said.", "Write https://YOUR-DOMAIN.my.salesforce.com.")
+            self.add("missing-key", ("crm",), "`crm.url` must be said.", "Write https://YOUR-DOMAIN.my.salesforce.com.")
         elif host in LOOPBACK:
             if parts.scheme not in ("http", "https"):
-                self._add("bad-url", at, f"{crm.url} is no address.", "Write http://127.0.0.1:PORT.")
+                self.add("bad-url", at, f"{crm.url} is no address.", "Write http://127.0.0.1:PORT.")
         elif parts.scheme != "https":
-            self._add("bad-url", at, f"{crm.url} is not https.", "http:// is accepted for loopback hosts only.")
+            self.add("bad-url", at, f"{crm.url} is not https.", "http:// is accepted for loopback hosts only.")
         elif host in _LOGIN_HOSTS and crm.auth == "client_credentials":
             hint = "Write https://YOUR-DOMAIN.my.salesforce.com (Setup, My Domain), or use auth: jwt."
-            self._add("bad-url", at, f"client_credentials cannot log in at {host}.", hint)
+            self.add("bad-url", at, f"client_credentials cannot log in at {host}.", hint)
         version = re.fullmatch(r"(\d+)(?:\.0)?", crm.api_version)
         if version is None or int(version[1]) < 60:
-            self._add("bad-value", ("crm", "api_version"), "`api_version` is 60.0 or newer.", 'Write it in quotes: "62.0".')
+            self.add("bad-value", ("crm", "api_version"), "`api_version` is 60.0 or newer.", 'Write it in quotes: "62.0".')
         elif crm.auth == "password" and int(version[1]) >= _SOAP_LOGIN_ENDS:
             hint = "Use auth: client_credentials or jwt, or api_version 64.0 until Summer '27."
-            self._add("bad-value", ("crm", "auth"), "Salesforce has no password login from API 65.0 on.", hint)
+            self.add("bad-value", ("crm", "auth"), "Salesforce has no password login from API 65.0 on.", hint)
 
     def _billing(self) -> BillingConfig:
         def choice(name: str, known: Sequence[str], default: str, later: Sequence[str] = ()) -> Any:
@@ -388,26 +396,26 @@ class _Reader:
         except (KeyError, ValueError, IndexError):
             first = second = ""
         if first == second:
-            self._add("bad-value", at, f"{text!r} does not number invoices.", "Use {prefix}, {year} and {seq:04d}; {seq} must be there.")
+            self.add("bad-value", at, f"{text!r} does not number invoices.", "Use {prefix}, {year} and {seq:04d}; {seq} must be there.")
             return "{prefix}-{seq:04d}"
         return text
 
     def _sources(self) -> tuple[SourceConfig, ...]:
         found = self.raw(("sources",))
         if not isinstance(found, list) or not found:
-            self._add("missing-key", ("sources",), "`sources` lists what is polled.", "See config.example.yaml.")
+            self.add("missing-key", ("sources",), "`sources` lists what is polled.", "See config.example.yaml.")
             return ()
         made: list[SourceConfig] = []
         for number, node in enumerate(found):
             at: At = ("sources", number)
             if not isinstance(node, dict) or not node.get("name") or not node.get("mapping"):
-                self._add("missing-key", at, "A source has a `name` and a `mapping`.", "See config.example.yaml.")
+                self.add("missing-key", at, "A source has a `name` and a `mapping`.", "See config.example.yaml.")
                 continue
             for key in node:
                 if key not in ("name", "mapping", "every"):
-                    self._add("unknown-key", (*at, key), f"There is no key `{key}` here.", "Known: name, mapping, every.", at_key=True)
+                    self.add("unknown-key", (*at, key), f"There is no key `{key}` here.", "Known: name, mapping, every.", at_key=True)
             if node["name"] in {s.name for s in made}:
-                self._add("duplicate-source", at, f"There are two sources named {node['name']}.", "Rename one.")
+                self.add("duplicate-source", at, f"There are two sources named {node['name']}.", "Rename one.")
             every_s = self._every(at, node)
             made.append(SourceConfig(name=str(node["name"]), mapping=str(self._folder / str(node["mapping"])), every_s=every_s))
         return tuple(made)
@@ -416,14 +424,14 @@ class _Reader:
         match = _DURATION.match(str(node.get("every", "30s")))
         every_s = int(match[1]) * _SECONDS[match[2]] if match else 0
         if every_s < 1:
-            self._add("bad-duration", (*at, "every"), "`every` is at least 1s.", "Write 30s.")
+            self.add("bad-duration", (*at, "every"), "`every` is at least 1s.", "Write 30s.")
             return 30
         return every_s
 
     def _web(self) -> WebConfig:
         listen = self.text(("web", "listen"), "127.0.0.1:8080")
         if not re.fullmatch(r".+:\d{1,5}", listen):
-            self._add("bad-value", ("web", "listen"), f"{listen!r} is no address to listen on.", "Write 127.0.0.1:8080.")
+            self.add("bad-value", ("web", "listen"), f"{listen!r} is no address to listen on.", "Write 127.0.0.1:8080.")
             listen = "127.0.0.1:8080"
         return WebConfig(
             listen=listen,
@@ -442,8 +450,15 @@ class _Reader:
             lines = tuple(str(v) for v in address.values() if v)
         elif isinstance(address, (list, str)):
             lines = tuple(map(str, address)) if isinstance(address, list) else (address,)
+        elif address is not None:
+            self.add("bad-type", ("seller", "address"), "`address` is a list of lines.", "Write [1 Main Street, Springfield].")
+        # `NO` is false in YAML 1.1, and a country here
+        written = "NO" if self.raw(("seller", "country")) is False else text("country")
+        country = country_code(written) if written else ""
+        if country is None:
+            self.add("bad-value", ("seller", "country"), f"There is no country {written!r}.", "Write a two-letter code such as FR.")
         return SellerConfig(
-            name=text("name"), address=lines, country=text("country"), vat_id=text("vat_id"), email=text("email"), iban=text("iban")
+            name=text("name"), address=lines, country=country or "", vat_id=text("vat_id"), email=text("email"), iban=text("iban")
         )
 
 

@@ -33,7 +33,6 @@ LATER: dict[str, Any] = {
     "schedule.backup": "30 3 * * *",
     "web.api_tokens": [],
     "seller.logo": None,
-    "tax.kind": "none",
 }
 KNOWN: dict[str, tuple[str, ...]] = {
     "": (
@@ -53,7 +52,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "schedule": ("billing_run", "reconcile", "backup"),
     "log": ("format", "level"),
     "seller": ("name", "address", "country", "vat_id", "email", "logo", "iban"),
-    "tax": ("kind",),
+    "tax": ("kind", "rates", "inclusive"),
     "quotes": ("send", "expires_after", "start", "on_accept"),
     "payments": ("methods",),
     "dunning": ("remind", "retry", "after"),

@@ -13,7 +13,7 @@ from connector.core.money import quotient
 from connector.core.period import plus_months
 from connector.core.pricing import cost
 from connector.core.segments import Timeline
-from connector.core.tax import document_taxes, inclusive_factor, line_taxes
+from connector.core.tax import document_taxes, inclusive_factor, line_taxes, rates_on
 from connector.core.terms import Coupon, Item, TaxRate
 
 
@@ -86,9 +86,11 @@ def _used(piece: Slice, charge: Charge) -> Decimal:
     return sum(used, Decimal(0))
 
 
-def rates_for(plan: Timeline, item: Item) -> tuple[TaxRate, ...]:
-    """Return the tax rates of an item: its own, else the contract's."""
+def rates_for(plan: Timeline, piece: Slice, item: Item, start: datetime) -> tuple[TaxRate, ...]:
+    """Return the tax rates of an item for time that begins at *start*: its own, else the contract's, else the customer's then."""
     rates = item.tax_rates or plan.root.tax_rates
+    if not rates and piece.rates:
+        rates = rates_on(piece.rates, start.date())
     if item.price.tax_behavior == "inclusive":
         return tuple(r if r.inclusive else replace(r, inclusive=True) for r in rates)
     return rates
@@ -104,7 +106,7 @@ def price_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
             n, d = cost(charge.segment.price, charge.quantity)
             charge.share = (1, 1)
         if is_exempt:
-            factor = inclusive_factor(rates_for(plan, charge.item))
+            factor = inclusive_factor(rates_for(plan, piece, charge.item, charge.start))
             n, d = n * factor[0], d * factor[1]
         charge.full = (n, d)
         charge.amount = quotient(n * charge.share[0], d * charge.share[1])
@@ -144,7 +146,7 @@ def taxed(plan: Timeline, piece: Slice, pairs: list[tuple[Line, Item]]) -> list[
     """Return the charges with their taxes, rounded per line or per document."""
     if piece.tax_exempt != "none":
         return [line for line, _ in pairs]
-    rates = [rates_for(plan, item) for _, item in pairs]
+    rates = [rates_for(plan, piece, item, line.start) for line, item in pairs]
     if not any(rates):
         return [line for line, _ in pairs]
     if plan.root.settings.tax_rounding == "invoice":

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Literal
 
 from connector.core.tax import TaxEntry
-from connector.core.terms import Contract
+from connector.core.terms import Contract, DatedRates
 
 LineKind = Literal["charge", "credit", "one_time"]
 
@@ -75,7 +75,7 @@ class Slice:
 
     facts - lines on finalized invoices that end after *since*, and the credits against them. credited - what credit notes
     took of a line (net of exclusive tax), by its key. since - where the window begins (see `window_start`); None: all facts
-    are here. tax_exempt - the customer's standing.
+    are here. tax_exempt - the customer's standing. rates - the customer's, where neither item nor contract has its own.
     """
 
     contract: Contract
@@ -85,6 +85,7 @@ class Slice:
     since: datetime | None = None
     usage: tuple[Usage, ...] = ()
     tax_exempt: Literal["none", "exempt", "reverse"] = "none"
+    rates: DatedRates = ()
 
 
 def stamp(at: datetime) -> str:

@@ -190,7 +190,7 @@ def upcoming(piece: Slice, customer: CustomerState, n: int, *, after: datetime |
 
 def quote_totals(contract: Contract, customer: CustomerState) -> tuple[Totals, Totals]:
     """Return what is due at the start (one-time lines included) and what each later period costs."""
-    first = upcoming(Slice(contract=contract, tax_exempt=customer.tax_exempt), replace(customer, balances={}), 1)
+    first = upcoming(Slice(contract=contract), replace(customer, balances={}), 1)
     upfront = Totals(subtotal=first[0].subtotal, total=first[0].total) if first else Totals(subtotal=0, total=0)
     terms = _recurring_only(contract.terms)
 
@@ -211,5 +211,6 @@ def quote_totals(contract: Contract, customer: CustomerState) -> tuple[Totals, T
         prebill=None,
         entered_at=None,
     )
-    lines = priced_charges(Slice(contract=replace(contract, terms=plain, changes=()), tax_exempt=customer.tax_exempt))
+    whole = replace(contract, terms=plain, changes=())
+    lines = priced_charges(Slice(contract=whole, tax_exempt=customer.tax_exempt, rates=customer.rates))
     return upfront, Totals(subtotal=sum(line.amount for line in lines), total=sum(line.gross for line in lines))

@@ -15,7 +15,7 @@ from typing import Literal
 from connector.core.invoicing import Line, Slice, proposed
 from connector.core.money import quotient
 from connector.core.period import to_local
-from connector.core.terms import ContractTerms
+from connector.core.terms import ContractTerms, DatedRates
 from connector.errors import Problem, RejectedError, invariant
 
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]
@@ -29,6 +29,7 @@ class CustomerState:
     id: str = ""
     balances: Mapping[str, int] = field(default_factory=dict)
     tax_exempt: Literal["none", "exempt", "reverse"] = "none"
+    rates: DatedRates = ()
     payment: Literal["succeeds", "fails", "none"] = "none"
 
     def balance(self, currency: str) -> int:
@@ -187,8 +188,8 @@ def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event,
     opened = list(account.open_invoices)
     for at in sorted(range(len(slices)), key=lambda i: slices[i].contract.id):
         piece = slices[at]
-        if piece.tax_exempt != customer.tax_exempt:
-            piece = replace(piece, tax_exempt=customer.tax_exempt)
+        if (piece.tax_exempt, piece.rates) != (customer.tax_exempt, customer.rates):
+            piece = replace(piece, tax_exempt=customer.tax_exempt, rates=customer.rates)
         local = to_local(until_at, piece.contract.terms.timezone)
         lines = proposed(piece, local)
         if not lines:

@@ -7,14 +7,26 @@ is 6 and 73 by line. 100 with 10 % inside is 90.91 net; for an exempt customer t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
 from connector.core.money import Ratio, allocate, quotient, rounded
-from connector.core.terms import TaxRate
+from connector.core.terms import DatedRates, TaxRate
 
 TaxEntry = tuple[str, int, bool]
 """The rate's id, the tax in minor units, whether it is inside the amount."""
+
+
+def rates_on(rates: DatedRates, day: date) -> tuple[TaxRate, ...]:
+    """Return the rates that hold on *day*; none before the first of them.
+
+    Worked example: 22 % from 2024 and 24 % from July 2025 give 22 % on 30 June 2025.
+    """
+    for since, found in reversed(rates):
+        if since <= day:
+            return found
+    return ()
 
 
 def inclusive_factor(rates: Sequence[TaxRate]) -> Ratio:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
 from dataclasses import fields as dataclass_fields
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -83,6 +83,10 @@ class TaxRate:
     id: str
     percentage: Decimal
     inclusive: bool = False
+
+
+DatedRates = tuple[tuple[date, tuple[TaxRate, ...]], ...]
+"""The rates of an account and the day from which each set of them holds, oldest first; empty: the account has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

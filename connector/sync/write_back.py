@@ -230,7 +230,7 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
     if standing is not None:
         assumed = f" {words.say('assumed', notes=deal.notes)}" if deal.notes else ""
         values |= {"status": status_word(standing), "message": words.of(standing) + assumed}
-    problem = deal.problem
+    problem = deal.problem or (standing.problem if standing is not None else None)
     if deal.state == "waiting":
         values |= {"status": "Blocked" if deal.wait_for is not None else "Queued"}
     elif problem is not None:

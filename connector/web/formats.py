@@ -47,6 +47,11 @@ def _pattern(locale: str, currency: str, places: int, more_places: int) -> Numbe
     return parse_pattern(standard.replace(".00", fraction))
 
 
+def place_text(place: str, language: str) -> str:
+    """Return a country's code as the language names it; what is no code stays as it is."""
+    return str(Locale.parse(known_language(language)).territories.get(place, place))
+
+
 def quantity_text(quantity: Decimal | None, language: str) -> str:
     """Return a quantity without trailing zeros; None (usage not yet known) is empty."""
     if quantity is None:

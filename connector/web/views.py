@@ -68,7 +68,7 @@ class BankTransfer:
 class InvoicePage:
     """A read-only invoice for the customer's eyes, in *language* (en, fr; another one reads English).
 
-    number - empty for a draft. currency - the code, as printed beside the totals. balance - what of the customer's balance
+    tax_note - why no tax is charged, in words. number - empty for a draft. currency - the code, as printed beside the totals. balance - what of the customer's balance
     was applied, with its sign. due - what is still open. Empty texts are left out of the page.
     """
 
@@ -89,6 +89,7 @@ class InvoicePage:
     memo: str = ""
     discount: str = ""
     taxes: tuple[TaxLine, ...] = ()
+    tax_note: str = ""
     balance: str = ""
     paid: str = ""
     bank: BankTransfer | None = None
