@@ -319,6 +319,8 @@ class Daemon:
         # a queue, because a signal handler may put into it at any moment; an Event's lock could be held by the very thread
         self._told: SimpleQueue[int] = SimpleQueue()
         self._is_ending = False
+        # the scheduler's shutdown waits for the turn at work while it holds the lock that `modify_job` needs, so none may be at work
+        self._at_work = threading.Lock()
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(max_workers=1)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
@@ -366,6 +368,8 @@ class Daemon:
             finally:
                 self._stop.set()
                 log("daemon.stopping")
+                with self._at_work:  # from here on each turn sees the stop and leaves the scheduler alone
+                    pass
                 if self._scheduler.running:
                     self._scheduler.shutdown(wait=True)
                 _stop_all(started)
@@ -396,24 +400,28 @@ class Daemon:
             if self._told.get() != signal.SIGHUP:
                 return
             self._has_reload.set()
-            self._scheduler.add_job(self._take_over, id=f"reload-{next(self._reloads)}")
+            self._scheduler.add_job(self._reload_turn, id=f"reload-{next(self._reloads)}")
 
     def _due_in(self, name: JobName, wait_s: float) -> None:
         # the scheduler's own clock, not ours, which may be shifted
         self._scheduler.modify_job(name, next_run_time=datetime.now(UTC) + timedelta(seconds=wait_s))
 
     def _turn(self, name: JobName) -> None:
-        if self._stop.is_set():
-            return
-        wait_s = self._running[name].run(self._stop)
-        if wait_s is not None and not self._stop.is_set():
-            self._due_in(name, wait_s)
+        with self._at_work:
+            if self._stop.is_set():
+                return
+            wait_s = self._running[name].run(self._stop)
+            if wait_s is not None and not self._stop.is_set():
+                self._due_in(name, wait_s)
 
     # ------------------------------------------------------------ reload
 
+    def _reload_turn(self) -> None:
+        with self._at_work:
+            if not self._stop.is_set() and self._has_reload.is_set():  # else an earlier turn has read what this one was asked for
+                self._take_over()
+
     def _take_over(self) -> None:
-        if self._stop.is_set() or not self._has_reload.is_set():
-            return  # an earlier turn has read what this one was asked for
         self._has_reload.clear()  # before reading: an edit made from here on asks again
         try:
             schedule = self._jobs.reload()

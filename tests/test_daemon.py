@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from log_lines import logged
 
-from connector.daemon import Daemon, Job, Jobs, JobState, Schedule, Waits, cron_trigger, triggers_of
+from connector.daemon import Daemon, Job, JobName, Jobs, JobState, Schedule, Waits, cron_trigger, triggers_of
 from connector.errors import (
     ConfigError,
     ConflictError,
@@ -375,6 +375,25 @@ def test_a_bug_does_not_end_the_daemon() -> None:
     with running(daemon):
         until(lambda: state_of(daemon, "round").standing == "failed", "the round has failed")
         assert state_of(daemon, "round").error == "in a pass"
+
+
+def test_a_stop_between_a_failed_run_and_its_next_wait_ends_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop arrives just before the failed job asks the scheduler for another turn: neither waits for the other for ever."""
+    is_asking = threading.Event()
+    asked = Daemon._due_in
+
+    def broken(_stop: threading.Event) -> str:
+        raise ZeroDivisionError("in a pass")
+
+    def slowly(daemon: Daemon, name: JobName, wait_s: float) -> None:
+        if wait_s > 0:
+            is_asking.set()
+            time.sleep(0.5)
+        asked(daemon, name, wait_s)
+
+    monkeypatch.setattr(Daemon, "_due_in", slowly)
+    with running(Daemon(Jobs(round=broken, billing_run=calm, reload=schedule), SystemClock(), schedule())):
+        assert is_asking.wait(PATIENCE_S)
 
 
 def test_what_waits_its_turn_is_not_begun_after_stop() -> None:
