@@ -377,22 +377,21 @@ def test_a_bug_does_not_end_the_daemon() -> None:
         assert state_of(daemon, "round").error == "in a pass"
 
 
-def test_a_stop_between_a_failed_run_and_its_next_wait_ends_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_between_a_failed_run_and_its_next_wait_ends_the_daemon() -> None:
     """The stop arrives just before the failed job asks the scheduler for another turn: neither waits for the other for ever."""
     is_asking = threading.Event()
-    asked = Daemon._due_in
+
+    class SlowToAsk(Daemon):
+        def _due_in(self, name: JobName, wait_s: float) -> None:
+            if wait_s > 0:
+                is_asking.set()
+                time.sleep(0.5)
+            super()._due_in(name, wait_s)
 
     def broken(_stop: threading.Event) -> str:
         raise ZeroDivisionError("in a pass")
 
-    def slowly(daemon: Daemon, name: JobName, wait_s: float) -> None:
-        if wait_s > 0:
-            is_asking.set()
-            time.sleep(0.5)
-        asked(daemon, name, wait_s)
-
-    monkeypatch.setattr(Daemon, "_due_in", slowly)
-    with running(Daemon(Jobs(round=broken, billing_run=calm, reload=schedule), SystemClock(), schedule())):
+    with running(SlowToAsk(Jobs(round=broken, billing_run=calm, reload=schedule), SystemClock(), schedule())):
         assert is_asking.wait(PATIENCE_S)
 
 
