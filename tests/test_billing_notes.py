@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books_world import Books, at, delta, item, open_books, terms
+from books_world import Books, at, day, delta, item, open_books, terms
 
-from connector.core.terms import TaxRate
+from connector.core.terms import Change, TaxRate
 from connector.errors import RejectedError
 
 VAT = TaxRate(id="vat", percentage=Decimal(20), inclusive=False)
@@ -169,3 +169,58 @@ def test_due_date_and_giving_up(tmp_path: Path) -> None:
     assert sums(books) == (12000, 0, 0)
     with pytest.raises(RejectedError, match="only an open invoice takes a payment"):
         ask(books, "invoice.pay", "it_4", invoice="INV-0001")
+
+
+def reduced(folder: Path) -> Books:
+    """Return books with INV-0001, 2 x 31.00 for January, open, of which INV-0002 credited 2 x 31.00 from the 16th on: 32.00; it charges the one unit left."""
+    books = open_books(folder)
+    contract = books.create("D1", "2026-01-01", terms(items=[item(unit_amount=3100, quantity=2)]))
+    assert books.change("2026-01-16", contract, delta("D2", "2026-01-16", -1)).problem is None
+    books.bill("2026-02-01")
+    assert [row[0] for row in books.rows("SELECT i.number FROM line l JOIN invoice i ON i.id = l.invoice_id WHERE l.kind = 'credit'")] == ["INV-0002"]
+    return books
+
+
+def test_what_a_change_credited_is_not_given_back_again(tmp_path: Path) -> None:
+    """Of 62.00 a change credited 32.00: voiding is refused, and all that can still be credited is 30.00."""
+    books = reduced(tmp_path)
+    with pytest.raises(RejectedError, match=r"32.00 EUR of INV-0001 was credited on a later invoice"):
+        ask(books, "invoice.void", "it_1", invoice="INV-0001")
+    with pytest.raises(RejectedError, match=r"32.00 EUR of it was credited on later invoices, 30.00 EUR of it is left"):
+        ask(books, "invoice.credit", "it_2", invoice="INV-0001", amount=3001)
+    with pytest.raises(RejectedError, match=r"30.00 EUR of it is left"):
+        ask(books, "invoice.credit", "it_3", invoice="INV-0001", lines=[{"line": 1, "amount": 3001}])
+    done = ask(books, "invoice.credit", "it_4", invoice="INV-0001")
+    assert (done["total"], done["open"]) == (3000, 3200)
+    with pytest.raises(RejectedError, match=r"0.00 EUR of it is left"):
+        ask(books, "invoice.credit", "it_5", invoice="INV-0001", amount=1)
+
+
+def test_a_refund_leaves_what_a_change_credited(tmp_path: Path) -> None:
+    """All 62.00 were paid and 32.00 of them credited by a change: the refund of the rest is 30.00."""
+    books = reduced(tmp_path)
+    ask(books, "invoice.pay", "it_1", invoice="INV-0001")
+    assert ask(books, "invoice.refund", "it_2", invoice="INV-0001")["refunded"] == 3000
+
+
+def test_an_invoice_issued_again_takes_what_a_change_credited_with_it(tmp_path: Path) -> None:
+    """The new invoice is over 62.00 as the old one; the 32.00 that a change credited now count against it."""
+    books = reduced(tmp_path)
+    ask(books, "invoice.reissue", "it_1", invoice="INV-0001")
+    new = max(number for number, _, _, _ in books.invoices())
+    assert next(row for row in books.invoices() if row[0] == new)[3] == 6200
+    with pytest.raises(RejectedError, match="credited on a later invoice"):
+        ask(books, "invoice.void", "it_2", invoice=new)
+    assert ask(books, "invoice.credit", "it_3", invoice=new)["total"] == 3000
+
+
+def test_an_invoice_voided_by_a_pause_is_not_credited_by_a_change(tmp_path: Path) -> None:
+    """Service goes on while February is billed void: a unit given up on 15 February credits nothing of it."""
+    books = open_books(tmp_path)
+    contract = books.create("D1", "2026-01-01", terms(items=[item(unit_amount=2800, quantity=2)]))
+    paused = Change(id="D2", kind="pause", effective=day("2026-01-20"), made_at=day("2026-01-20"), pause_behavior="void")
+    assert books.change("2026-01-20", contract, paused).problem is None
+    books.bill("2026-02-01")
+    assert books.invoices()[-1][1] == "void"
+    assert books.change("2026-02-15", contract, delta("D3", "2026-02-15", -1)).problem is None
+    assert books.rows("SELECT amount FROM line WHERE kind = 'credit'") == []

@@ -210,3 +210,24 @@ def test_metadata_of_a_phase_is_merged_over_the_contracts() -> None:
         {"po": "17", "team": "red", "site": "Lyon"},
         {"po": "18", "team": "red", "site": "Lyon"},
     ]
+
+
+# ---------------------------------------------------------------- what is given back once
+
+
+SENT = SEATS.replace("start: 2026-01-01,", "start: 2026-01-01, collection_method: send_invoice, days_until_due: 30,")
+LESS = 'at: 2026-01-16, do: amend, items: [{set: {price: seat, quantity: "1"}}], proration_behavior: always_invoice'
+
+
+def test_a_void_invoice_is_not_credited_by_a_later_change() -> None:
+    """January is voided on the 10th; a seat given up on the 16th gives nothing of it back."""
+    invoices = played(SENT, "at: 2026-01-10, do: void, invoice: 1", LESS)["invoices"]
+    assert [line["amount"] for i in invoices for line in i["lines"] if line["amount"] < 0] == []
+
+
+def test_what_a_change_gave_back_is_not_given_back_again() -> None:
+    """Of 20.00 a change credited 16 of 31 days, 10.32: the invoice cannot be voided, and a note takes 9.68 at most."""
+    assert code_of(SENT, LESS, "at: 2026-01-20, do: void, invoice: 1") == "already-credited"
+    assert code_of(SENT, LESS, "at: 2026-01-20, do: credit_note, invoice: 1, lines: [{line: 1, amount: 969}]") == "credit-too-large"
+    notes = played(SENT, LESS, "at: 2026-01-20, do: credit_note, invoice: 1, lines: [{line: 1, amount: 968}]")["credit_notes"]
+    assert [note["total"] for note in notes] == [968]

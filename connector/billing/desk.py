@@ -7,7 +7,7 @@ nothing (`once`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import wraps
@@ -148,19 +148,6 @@ def note_views(unit: Unit, invoices: Sequence[InvoiceView]) -> list[InvoiceView]
     return found
 
 
-def taken(unit: Unit, keys: Iterable[str]) -> dict[str, int]:
-    """Return what credit notes and voiding took of lines, net of tax on top, by key; one look where there never was any."""
-    if not unit.query("SELECT 1 FROM credit_note_line LIMIT 1"):
-        return {}
-    found: dict[str, int] = {}
-    wanted = list(keys)
-    for start in range(0, len(wanted), store.READ_ROWS):
-        batch = wanted[start : start + store.READ_ROWS]
-        sql = f"SELECT line_key, SUM(amount) FROM credit_note_line WHERE line_key IN ({','.join('?' * len(batch))}) GROUP BY line_key"
-        found.update((key, int(amount)) for key, amount in unit.query(sql, batch))
-    return found
-
-
 def root_key(key: str) -> str:
     """Return the key of the line that a copy on a reissued invoice is of; the key itself for any other line."""
     return key.partition(store.COPY)[0]
@@ -170,14 +157,6 @@ def copy_key(key: str) -> str:
     """Return the key of a line's next copy: K, K/copy 1, K/copy 2."""
     root, _, number = key.partition(store.COPY)
     return f"{root}{store.COPY}{int(number or 0) + 1}"
-
-
-def take_from_lines(unit: Unit, invoice_id: str, taken: Mapping[str, int]) -> None:
-    """Save what of lines (by key) no change may credit any more: all of a voided one; less than zero gives it back."""
-    unit.executemany(
-        "INSERT INTO credit_note_line (note_id, position, line_key, description, quantity, amount, tax, taxes) VALUES (?,?,?,?,?,?,?,?)",
-        [(invoice_id, n, key, "", None, amount, 0, "") for n, (key, amount) in enumerate(taken.items(), 1)],
-    )
 
 
 # ---------------------------------------------------------------- once a key, with its event

@@ -18,11 +18,12 @@ from typing import Any
 from connector.billing import commands as carrying
 from connector.billing import contracting, notes, reissues, store
 from connector.billing.commands import Copy
-from connector.billing.desk import note_views, taken
+from connector.billing.desk import note_views
 from connector.billing.intents import HANDLERS, Request, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
+from connector.billing.taken import taken_of
 from connector.billing.taxing import MARK, Untaxed, refusal, require_tax, state_of
 from connector.core.invoicing import Line
 from connector.core.settlement import CustomerState, Invoice
@@ -271,7 +272,7 @@ class InternalBilling:
 
 
 def _credited(unit: Unit, facts: Mapping[str, Sequence[Line]]) -> Mapping[str, int]:
-    return taken(unit, [line.key for found in facts.values() for line in found]) if facts else {}
+    return taken_of(unit, [line.key for found in facts.values() for line in found]) if facts else {}
 
 
 def _require_known_tax(issue: Issue, copy: Copy, contract_id: str) -> None:

@@ -16,12 +16,21 @@ from datetime import date, datetime, timedelta
 
 from connector.billing import store
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
+from connector.billing.taken import take_from_lines
 from connector.billing.taxing import Untaxed, require_tax, state_of
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on, window_start
 from connector.core.period import to_local, to_utc
 from connector.core.schedule import timeline
 from connector.core.segments import Timeline
-from connector.core.settlement import CustomerState, Invoice, InvoiceStatus, drafted, finalized, pause_behavior
+from connector.core.settlement import (
+    CustomerState,
+    Invoice,
+    InvoiceStatus,
+    drafted,
+    finalized,
+    pause_behavior,
+    taken_back,
+)
 from connector.core.terms import Change, DatedRates
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
@@ -290,6 +299,9 @@ class Issue:
         numbers = iter(series.numbers(unit, years))
         booked = [self._booked(m, day, numbers) for m, day in zip(made, days, strict=True)]
         store.insert_invoices(unit, booked)
+        for b in booked:
+            if b.invoice.status == "void":  # made so during a pause: no change may credit what nobody owes
+                take_from_lines(unit, b.id, taken_back(b.invoice))
         self._save_balances(unit, booked)
         store.insert_events(unit, [_event(b) for b in booked], self.moment.text)
         return list(zip(made, booked, strict=True))

@@ -19,9 +19,18 @@ from connector.billing.desk import Held, money_text, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import Series, today_in, token_for
 from connector.billing.payments import record_payment
+from connector.billing.taken import proration_credits, take_from_lines
 from connector.core.invoicing import Line
 from connector.core.money import allocate, quotient, rounded
-from connector.core.settlement import CreditNote, Invoice, credit_note, marked_uncollectible, voided
+from connector.core.settlement import (
+    CreditNote,
+    Invoice,
+    credit_note,
+    marked_uncollectible,
+    prorated,
+    taken_back,
+    voided,
+)
 from connector.kit.db import new_id
 from connector.ports import IntentResult, Unit
 
@@ -65,12 +74,13 @@ def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Give money back: a credit note of `amount` (minor units, with tax; default all that was paid) whose paid part is refunded."""
     held = desk.held(unit, str(request.data.get("invoice", "")))
     left = held.invoice.amount_paid - desk.given_back(unit, held.id)
+    free = held.invoice.total - held.invoice.credited - _add_prorated(unit, held, {})
     if held.invoice.status != "paid" or left <= 0:
         raise refused(
             "nothing-paid", f"{held.number} is {held.invoice.status}; only what was paid can be refunded.", "Credit it instead."
         )
     amount = request.data.get("amount")
-    wanted = {"amount": left if amount is None else amount, "refund": _ALL, "reason": request.data.get("reason", "")}
+    wanted = {"amount": (min(left, free) or left) if amount is None else amount, "refund": _ALL, "reason": request.data.get("reason", "")}
     return _credited(request, unit, held, write_note(request, engine, unit, held, wanted), "invoice.refunded")
 
 
@@ -80,17 +90,24 @@ def _credited(request: Request, unit: Unit, held: Held, issued: Issued, name: st
     return desk.save_event(unit, request, name, result, before=held, after=after)
 
 
-def write_note(request: Request, engine: Engine, unit: Unit, held: Held, wanted: Mapping[str, Any]) -> Issued:
-    """Write a credit note on an invoice and move what it moves; see `credit` for *wanted*. Raises: RejectedError."""
+def write_note(
+    request: Request, engine: Engine, unit: Unit, held: Held, wanted: Mapping[str, Any], *, is_moved: bool = False
+) -> Issued:
+    """Write a credit note on an invoice and move what it moves; see `credit` for *wanted*. Raises: RejectedError.
+
+    is_moved - the lines go to another invoice as they are, so that what changes credited of them counts there.
+    """
     invoice = held.invoice
-    credited = _credited_before(unit, held)
+    credited, on_others = _credited_before(unit, held), 0
+    if not is_moved:
+        on_others = _add_prorated(unit, held, credited)
     lines = _lines(held, wanted.get("lines") or (), credited)
     amount = wanted.get("amount")
     if lines and amount is not None:
         raise refused("two-amounts", "Give an amount or lines, not both.")
     if not lines and amount is None:
-        amount = invoice.total - invoice.credited
-    total = _checked_total(held, amount, lines)
+        amount = invoice.total - invoice.credited - on_others
+    total = _checked_total(held, amount, lines, on_others)
     beyond = max(0, total - invoice.amount_remaining)
     back = _back(unit, held, wanted, beyond)
     note, after, to_balance = credit_note(invoice, amount=amount, lines=lines, paid_back=back, credited=credited)
@@ -107,16 +124,18 @@ def write_note(request: Request, engine: Engine, unit: Unit, held: Held, wanted:
     return issued
 
 
-def _checked_total(held: Held, amount: int | None, lines: Sequence[tuple[str, int]]) -> int:
+def _checked_total(held: Held, amount: int | None, lines: Sequence[tuple[str, int]], on_others: int) -> int:
     """Return what a note would add up to. Raises: RejectedError where it is not above zero or more than what is left."""
     invoice = held.invoice
     if invoice.status not in ("open", "paid", "uncollectible"):
         raise refused("not-creditable", f"{held.number} is {invoice.status}; only an issued invoice can be credited.")
     by_key = {line.key: line for line in invoice.lines}
     total = amount if amount is not None else sum(net + _top(by_key[key], net) for key, net in lines)
-    left = invoice.total - invoice.credited
+    left = invoice.total - invoice.credited - on_others
     if not 0 < total <= left:
         most = money_text(max(0, left), held.currency)
+        if on_others:
+            most = f"{money_text(on_others, held.currency)} of it was credited on later invoices, {most}"
         raise refused(
             "credit-too-large", f"A credit of {money_text(total, held.currency)} does not fit {held.number}: {most} of it is left.",
             "Credit more than zero and at most what is left.",
@@ -135,6 +154,16 @@ def _credited_before(unit: Unit, held: Held) -> dict[str, int]:
         " GROUP BY line_key"
     )
     return {key: int(taken) for key, taken in unit.query(sql, (held.id,))}
+
+
+def _add_prorated(unit: Unit, held: Held, credited: dict[str, int]) -> int:
+    """Add to *credited* what changes credited of the lines on later invoices; return the sum of that with tax on top."""
+    originals = {desk.root_key(line.key): line.key for line in held.invoice.lines}
+    known = [replace(line, key=desk.root_key(line.key)) for line in held.invoice.lines]
+    taken, gross = prorated(known, proration_credits(unit, known))
+    for root, net in taken.items():
+        credited[originals[root]] = credited.get(originals[root], 0) + net
+    return gross
 
 
 def _lines(held: Held, asked: Sequence[Mapping[str, Any]], credited: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -225,7 +254,7 @@ def _save(request: Request, unit: Unit, held: Held, issued: Issued) -> None:
         ],
     )
     copies = {desk.root_key(line.key): net for line, net in rows if store.COPY in line.key}
-    desk.take_from_lines(unit, f"{note_id}/copies", copies)  # what a copy loses, the line it is a copy of loses
+    take_from_lines(unit, f"{note_id}/copies", copies)  # what a copy loses, the line it is a copy of loses
     for sent, reference in ((note.refund, number), (note.out_of_band, f"{number}, out of band")):
         if sent:
             desk.save_payment(unit, held, -sent, on=on, now=request.now, note=(note_id, reference))
@@ -251,8 +280,18 @@ def void(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return desk.save_event(unit, request, "invoice.voided", result, before=held, after=after)
 
 
-def write_void(request: Request, unit: Unit, held: Held) -> Held:
-    """Void an invoice and return it after that. Raises: RejectedError where something was paid, or it is not open."""
+def write_void(request: Request, unit: Unit, held: Held, *, is_moved: bool = False) -> Held:
+    """Void an invoice and return it after that. Raises: RejectedError where something was paid or credited later, or it is not open.
+
+    is_moved - the lines go to another invoice as they are, so that what changes credited of them counts there.
+    """
+    on_others = 0 if is_moved else _add_prorated(unit, held, {})
+    if on_others:
+        raise refused(
+            "already-credited",
+            f"{money_text(on_others, held.currency)} of {held.number} was credited on a later invoice by a change of the contract; voiding it would give that back twice.",
+            f"Credit what is left of it: `connector invoices credit {held.number}`.",
+        )
     if held.invoice.status not in ("open", "uncollectible") or held.invoice.amount_paid:
         paid = money_text(held.invoice.amount_paid, held.currency)
         raise refused(
@@ -264,8 +303,8 @@ def write_void(request: Request, unit: Unit, held: Held) -> Held:
     if used > 0:
         desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now)
     before = _credited_before(unit, held)
-    taken = {desk.root_key(line.key): line.net - before.get(line.key, 0) for line in held.invoice.lines if line.net > 0}
-    desk.take_from_lines(unit, held.id, taken)
+    taken = {desk.root_key(key): net - before.get(key, 0) for key, net in taken_back(held.invoice).items()}
+    take_from_lines(unit, held.id, taken)
     return replace(held, invoice=after)
 
 

@@ -18,6 +18,7 @@ from connector.billing.desk import Held, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import today_in, token_for
 from connector.billing.store import BookedContract, BookedInvoice, Customer
+from connector.billing.taken import take_from_lines
 from connector.core.invoicing import Line
 from connector.core.money import minor as minor_of
 from connector.core.money import rounded
@@ -82,9 +83,9 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     note = ""
     if old.amount_paid or old.status == "paid":
         wanted = {"amount": old.total, "credit": "all", "reason": request.data.get("reason", "")}
-        note = notes.write_note(request, engine, unit, held, wanted).number
+        note = notes.write_note(request, engine, unit, held, wanted, is_moved=True).number
     else:
-        notes.write_void(request, unit, held)
+        notes.write_void(request, unit, held, is_moved=True)
     (customer,) = store.customers(unit, ids=[held.customer_id])
     days = (old.due_on - held.issued_on).days if old.due_on else 0
     how = HowBilled(
@@ -99,7 +100,7 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     made = _issued(request, engine, unit, new, invoice_id)
     unit.execute("UPDATE invoice SET reissues = ? WHERE id = ?", (held.id, made.id))
     again = {desk.root_key(line.key): -line.net for line in old.lines if line.net > 0}
-    desk.take_from_lines(unit, f"{made.id}/again", again)
+    take_from_lines(unit, f"{made.id}/again", again)
     result = {"invoice": held.number, "note": note, "number": made.number, "status": made.invoice.status}
     return desk.save_event(unit, request, "invoice.reissued", result, before=held, after=made)
 

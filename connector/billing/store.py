@@ -735,12 +735,14 @@ def _line(row: tuple[Any, ...]) -> Line:
     )
 
 
+def lines_where(unit: Unit, condition: str, params: Sequence[Any]) -> list[Line]:
+    """Return the lines for which a condition of SQL holds; it is never text of a user's."""
+    return [_line(row) for row in unit.query(f"SELECT {_LINE} FROM line WHERE {condition}", params)]
+
+
 def invoice_lines(unit: Unit, invoice_id: str) -> list[Line]:
     """Return the lines of an invoice in order."""
-    return [
-        _line(row)
-        for row in unit.query(f"SELECT {_LINE} FROM line WHERE invoice_id=? ORDER BY position", (invoice_id,))
-    ]
+    return lines_where(unit, "invoice_id=? ORDER BY position", (invoice_id,))
 
 
 def insert_balance_entries(unit: Unit, made: Sequence[BalanceEntry], at: str) -> None:

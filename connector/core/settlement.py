@@ -7,7 +7,7 @@ goes to the balance, so no refund happens by itself. Worked example: a balance o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -209,7 +209,10 @@ def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event,
             events.append(Event(kind="invoice.paid", contract_id=piece.contract.id, invoice=invoice))
         elif invoice.status == "open":
             opened.append(invoice)
-        slices[at] = replace(piece, facts=piece.facts + tuple(lines), has_invoices=True)
+        gone = taken_back(invoice) if invoice.status == "void" else {}
+        slices[at] = replace(
+            piece, facts=piece.facts + tuple(lines), has_invoices=True, credited={**piece.credited, **gone} if gone else piece.credited
+        )
     return replace(account, customer=customer, slices=tuple(slices), open_invoices=tuple(opened)), tuple(events)
 
 
@@ -239,8 +242,31 @@ def paid(invoice: Invoice, amount: int | None = None) -> Invoice:
     )
 
 
-def voided(invoice: Invoice) -> Invoice:
-    """Return the invoice void; its lines keep their keys, so their periods are not billed again (decision D-31)."""
+def prorated(lines: Iterable[Line], facts: Iterable[Line]) -> tuple[dict[str, int], int]:
+    """Return what changes have credited of *lines* on other invoices: net by key, and in all with the taxes on top; minor units."""
+    keys, taken, gross = {line.key for line in lines}, dict[str, int](), 0
+    for fact in facts:
+        if fact.credits in keys and fact.credits is not None:
+            taken[fact.credits] = taken.get(fact.credits, 0) - fact.net
+            gross -= fact.gross
+    return taken, gross
+
+
+def taken_back(invoice: Invoice) -> dict[str, int]:
+    """Return what no change may credit any more once *invoice* is void: all of its charges, net by key."""
+    return {line.key: line.net for line in invoice.lines if line.net > 0}
+
+
+def voided(invoice: Invoice, *, prorated: int = 0) -> Invoice:
+    """Return the invoice void; its lines keep their keys, so their periods are not billed again (decision D-31).
+
+    prorated - what later invoices credited of its lines: voiding it as well would give that back twice.
+    """
+    if prorated:
+        raise _refuse(
+            "already-credited", f"{prorated} of the invoice was credited on a later invoice by a change of the contract.",
+            "Write a credit note on what is left of it instead.",
+        )  # fmt: skip
     if invoice.status not in ("open", "uncollectible") or invoice.amount_paid:
         raise _refuse(
             "not-voidable",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,6 +23,8 @@ from connector.core.settlement import (
     credit_note,
     marked_uncollectible,
     paid,
+    prorated,
+    taken_back,
     voided,
 )  # fmt: skip
 from connector.core.terms import Change, Contract, ContractTerms
@@ -179,7 +182,9 @@ class _Play:
 
     def _located(self, problem: Problem, base: Path) -> Complaint:
         path = self.paths.get(problem.where.record or "", base)
-        field = problem.where.field or ("" if path == base and not problem.where.record else _FIELDS.get(problem.code, ""))
+        field = problem.where.field or (
+            "" if path == base and not problem.where.record else _FIELDS.get(problem.code, "")
+        )
         for part in field.replace("]", "").replace("[", ".").split("."):
             if part:
                 path = (*path, int(part) if part.isdigit() else part)
@@ -228,7 +233,7 @@ class _Play:
         at = action.invoice - 1
         invoice = self.result.invoices[at]
         simple: dict[str, Callable[[Invoice], Invoice]] = {
-            "pay": lambda i: paid(i, action.amount), "fail": _failed, "void": voided, "mark_uncollectible": marked_uncollectible,
+            "pay": lambda i: paid(i, action.amount), "fail": _failed, "void": self._void, "mark_uncollectible": marked_uncollectible,
         }  # fmt: skip
         try:
             self.result.invoices[at] = (
@@ -237,9 +242,24 @@ class _Play:
         except RejectedError as error:
             self._complain(error.problem.code, action.path, error.problem.message, error.problem.hint)
 
+    def _prorated(self, invoice: Invoice) -> tuple[dict[str, int], int]:
+        """Return what changes credited of an invoice's lines on invoices that stand."""
+        return prorated(invoice.lines, (fact for i in self.result.invoices if i.status != "void" for fact in i.lines))
+
+    def _void(self, invoice: Invoice) -> Invoice:
+        assert self.account is not None
+        after = voided(invoice, prorated=self._prorated(invoice)[1])
+        piece = self.account.slices[0]
+        self.account = replace(
+            self.account, slices=(replace(piece, credited={**piece.credited, **taken_back(invoice)}),)
+        )
+        return after
+
     def _credit(self, action: Settle, invoice: Invoice) -> Invoice:
         assert self.account is not None
         piece = self.account.slices[0]
+        taken = Counter(dict(piece.credited))
+        taken.update(self._prorated(invoice)[0])
         lines = []
         for number, amount, quantity in action.lines:
             if number > len(invoice.lines):
@@ -256,7 +276,7 @@ class _Play:
                 amount = quotient(line.net * n * e, d * q) if q else 0
             lines.append((line.key, amount))
         note, after, to_balance = credit_note(
-            invoice, amount=action.amount, lines=lines, paid_back=action.paid_back, credited=piece.credited
+            invoice, amount=action.amount, lines=lines, paid_back=action.paid_back, credited=taken
         )
         credited = dict(piece.credited)
         for key, part in note.lines:
@@ -305,7 +325,9 @@ def _failed(invoice: Invoice) -> Invoice:
     """
     if invoice.status not in ("open", "paid") or invoice.amount_due == 0:
         message = f"The invoice is {invoice.status} with {invoice.amount_due} due, so no payment of it can fail."
-        raise RejectedError(Problem(code="nothing-to-pay", message=message, hint="Name an invoice that asks for money."))
+        raise RejectedError(
+            Problem(code="nothing-to-pay", message=message, hint="Name an invoice that asks for money.")
+        )
     return replace(invoice, status="open", amount_paid=0, amount_remaining=invoice.amount_due)
 
 
