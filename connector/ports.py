@@ -173,6 +173,11 @@ class AccountTax:
     problem: Problem | None = None
 
 
+def exempt_note(customer: CustomerDetails) -> str:
+    """Return the note of a customer whose account says that it is not taxed; "" for one that is."""
+    return "" if customer.tax_exempt == "none" else customer.tax_exempt
+
+
 class TaxSource(Protocol):
     """Who knows the tax of a customer, from the seller's standing and the customer's country, postal code and tax id."""
 

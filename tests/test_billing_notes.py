@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -223,4 +224,21 @@ def test_an_invoice_voided_by_a_pause_is_not_credited_by_a_change(tmp_path: Path
     books.bill("2026-02-01")
     assert books.invoices()[-1][1] == "void"
     assert books.change("2026-02-15", contract, delta("D3", "2026-02-15", -1)).problem is None
+    assert books.rows("SELECT amount FROM line WHERE kind = 'credit'") == []
+
+
+def test_a_preview_knows_that_a_pause_voids_what_it_bills(tmp_path: Path) -> None:
+    """A unit given up on 15 February, seen in January: the preview credits nothing of the February that will be void, nor does the run."""
+    books = open_books(tmp_path)
+    contract = books.create("D1", "2026-01-01", terms(items=[item(unit_amount=2800, quantity=2)]))
+    paused = Change(id="D2", kind="pause", effective=day("2026-01-20"), made_at=day("2026-01-20"), pause_behavior="void")
+    assert books.change("2026-01-20", contract, paused).problem is None
+    less = delta("D3", "2026-02-15", -1, made="2026-01-25")
+    with books.reading() as unit:
+        ahead = books.billing.preview(books.command("change", "D3", contract_id=contract, change=less), unit, at("2026-01-25"))
+    seen = [(i.on.isoformat(), i.total) for i in ahead.invoices if i.on < date(2026, 3, 2)]
+    assert books.change("2026-01-25", contract, less).problem is None
+    for on in ("2026-02-01", "2026-02-15", "2026-03-01"):
+        books.bill(on)
+    assert [(on, total) for _, _, on, total in books.invoices() if on > "2026-01-25"] == seen
     assert books.rows("SELECT amount FROM line WHERE kind = 'credit'") == []

@@ -26,7 +26,7 @@ from connector.billing.store import BookedChange, BookedContract, BookedInvoice,
 from connector.billing.taken import taken_of
 from connector.billing.taxing import MARK, Untaxed, refusal, require_tax, state_of
 from connector.core.invoicing import Line
-from connector.core.settlement import CustomerState, Invoice
+from connector.core.settlement import CustomerState, Invoice, credited_after
 from connector.core.terms import Change, Contract
 from connector.errors import ConnectorError, Problem, RejectedError, Where
 from connector.kit.db import new_id
@@ -264,6 +264,7 @@ class InternalBilling:
             require_tax(contract, made.invoice, tax)
             if made.invoice is not None:
                 known += made.invoice.lines
+                credited = credited_after(credited, made.invoice)
                 found.append((at, made.invoice))
             # all facts stay in memory, so the window need not move
             contract = replace(made.after, window_on=contract.window_on)

@@ -26,6 +26,7 @@ from connector.core.settlement import (
     CustomerState,
     Invoice,
     InvoiceStatus,
+    credited_after,
     drafted,
     finalized,
     pause_behavior,
@@ -127,7 +128,7 @@ def billed(
         later = Slice(
             contract=piece.contract,
             facts=(*piece.facts, *lines),
-            credited=piece.credited,
+            credited=credited_after(piece.credited, invoice),
             has_invoices=True,
             since=piece.since,
             tax_exempt=piece.tax_exempt,

@@ -290,7 +290,7 @@ def write_void(request: Request, unit: Unit, held: Held, *, is_moved: bool = Fal
         raise refused(
             "already-credited",
             f"{money_text(on_others, held.currency)} of {held.number} was credited on a later invoice by a change of the contract; voiding it would give that back twice.",
-            f"Credit what is left of it: `connector invoices credit {held.number}`.",
+            f"Credit what is left of it: `connector invoices credit {held.number} --reason TEXT`.",
         )
     if held.invoice.status not in ("open", "uncollectible") or held.invoice.amount_paid:
         paid = money_text(held.invoice.amount_paid, held.currency)

@@ -11,12 +11,10 @@ from dataclasses import replace
 from connector.billing.store import BookedContract, Customer
 from connector.core.settlement import CustomerState, Invoice
 from connector.errors import Problem, RejectedError, Where
-from connector.ports import AccountTax, CustomerDetails
+from connector.ports import AccountTax, CustomerDetails, exempt_note
 
 MARK = "tax-"
 """What the codes of all tax problems begin with."""
-
-_EXEMPT = {"none": "", "exempt": "exempt", "reverse": "reverse"}
 
 
 class Untaxed:
@@ -24,7 +22,7 @@ class Untaxed:
 
     def tax_of(self, customer: CustomerDetails) -> AccountTax:
         """Return that no tax is charged; an invoice still says that a customer is exempt, where the account does."""
-        return AccountTax(exempt=customer.tax_exempt, note=_EXEMPT[customer.tax_exempt])
+        return AccountTax(exempt=customer.tax_exempt, note=exempt_note(customer))
 
 
 def state_of(customer: Customer, tax: AccountTax) -> CustomerState:

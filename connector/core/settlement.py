@@ -209,10 +209,8 @@ def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event,
             events.append(Event(kind="invoice.paid", contract_id=piece.contract.id, invoice=invoice))
         elif invoice.status == "open":
             opened.append(invoice)
-        gone = taken_back(invoice) if invoice.status == "void" else {}
-        slices[at] = replace(
-            piece, facts=piece.facts + tuple(lines), has_invoices=True, credited={**piece.credited, **gone} if gone else piece.credited
-        )
+        credited = credited_after(piece.credited, invoice)
+        slices[at] = replace(piece, facts=piece.facts + tuple(lines), has_invoices=True, credited=credited)
     return replace(account, customer=customer, slices=tuple(slices), open_invoices=tuple(opened)), tuple(events)
 
 
@@ -255,6 +253,11 @@ def prorated(lines: Iterable[Line], facts: Iterable[Line]) -> tuple[dict[str, in
 def taken_back(invoice: Invoice) -> dict[str, int]:
     """Return what no change may credit any more once *invoice* is void: all of its charges, net by key."""
     return {line.key: line.net for line in invoice.lines if line.net > 0}
+
+
+def credited_after(credited: Mapping[str, int], invoice: Invoice | None) -> Mapping[str, int]:
+    """Return what credit notes and voiding took of lines (net by key, minor units) once *invoice* is made, which a pause may void."""
+    return {**credited, **taken_back(invoice)} if invoice is not None and invoice.status == "void" else credited
 
 
 def voided(invoice: Invoice, *, prorated: int = 0) -> Invoice:

@@ -21,10 +21,10 @@ from connector.core.settlement import (
     Invoice,
     advance,
     credit_note,
+    credited_after,
     marked_uncollectible,
     paid,
     prorated,
-    taken_back,
     voided,
 )  # fmt: skip
 from connector.core.terms import Change, Contract, ContractTerms
@@ -251,7 +251,7 @@ class _Play:
         after = voided(invoice, prorated=self._prorated(invoice)[1])
         piece = self.account.slices[0]
         self.account = replace(
-            self.account, slices=(replace(piece, credited={**piece.credited, **taken_back(invoice)}),)
+            self.account, slices=(replace(piece, credited=credited_after(piece.credited, after)),)
         )
         return after
 

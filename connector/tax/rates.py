@@ -12,11 +12,10 @@ from decimal import Decimal
 
 from connector.core.terms import DatedRates, TaxRate
 from connector.errors import Problem
-from connector.ports import AccountTax, CustomerDetails
+from connector.ports import AccountTax, CustomerDetails, exempt_note
 from connector.tax.places import country_code, country_name
 
 EVERYWHERE = "*"
-_EXEMPT = {"none": "", "exempt": "exempt", "reverse": "reverse"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ class ListedRates:
 
     def tax_of(self, customer: CustomerDetails) -> AccountTax:
         """Return the rates of the customer's region, else of its country, else of everywhere; without any, the problem."""
-        note = _EXEMPT[customer.tax_exempt]
+        note = exempt_note(customer)
         country = country_code(customer.address.country)
         region = customer.address.state.strip()
         rates: DatedRates | None = None

@@ -39,7 +39,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("tax_reverse_eu", "Reverse charge: the customer accounts for the VAT (Article 196 of Directive 2006/112/EC).",
      "Autoliquidation\u202f: TVA due par le preneur (article 196 de la directive 2006/112/CE)."),
     ("tax_exempt", "The customer is exempt from tax.", "Le client est exonéré de taxe."),
-    ("tax_outside", "Not subject to EU VAT: the customer is in {place}, outside its area.",
+    ("tax_outside", "Not subject to EU VAT: the customer is outside its area ({place}).",
      "Hors du champ de la TVA de l’UE\u202f: le client est établi hors de son territoire ({place})."),
     ("tax_inside", "{rate} (included)", "{rate} (incluse)"),
     ("how_to_pay", "How to pay", "Comment payer"),

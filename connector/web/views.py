@@ -68,8 +68,9 @@ class BankTransfer:
 class InvoicePage:
     """A read-only invoice for the customer's eyes, in *language* (en, fr; another one reads English).
 
-    tax_note - why no tax is charged, in words. number - empty for a draft. currency - the code, as printed beside the totals. balance - what of the customer's balance
-    was applied, with its sign. due - what is still open. Empty texts are left out of the page.
+    number - empty for a draft. currency - the code, as printed beside the totals. balance - what of the customer's balance
+    was applied, with its sign. due - what is still open. tax_note - why no tax is charged, in words. Empty texts are left out
+    of the page.
     """
 
     language: str
