@@ -11,8 +11,8 @@ from typing import Any
 
 from connector.errors import HaltError
 
-HEAD = "0002"
-KNOWN = ("0001", "0002")
+HEAD = "0003"
+KNOWN = ("0001", "0002", "0003")
 
 
 def state(version: str | None) -> str:
