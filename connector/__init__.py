@@ -15,6 +15,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     mapping           YAML field mappings (pure): language, check, compile, preview
     crm, billing      adapters: simple-salesforce; the books and the internal engine
     lookalike         the demo CRM; shares no code with crm and billing
+    documents         what customers read: words, formats, values of a document, PDF
     ports             protocols and the values that cross them
     core              billing mathematics (pure): terms, timeline, propose-subtract-emit, settlement
     kit               clock, events, YAML with positions, database, lock

@@ -14,12 +14,12 @@ from pathlib import Path
 from connector import app, service
 from connector.config import Config
 from connector.daemon import Daemon, Jobs, JobState, Schedule
+from connector.documents import formats
 from connector.errors import ConfigError, Problem
 from connector.kit.clock import SystemClock
 from connector.sync import rounds
 from connector.sync.seam import Seam, Tally
 from connector.verbs import open_config
-from connector.web import formats
 from connector.web.views import Check, Notice, RunRow, Tone
 
 _TONES: dict[str, Tone] = {"ok": "good", "running": "busy", "waiting": "warn", "halted": "bad", "failed": "bad"}

@@ -16,31 +16,33 @@ from connector.billing import books
 from connector.billing.books import InvoiceSheet, SheetLine
 from connector.billing.figures import figures
 from connector.config import Config
+from connector.documents import formats
+from connector.documents.texts import texts_in
+from connector.documents.views import (
+    BankTransfer,
+    InvoicePage,
+    InvoicePageLine,
+    InvoiceStatus,
+    Party,
+    TaxLine,
+)
 from connector.errors import Problem
 from connector.kit import observe
 from connector.kit.clock import ShiftedClock
 from connector.ports import Unit
 from connector.sync import ledger
-from connector.web import formats
 from connector.web.factory import create_app
 from connector.web.server import WebServer
-from connector.web.texts import texts_in
 from connector.web.views import (
     Access,
-    BankTransfer,
     Check,
     ConsoleView,
     Count,
     CountGroup,
     HeldDeal,
-    InvoicePage,
-    InvoicePageLine,
-    InvoiceStatus,
     Notice,
-    Party,
     PollRow,
     RunRow,
-    TaxLine,
     Tone,
     WebServices,
 )

@@ -11,20 +11,22 @@ import pytest
 from log_lines import logged
 from web_samples import TOKEN, TestClient, a_console, an_invoice, some_services
 
+from connector.documents import formats
+from connector.documents.texts import known_language, language_of_request, texts_in
+from connector.documents.views import (
+    InvoicePage,
+    InvoicePageLine,
+    Party,
+)
 from connector.errors import HaltError, RetryableError
-from connector.web import formats
 from connector.web.factory import create_app
-from connector.web.texts import known_language, language_of_request, texts_in
 from connector.web.views import (
     Access,
     Check,
     Count,
     CountGroup,
     HeldDeal,
-    InvoicePage,
-    InvoicePageLine,
     Notice,
-    Party,
     PollRow,
     RunRow,
 )

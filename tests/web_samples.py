@@ -7,22 +7,24 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from connector.web.formats import amount_text, date_text, period_text, quantity_text, unit_price_text
+from connector.documents.formats import amount_text, date_text, period_text, quantity_text, unit_price_text
+from connector.documents.views import (
+    BankTransfer,
+    InvoicePage,
+    InvoicePageLine,
+    Party,
+    TaxLine,
+)
 from connector.web.views import (
     Access,
-    BankTransfer,
     Check,
     ConsoleView,
     Count,
     CountGroup,
     HeldDeal,
-    InvoicePage,
-    InvoicePageLine,
     Notice,
-    Party,
     PollRow,
     RunRow,
-    TaxLine,
     WebServices,
 )
 

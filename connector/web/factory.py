@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.staticfiles import StaticFiles
 
+from connector.documents.texts import language_of_request
 from connector.errors import RetryableError
 from connector.kit.observe import log
 from connector.web.console import console_routes
@@ -19,7 +20,6 @@ from connector.web.pages import STATIC, Pages
 from connector.web.public import public_routes
 from connector.web.shield import Shield, headers_for
 from connector.web.signin import SESSION_COOKIE, SESSION_S, session_key
-from connector.web.texts import language_of_request
 from connector.web.views import WebServices
 
 

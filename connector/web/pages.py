@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from connector.web.texts import texts_in
+from connector.documents.texts import texts_in
 
 STATIC = Path(__file__).parent / "static"
 

@@ -10,8 +10,8 @@ import re
 
 from fastapi import APIRouter, Request, Response
 
+from connector.documents.texts import known_language, language_of_request, texts_in
 from connector.web.pages import Pages
-from connector.web.texts import known_language, language_of_request, texts_in
 from connector.web.views import WebServices
 
 # 128 bits take 22 characters of base64url or 32 of hex; nothing else is worth a look-up

@@ -15,7 +15,7 @@ from babel.dates import format_date
 from babel.numbers import NumberPattern, format_decimal, get_currency_symbol, parse_pattern
 
 from connector.core.money import digits
-from connector.web.texts import known_language
+from connector.documents.texts import known_language
 
 UNIT_PRICE_PLACES = 12
 
