@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from connector.commands import contracts, deals, invoices
+from connector.commands import contracts, customers, deals, invoices
 from connector.commands.shared import Global, show
 from connector.errors import ConfigError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
@@ -29,6 +29,7 @@ mapping_app = typer.Typer(no_args_is_help=True, help="The mapping files.")
 app.add_typer(deals.app, name="deals")
 app.add_typer(invoices.app, name="invoices")
 app.add_typer(contracts.app, name="contracts")
+app.add_typer(customers.app, name="customers")
 app.add_typer(mapping_app, name="mapping")
 
 

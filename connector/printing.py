@@ -125,6 +125,31 @@ def invoice_text(result: Mapping[str, Any]) -> str:
     return "\n".join([*head, "", table(("line", "quantity", "period", "amount", "discount", "tax"), rows, right=(1, 3, 4, 5))])
 
 
+def customers_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return customers as a table; what is open and the balances by currency."""
+    rows = [
+        (c["customer"], c["name"], c["account"], c["contracts"], ", ".join(c["open"]), ", ".join(c["balance"]), "yes" if c["is_consolidated"] else "")
+        for c in result
+    ]
+    return table(("customer", "name", "account", "contracts", "open", "balance", "one invoice"), rows, right=(3, 4, 5))
+
+
+def customer_text(result: Mapping[str, Any]) -> str:
+    """Return one customer: who it is, its contracts, open invoices and how its balance came to be."""
+    parts = [f"{k}: {', '.join(v) if isinstance(v, list) else v}" for k, v in result.items() if _is_plain(v)]
+    for title, rows in (("contracts", result["contract_list"]), ("open invoices", result["open_invoices"]), ("balance history", result["history"])):
+        if rows:
+            parts += ["", f"{title}:", table(list(rows[0]), [list(row.values()) for row in rows]).rstrip()]
+    return "\n".join(parts)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a text or a list of texts that says something."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(v, str) for v in value)
+    return value not in (None, "") and not isinstance(value, bool)
+
+
 def contracts_text(result: Sequence[Mapping[str, Any]]) -> str:
     """Return contracts as a table."""
     keys = ("contract", "status", "customer", "name", "starts_on", "ends_on", "value", "currency", "next_on")

@@ -27,11 +27,14 @@ _HEAD = (
     f" i.amount_due - {store.REDUCED}, i.amount_paid - {store.RETURNED}, i.po_number, i.memo, i.bill_to, i.deal,"
     " i.contract_id, i.collection_method, i.billing_reason, i.token"
 )
+_OF_CUSTOMER = (
+    "(i.contract_id IN (SELECT id FROM contract WHERE customer_id = ?) OR (i.contract_id = '' AND i.customer_id = ?))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceListing:
-    """An invoice in a list; *number* is empty for a draft."""
+    """An invoice in a list; *number* is empty for a draft. amount_paid - less what went back; amount_due - less credit notes."""
 
     id: str
     number: str
@@ -45,6 +48,11 @@ class InvoiceListing:
     amount_paid: int
     contract: str
     deal: str
+
+    @property
+    def amount_open(self) -> int:
+        """Return what is still open; nothing of a draft, a void or a given up invoice."""
+        return self.amount_due - self.amount_paid if self.status == "open" else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,19 +165,21 @@ class ContractSheet:
 
 
 def invoices(
-    unit: Unit, *, status: str | None = None, contract: str | None = None, before: str | None = None, limit: int = 200
-) -> list[InvoiceListing]:
+    unit: Unit, *, status: str | None = None, contract: str | None = None, customer: str | None = None, before: str | None = None,
+    limit: int = 200,
+) -> list[InvoiceListing]:  # fmt: skip
     """Return invoices, newest first; *before* is the id of the last one of the page before."""
-    wanted = [("i.status = ?", status), ("i.contract_id = ?", contract), ("i.id < ?", before)]
+    wanted = [("i.status = ?", status), ("i.contract_id = ?", contract), (_OF_CUSTOMER, customer), ("i.id < ?", before)]
     given = [(text, value) for text, value in wanted if value is not None]
     where = " AND ".join(text for text, _ in given) or "1=1"
     sql = (
         "SELECT i.id, i.number, i.status, c.name, i.currency, i.issued_on, i.due_on, i.total,"
-        f" i.amount_due - {store.REDUCED}, i.amount_paid,"
+        f" i.amount_due - {store.REDUCED}, i.amount_paid - {store.RETURNED},"
         f" i.contract_id, i.deal FROM invoice i JOIN customer c ON c.id = i.customer_id WHERE {where}"
         " ORDER BY i.id DESC LIMIT ?"
     )
-    rows = unit.query(sql, [*(value for _, value in given), min(limit, LIST_ROWS)])
+    values = [value for text, value in given for _ in range(text.count("?"))]
+    rows = unit.query(sql, [*values, min(limit, LIST_ROWS)])
     return [
         InvoiceListing(
             id=row[0],
@@ -270,13 +280,16 @@ _CONTRACT = (
 )
 
 
-def contracts(unit: Unit, today: date, *, before: str | None = None, limit: int = 200) -> list[ContractListing]:
+def contracts(
+    unit: Unit, today: date, *, customer: str | None = None, before: str | None = None, limit: int = 200
+) -> list[ContractListing]:
     """Return contracts, newest first; *before* is the id of the last one of the page before."""
-    where, given = ("WHERE t.id < ?", [before]) if before else ("", [])
+    given = [(text, value) for text, value in (("t.id < ?", before), ("t.customer_id = ?", customer)) if value is not None]
+    where = f"WHERE {' AND '.join(text for text, _ in given)}" if given else ""
     sql = (
         f"SELECT {_CONTRACT} FROM contract t JOIN customer c ON c.id = t.customer_id {where} ORDER BY t.id DESC LIMIT ?"
     )
-    return [_listing(row) for row in unit.query(sql, [today.isoformat(), *given, min(limit, LIST_ROWS)])]
+    return [_listing(row) for row in unit.query(sql, [today.isoformat(), *(value for _, value in given), min(limit, LIST_ROWS)])]
 
 
 def contract(unit: Unit, name: str, now: datetime, today: date) -> ContractSheet | None:

@@ -107,14 +107,17 @@ def set_status(unit: Unit, invoice_id: str, status: InvoiceStatus, paid_on: date
     )
 
 
-def move_balance(unit: Unit, customer_id: str, currency: str, by: int, invoice_id: str | None, now: datetime) -> int:
+def move_balance(  # noqa: PLR0913 - one value of the entry each
+    unit: Unit, customer_id: str, currency: str, by: int, invoice_id: str | None, now: datetime, *, reason: str = ""
+) -> int:
     """Change a customer's balance (below zero = credit) and return what it is then; both in minor units."""
     (customer,) = store.customers(unit, ids=[customer_id])
     after = customer.balances.get(currency, 0) + by
     at = store.at_text(now)
     entry = BalanceEntry(
-        id=new_id("bal", now), customer_id=customer_id, currency=currency, amount=by, ending_balance=after, invoice_id=invoice_id
-    )
+        id=new_id("bal", now), customer_id=customer_id, currency=currency, amount=by, ending_balance=after, invoice_id=invoice_id,
+        reason=reason,
+    )  # fmt: skip
     store.insert_balance_entries(unit, [entry], at)
     store.update_balances(unit, [replace(customer, balances={**customer.balances, currency: after})], at)
     return after

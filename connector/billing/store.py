@@ -127,7 +127,7 @@ class BookedInvoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceEntry:
-    """One movement of a customer's balance, caused by an invoice."""
+    """One movement of a customer's balance, caused by an invoice or by a person, for a *reason*."""
 
     id: str
     customer_id: str
@@ -135,6 +135,7 @@ class BalanceEntry:
     amount: int
     ending_balance: int
     invoice_id: str | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +268,7 @@ _UPDATE_CHANGE = (
 )
 _INSERT_INVOICE = _insert("invoice", _INVOICE)
 _INSERT_LINE = _insert("line", "invoice_id, position, " + _LINE)
-_INSERT_BALANCE = _insert("balance_entry", "id, customer_id, currency, amount, ending_balance, invoice_id, made_at")
+_INSERT_BALANCE = _insert("balance_entry", "id, customer_id, currency, amount, ending_balance, invoice_id, made_at, reason")
 _INSERT_EVENT = _insert("event", "id, made_at, actor, name, contract_id, invoice_id, data")
 # What credit notes took off the amount due of an invoice `i`, and what of its payments went back; most have no note.
 REDUCED = (
@@ -747,7 +748,7 @@ def invoice_lines(unit: Unit, invoice_id: str) -> list[Line]:
 
 def insert_balance_entries(unit: Unit, made: Sequence[BalanceEntry], at: str) -> None:
     """Add movements of balances."""
-    rows = [(e.id, e.customer_id, e.currency, e.amount, e.ending_balance, e.invoice_id, at) for e in made]
+    rows = [(e.id, e.customer_id, e.currency, e.amount, e.ending_balance, e.invoice_id, at, e.reason) for e in made]
     unit.executemany(_INSERT_BALANCE, rows)
 
 

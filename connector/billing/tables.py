@@ -27,8 +27,8 @@ def _money() -> Any:
 class CustomerRow(Books, table=True):
     """Who is billed, one per CRM account; *balances* is JSON, currency to minor units (below zero = credit).
 
-    discounts - JSON list of coupon ids that every contract of the customer inherits. is_consolidated - one invoice per
-    customer, currency and run (decision D-35).
+    discounts - JSON list of coupon ids that every contract of the customer inherits. is_consolidated - what the account says in
+    the CRM: one invoice per customer, currency and run (decision D-35); consolidate_set - yes or no, where a command said otherwise.
     """
 
     __tablename__ = "customer"
@@ -51,6 +51,7 @@ class CustomerRow(Books, table=True):
     updated_at: str
     discounts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})
     is_consolidated: bool = Field(default=False, sa_column_kwargs={"server_default": text("0")})
+    consolidate_set: str | None = None
 
 
 class ContractRow(Books, table=True):
@@ -134,6 +135,12 @@ class InvoiceRow(Books, table=True):
         UniqueConstraint("number", name="invoice_number"),
         Index("invoice_contract", "contract_id"),
         Index(
+            "invoice_customer",
+            "customer_id",
+            sqlite_where=text("contract_id = ''"),
+            postgresql_where=text("contract_id = ''"),
+        ),
+        Index(
             "invoice_draft",
             "contract_id",
             sqlite_where=text("status = 'draft'"),
@@ -178,6 +185,24 @@ class InvoiceRow(Books, table=True):
     reissues: str | None = None
 
 
+class InvoicePartRow(Books, table=True):
+    """What one contract has of an invoice that covers several, in the order of its lines; *total* is that of its lines, tax included.
+
+    credited - what credit notes took of them; to_balance - what of that went to the customer's balance, so that what was paid
+    stays paid. deal - the New or Renew deal in whose term its first recurring line lies.
+    """
+
+    __tablename__ = "invoice_part"
+    __table_args__ = (Index("invoice_part_contract", "contract_id", "invoice_id"),)
+    invoice_id: str = Field(primary_key=True)
+    place: int = Field(primary_key=True)
+    contract_id: str
+    deal: str
+    total: int = _money()
+    credited: int = _money()
+    to_balance: int = _money()
+
+
 class LineRow(Books, table=True):
     """One line; its key says what it bills (decision D-10) and is unique, so that nothing can be billed twice."""
 
@@ -211,9 +236,10 @@ class LineRow(Books, table=True):
 
 
 class BalanceEntryRow(Books, table=True):
-    """One movement of a customer's balance; *amount* below zero is credit given, above zero credit used."""
+    """One movement of a customer's balance; *amount* below zero is credit given, above zero credit used; *reason* a person's words."""
 
     __tablename__ = "balance_entry"
+    __table_args__ = (Index("balance_entry_customer", "customer_id", "id"),)
     id: str = Field(primary_key=True)
     customer_id: str
     currency: str
@@ -221,6 +247,7 @@ class BalanceEntryRow(Books, table=True):
     ending_balance: int = _money()
     invoice_id: str | None
     made_at: str
+    reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class SeriesRow(Books, table=True):

@@ -1,8 +1,32 @@
 """What quotes, payments by themselves, reminders, imports and consolidated invoices need."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
     """Add the tables and columns; what stands in the books keeps its meaning."""
+    _consolidated_invoices()
+
+
+def _consolidated_invoices() -> None:
+    op.create_table(
+        "invoice_part",
+        sa.Column("invoice_id", sa.String(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("contract_id", sa.String(), nullable=False),
+        sa.Column("deal", sa.String(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("credited", sa.BigInteger(), nullable=False),
+        sa.Column("to_balance", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("invoice_id", "place"),
+    )
+    op.create_index("invoice_part_contract", "invoice_part", ["contract_id", "invoice_id"], unique=False)
+    no_contract = sa.text("contract_id = ''")
+    op.create_index("invoice_customer", "invoice", ["customer_id"], unique=False, sqlite_where=no_contract, postgresql_where=no_contract)
+    op.add_column("customer", sa.Column("consolidate_set", sa.String(), nullable=True))
+    op.add_column("balance_entry", sa.Column("reason", sa.String(), server_default="", nullable=False))
+    op.create_index("balance_entry_customer", "balance_entry", ["customer_id", "id"], unique=False)
