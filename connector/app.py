@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -439,31 +439,50 @@ def books_to_write(config: Config, verb: str) -> Iterator[Books]:
 
 
 def request(config: Config, verb: str, kind: str, data: Mapping[str, Any], *, actor: str = "cli") -> Mapping[str, Any]:
-    """Ask the books for something and return what it led to (decision D-35): carried out here if nobody holds the lock, else by
-    whoever does, at its next round.
+    """Ask the books for something and return what it led to (decision D-35); see `requests`."""
+    return requests(config, verb, kind, [data], actor=actor)[0]
 
-    Raises: RejectedError where it is refused; HaltError if the holder did not come to it in time (it will still do it).
+
+def requests(
+    config: Config, verb: str, kind: str, asked: Sequence[Mapping[str, Any]], *, actor: str = "cli"
+) -> list[Mapping[str, Any]]:
+    """Ask the books for several things of one kind and return what each led to, in order (decision D-35): carried out here if nobody
+    holds the lock, else by whoever does, at its next round.
+
+    Raises: RejectedError where one is refused (the others are carried out); HaltError if the holder did not come to them in time
+    (it will still do it).
     """
+    if not asked:
+        return []
     with reading_house(config) as books, books.database.transaction() as unit:
-        intent_id = intents.submit(unit, kind, data, actor=actor, now=books.now())
+        ids = [intents.submit(unit, kind, data, actor=actor, now=books.now()) for data in asked]
+    done: dict[str, intents.Intent] = {}
     deadline = time.monotonic() + _INTENT_WAIT_S
     while time.monotonic() < deadline:
-        done = _looked_after(config, verb, intent_id)
-        if done is not None:
-            if done.state == "refused":
-                code, message, hint = (str(done.result.get(k, "")) for k in ("code", "message", "hint"))
-                raise RejectedError(Problem(code=code, message=message, hint=hint))
-            return done.result
-        time.sleep(_INTENT_LOOK_S)
+        settled = _looked_after(config, verb, [i for i in ids if i not in done])
+        if settled:
+            done |= settled
+            deadline = time.monotonic() + _INTENT_WAIT_S
+        if len(done) == len(ids):
+            return [_result_of(done[i]) for i in ids]
+        if not settled:
+            time.sleep(_INTENT_LOOK_S)
     raise HaltError(
-        f"`connector {verb}` is kept as {intent_id}, but whoever holds the ledger has not come to it within {_INTENT_WAIT_S} s.",
+        f"`connector {verb}` is kept as {ids[0]}, but whoever holds the ledger has not come to it within {_INTENT_WAIT_S} s.",
         hint="It is carried out at the next round; do not ask again.",
         code="request-waits",
     )
 
 
-def _looked_after(config: Config, verb: str, intent_id: str) -> intents.Intent | None:
-    """Carry out what is pending if the lock is free; return the request once it is settled, whoever did it."""
+def _result_of(intent: intents.Intent) -> Mapping[str, Any]:
+    if intent.state == "refused":
+        code, message, hint = (str(intent.result.get(k, "")) for k in ("code", "message", "hint"))
+        raise RejectedError(Problem(code=code, message=message, hint=hint))
+    return intent.result
+
+
+def _looked_after(config: Config, verb: str, wanted: Sequence[str]) -> dict[str, intents.Intent]:
+    """Carry out what is pending if the lock is free; return the requests that are settled, whoever did it."""
     try:
         with books_to_write(config, verb) as books:
             intents.carry_out(books.database, books.billing, books.now())
@@ -471,5 +490,5 @@ def _looked_after(config: Config, verb: str, intent_id: str) -> intents.Intent |
         if error.code != "ledger-locked":
             raise
     with reading_house(config) as books, books.database.read() as unit:
-        intent = intents.found(unit, intent_id)
-    return intent if intent is not None and intent.state != "pending" else None
+        found = [intents.found(unit, i) for i in wanted]
+    return {i.id: i for i in found if i is not None and i.state != "pending"}

@@ -369,10 +369,14 @@ class BilledRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentResult:
-    """What a person's request led to: plain values for whoever asked, and the deals whose CRM records must be told."""
+    """What a person's request led to: plain values for whoever asked, and the deals whose CRM records must be told.
+
+    retry - codes of problems that it may have solved: deals that are held by one of them are tried again.
+    """
 
     result: Mapping[str, Any]
     deals: tuple[str, ...] = ()
+    retry: tuple[str, ...] = ()
 
 
 class Unit(Protocol):

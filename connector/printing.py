@@ -175,6 +175,20 @@ def change_text(result: Mapping[str, Any]) -> str:
     return "\n".join(out)
 
 
+def import_text(result: Mapping[str, Any]) -> str:
+    """Return the report of an import: one line a row, then how many of each."""
+    rows = [(r["row"], r["kind"], r["id"], r["result"], r["what"]) for r in result["rows"]]
+    counts = ", ".join(f"{result[word]} {word}" for word in ("made", "changed", "unchanged", "refused"))
+    head = "Nothing was written. This would be: " if result["dry_run"] else ""
+    return table(("row", "kind", "id", "result", "what"), rows) + f"{head}{counts}."
+
+
+def prices_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return the catalogue's prices as a table."""
+    rows = [(p["id"], p["product"], p["price"], "" if p["active"] else "no longer sold") for p in result]
+    return table(("id", "product", "price", ""), rows)
+
+
 def mapping_text(result: Mapping[str, Any]) -> str:
     """Return what was checked."""
     return "\n".join(f"ok   {name}" for name in result["files"])

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,7 +22,7 @@ from connector import app
 from connector.config import Config, load_config
 from connector.core.money import major
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
-from connector.kit import observe, shipped
+from connector.kit import lock, observe, shipped
 from connector.ports import Preview
 from connector.sync import ledger, rounds
 from connector.sync.plan import preview_of
@@ -35,6 +37,32 @@ def open_config(path: Path) -> Config:
     config = load_config(path, os.environ)
     observe.configure(config.log.format, config.log.level, sys.stderr)
     return config
+
+
+def set_up(config: Config, verb: str) -> None:
+    """Make the database where there is none yet, for what may come before the first sync."""
+    if app.has_database(config):
+        return
+    try:
+        with lock.held(app.lock_path(config), verb):
+            app.open_database(config, may_migrate=True).close()
+    except HaltError as error:
+        if error.code != "ledger-locked":  # else whoever holds the lock sets it up
+            raise
+
+
+@contextmanager
+def looking_house(config: Config) -> Iterator[app.Books]:
+    """Give the books to look at, for a dry run; empty ones in a temporary folder where there are none yet."""
+    if app.has_database(config):
+        with app.reading_house(config) as books:
+            yield books
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        empty = replace(config, database=f"sqlite:///{folder}/empty.db")
+        app.open_database(empty, may_migrate=True).close()
+        with app.reading_house(empty) as books:
+            yield books
 
 
 def progress_lines() -> Callable[[str, int], None]:

@@ -6,7 +6,7 @@ that asking twice does it once. Those of kind `deal.*` are about the ledger, all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,6 +110,7 @@ def _carry_one(
                 else billing.carry_out(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor)
             )
             ledger.tell_crm(unit, done.deals)
+            _try_again(unit, done.retry)
             _settle(unit, intent.id, "done", done.result, now)
     except RejectedError as error:
         _refuse(database, intent, error.problem, now)
@@ -123,6 +124,13 @@ def _refuse(database: Transactions, intent: Intent, problem: Problem, now: datet
     said = {"code": problem.code, "message": problem.message, "hint": problem.hint}
     with database.transaction() as unit:
         _settle(unit, intent.id, "refused", said, now)
+
+
+def _try_again(unit: Unit, codes: Sequence[str]) -> None:
+    """Make the deals due that are held by a problem of one of these codes."""
+    for code in codes:
+        sql = "UPDATE deal SET apply_due = 1, attempts = 0, next_try_at = NULL WHERE state = 'parked' AND problem LIKE ?"
+        unit.execute(sql, (f'%"code":"{code}"%',))
 
 
 def _settle(unit: Unit, intent_id: str, state: str, result: Mapping[str, Any], now: datetime) -> None:
