@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connector import app
+from connector import app, papers
 from connector.billing import books
 from connector.core.money import major
-from connector.errors import Problem, RejectedError
+from connector.errors import ConfigError, Problem, RejectedError
 from connector.verbs import Result, open_config
 
 
@@ -48,6 +48,26 @@ def invoices_list(config_path: Path, *, status: str | None, limit: int) -> list[
         }
         for i in found
     ]
+
+
+def invoices_pdf(config_path: Path, number: str, output: Path | None) -> Result:
+    """Write an invoice as PDF, with its e-invoice inside where there is one; *output* None: a file named for its number.
+
+    Raises: RejectedError if there is no such invoice, ConfigError if the file cannot be written.
+    """
+    with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
+        sheet = books.invoice(unit, number, _local(house.now(), house.config.timezone).date())
+        config = house.config
+    if sheet is None:
+        raise _missing("invoice", number, "invoices")
+    file = output or Path(papers.file_name(sheet))
+    try:
+        file.write_bytes(papers.invoice_pdf(sheet, config))
+    except OSError as error:
+        problem = Problem(code="unwritable-file", message=f"{file} cannot be written: {error.strerror}.", hint="Choose another place with --output.")
+        raise ConfigError([problem]) from error
+    has_xml = papers.invoice_xml(sheet, config) is not None
+    return {"file": str(file), "has_einvoice": has_xml, "text": f"{number} is in {file}{', with its e-invoice (EN 16931) inside' if has_xml else ''}."}
 
 
 def invoices_show(config_path: Path, number: str) -> Result:

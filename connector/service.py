@@ -11,21 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connector import __version__, app
+from connector import __version__, app, papers
 from connector.billing import books
-from connector.billing.books import InvoiceSheet, SheetLine
 from connector.billing.figures import figures
 from connector.config import Config
 from connector.documents import formats
-from connector.documents.texts import texts_in
-from connector.documents.views import (
-    BankTransfer,
-    InvoicePage,
-    InvoicePageLine,
-    InvoiceStatus,
-    Party,
-    TaxLine,
-)
+from connector.documents.views import InvoicePage
 from connector.errors import Problem
 from connector.kit import observe
 from connector.kit.clock import ShiftedClock
@@ -41,6 +32,7 @@ from connector.web.views import (
     CountGroup,
     HeldDeal,
     Notice,
+    Pdf,
     PollRow,
     RunRow,
     Tone,
@@ -48,9 +40,6 @@ from connector.web.views import (
 )
 
 _HELD_SHOWN = 100
-_STATUSES: Mapping[str, InvoiceStatus] = {
-    "draft": "draft", "open": "open", "past_due": "past_due", "paid": "paid", "void": "void", "uncollectible": "uncollectible",
-}  # fmt: skip
 _TONES: Mapping[str, Tone] = {"written": "good", "applied": "busy", "waiting": "warn", "parked": "bad"}
 
 
@@ -61,79 +50,6 @@ class Watch:
     runs: Callable[[], Sequence[RunRow]] = field(default=lambda: ())
     checks: Callable[[], Sequence[Check]] = field(default=lambda: ())
     notices: Callable[[], Sequence[Notice]] = field(default=lambda: ())
-
-
-# ---------------------------------------------------------------- the invoice page
-
-
-def invoice_page(sheet: InvoiceSheet, config: Config) -> InvoicePage:
-    """Return an invoice as its page shows it, every amount and date written out in the customer's language."""
-    language = sheet.language or config.crm.language
-
-    def money(minor: int) -> str:
-        return formats.amount_text(minor, sheet.currency, language)
-
-    seller = config.seller
-    used = sheet.ending_balance - sheet.starting_balance
-    return InvoicePage(
-        language=language,
-        status=_STATUSES[sheet.status],
-        number=sheet.number,
-        seller=Party(name=seller.name, address=seller.address, email=seller.email, tax_id=seller.vat_id),
-        customer=Party(name=sheet.customer, address=sheet.address, email=sheet.email, tax_id=sheet.tax_id),
-        currency=sheet.currency.upper(),
-        lines=tuple(_page_line(line, sheet, language) for line in sheet.lines),
-        subtotal=money(sheet.subtotal),
-        total=money(sheet.total),
-        due=money(sheet.amount_remaining),
-        issued_on=formats.date_text(sheet.issued_on, language),
-        due_on=formats.date_text(sheet.due_on, language),
-        paid_on=formats.date_text(sheet.paid_on, language),
-        po_number=sheet.po_number,
-        memo=sheet.memo,
-        discount=money(-sheet.discount) if sheet.discount else "",
-        taxes=_tax_lines(sheet, language, money),
-        tax_note=_tax_note(sheet.tax_note, language),
-        balance=money(-used) if used else "",
-        paid=money(sheet.amount_paid) if sheet.amount_paid else "",
-        bank=BankTransfer(iban=seller.iban, holder=seller.name, reference=sheet.number) if seller.iban else None,
-    )
-
-
-def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePageLine:
-    def money(minor: int) -> str:
-        return formats.amount_text(minor, sheet.currency, language)
-
-    has_unit = line.unit_amount is not None and not line.is_proration
-    return InvoicePageLine(
-        description=line.description or line.product,
-        amount=money(line.amount),
-        period="" if line.kind == "one_time" else formats.period_text(line.start.date(), line.end.date(), language),
-        quantity=formats.quantity_text(line.quantity, language),
-        unit_price=formats.unit_price_text(line.unit_amount, sheet.currency, language)
-        if has_unit and line.unit_amount is not None
-        else "",
-        discount=money(-line.discount) if line.discount else "",
-        tax=", ".join(rate for rate, _, _ in line.taxes),
-        details=tuple(f"{coupon}: {money(-amount)}" for coupon, amount in line.discounts if amount),
-    )
-
-
-def _tax_lines(sheet: InvoiceSheet, language: str, money: Callable[[int], str]) -> tuple[TaxLine, ...]:
-    sums: dict[str, int] = {}
-    for line in sheet.lines:
-        for rate, amount, is_inside in line.taxes:
-            label = texts_in(language)["tax_inside"].format(rate=rate) if is_inside else rate
-            sums[label] = sums.get(label, 0) + amount
-    return tuple(TaxLine(label=label, amount=money(amount)) for label, amount in sums.items())
-
-
-def _tax_note(note: str, language: str) -> str:
-    """Return why an invoice bears no tax in the customer's language; the place of `outside:PLACE` is a code or a name."""
-    if not note:
-        return ""
-    kind, _, place = note.partition(":")
-    return texts_in(language)[f"tax_{kind}"].format(place=formats.place_text(place, language))
 
 
 # ---------------------------------------------------------------- the console
@@ -223,12 +139,19 @@ def _held(house: app.House, deal: ledger.Deal) -> HeldDeal:
 def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebServices:
     """Return everything the pages need, as functions over the house as it is now (a reload may have changed it)."""
 
-    def invoice_by_token(token: str) -> InvoicePage | None:
+    def sheet_by_token(token: str) -> books.InvoiceSheet | None:
         house = house_now()
         today = house.clock.now().astimezone(ZoneInfo(house.config.timezone)).date()
         with house.database.read() as unit:
-            sheet = books.invoice_by_token(unit, token, today)
-        return None if sheet is None else invoice_page(sheet, house.config)
+            return books.invoice_by_token(unit, token, today)
+
+    def invoice_by_token(token: str) -> InvoicePage | None:
+        sheet = sheet_by_token(token)
+        return None if sheet is None else papers.invoice_page(sheet, house_now().config)
+
+    def invoice_pdf_by_token(token: str) -> Pdf | None:
+        sheet = sheet_by_token(token)
+        return None if sheet is None else Pdf(name=papers.file_name(sheet), content=papers.invoice_pdf(sheet, house_now().config))
 
     def console() -> ConsoleView:
         house = house_now()
@@ -245,6 +168,7 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
     web = house_now().config.web
     return WebServices(
         invoice_by_token=invoice_by_token,
+        invoice_pdf_by_token=invoice_pdf_by_token,
         console=console,
         ready=lambda: [*watch.checks(), *readiness(house_now())],
         metrics=metrics,

@@ -10,11 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+import facturx
 import pytest
 import requests
-from world import World, world
+from world import START, World, world
 
-from connector import app, service
+from connector import app, papers, service
+from connector.billing import books
 from connector.config import SellerConfig
 from connector.config.taxes import TaxConfig
 from connector.sync import plan
@@ -254,3 +256,22 @@ def test_a_cancellation_credits_the_tax_that_was_billed(sells: Sells) -> None:
     demo.sync()
     demo.bill("2026-01-17")
     assert sums(demo)[-1] == (-4839, -968, -5807)  # 15 of 31 days of 100.00 and of 20.00
+
+
+# ---------------------------------------------------------------- on paper
+
+
+def test_the_link_gives_the_document_with_its_e_invoice(sells: Sells) -> None:
+    """The PDF behind the link holds the e-invoice of the books; for a customer abroad there is a PDF and no e-invoice."""
+    demo = sells()
+    won(demo, "berlin", who=GERMAN)
+    won(demo, "york", who=AMERICAN)
+    tokens = [str(token) for (token,) in demo.query("SELECT token FROM invoice ORDER BY number")]
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house, service.pages(house) as url:
+        home, abroad = (requests.get(f"{url}/i/{token}.pdf", timeout=20).content for token in tokens)
+        with house.database.read() as unit:
+            sheet = books.invoice(unit, "INV-0001", START)
+    assert sheet is not None
+    assert facturx.get_xml_from_pdf(home)[1] == papers.invoice_xml(sheet, demo.config)
+    assert abroad.startswith(b"%PDF-")
+    assert b"factur-x.xml" not in abroad

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -116,3 +118,19 @@ def test_a_name_that_means_two_prices_is_not_guessed() -> None:
     assert change is not None
     assert change.items[0].item is not None
     assert change.items[0].item.price.unit_amount == 1100
+
+
+def test_an_invoice_is_written_to_a_file(shell: Shell) -> None:
+    """`invoices pdf` writes the document under its number or where it is told; what cannot be written or found is said."""
+    contract_of(shell)
+    number = str(shell.json("invoices", "list")[1][0]["number"])
+
+    def write(*more: str) -> int:
+        """Run it in an interpreter of its own: the typesetter's threads do not survive a fork."""
+        words = [sys.executable, "-m", "connector", "invoices", "pdf", number, *more]
+        return subprocess.run(words, cwd=shell.folder, env=shell.env, capture_output=True, timeout=120, check=False).returncode
+
+    assert (write(), write("-o", "other.pdf"), write("-o", "nowhere/other.pdf")) == (0, 0, 2)
+    assert (shell.folder / f"{number}.pdf").read_bytes().startswith(b"%PDF-")
+    assert (shell.folder / "other.pdf").exists()
+    assert shell.run("invoices", "pdf", "INV-9999")[0] == 1

@@ -131,7 +131,17 @@ def test_draft_has_no_number() -> None:
 # ---------------------------------------------------------------- what is not there
 
 
-@pytest.mark.parametrize("token", ["A" * 22, "short", "a" * 400, "..%2f..%2fetc", "%00" * 20, "ü" * 22, f"{TOKEN}.pdf"])
+def test_an_invoice_is_downloaded_under_its_number() -> None:
+    """The page links to its PDF, which comes with its number as file name; a wrong token gets the friendly page there too."""
+    asked = client()
+    assert f'href="/i/{TOKEN}.pdf"' in asked.get(f"/i/{TOKEN}").text
+    answer = asked.get(f"/i/{TOKEN}.pdf")
+    assert (answer.status_code, answer.headers["content-type"], answer.content[:5]) == (200, "application/pdf", b"%PDF-")
+    assert answer.headers["content-disposition"] == 'inline; filename="INV-0007.pdf"'
+    assert asked.get(f"/i/{'A' * 22}.pdf").status_code == 404
+
+
+@pytest.mark.parametrize("token", ["A" * 22, "short", "a" * 400, "..%2f..%2fetc", "%00" * 20, "ü" * 22, f"{TOKEN}.txt"])
 def test_wrong_tokens_get_one_friendly_page(token: str) -> None:
     """Whatever is no known token gets the same page, and what cannot be a token is not even looked up."""
     asked: list[str] = []

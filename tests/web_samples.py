@@ -23,6 +23,7 @@ from connector.web.views import (
     CountGroup,
     HeldDeal,
     Notice,
+    Pdf,
     PollRow,
     RunRow,
     WebServices,
@@ -181,6 +182,7 @@ def some_services(**changes: object) -> WebServices:
     """Services that know one invoice; every function can be replaced."""
     services = WebServices(
         invoice_by_token={TOKEN: an_invoice()}.get,
+        invoice_pdf_by_token={TOKEN: Pdf(name="INV-0007.pdf", content=b"%PDF-1.7 sample")}.get,
         console=a_console,
         ready=lambda: [Check(name="database", is_ok=True, detail="answers")],
         metrics=lambda: b"connector_deals_total 7\n",

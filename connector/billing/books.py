@@ -17,7 +17,7 @@ from connector.billing import store
 from connector.core.invoicing import Line
 from connector.core.schedule import running_items
 from connector.core.terms import Change, Item
-from connector.ports import Unit
+from connector.ports import Address, Unit
 
 LIST_ROWS = 1_000  # the most that one list returns
 _TOKEN_ID = 18  # signs of an invoice id after its prefix
@@ -95,6 +95,7 @@ class InvoiceSheet:
     customer: str
     email: str
     address: tuple[str, ...]
+    postal: Address
     tax_id: str
     tax_note: str
     language: str
@@ -229,6 +230,7 @@ def _sheet(unit: Unit, row: Sequence[Any], today: date) -> InvoiceSheet:
         customer=details.name,
         email=details.email,
         address=tuple(p for p in (place.line1, city, place.state, place.country) if p),
+        postal=place,
         tax_id=details.tax_id,
         tax_note=store.tax_note_from_text(row[18]),
         language=details.language,

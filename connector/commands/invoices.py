@@ -32,6 +32,18 @@ def invoices_show(number: str) -> None:
     show(reading.invoices_show(Global.config, number), printing.invoice_text)
 
 
+@app.command("pdf")
+def invoices_pdf(
+    number: str,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; default NUMBER.pdf.")] = None,
+) -> None:
+    """Write an invoice as PDF, for EU customers with the e-invoice inside."""
+    from connector import printing, reading
+
+    show(reading.invoices_pdf(Global.config, number, output), printing.plain)
+
+
 @app.command("pay")
 def invoices_pay(
     number: str,

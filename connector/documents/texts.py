@@ -35,6 +35,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("paid", "Paid", "Déjà payé"),
     ("due", "Amount due", "Reste à payer"),
     ("memo", "Note", "Note"),
+    ("download_pdf", "Download as PDF", "Télécharger en PDF"),
     ("tax_reverse", "Reverse charge: the customer accounts for the tax.", "Autoliquidation\u202f: la taxe est due par le client."),
     ("tax_reverse_eu", "Reverse charge: the customer accounts for the VAT (Article 196 of Directive 2006/112/EC).",
      "Autoliquidation\u202f: TVA due par le preneur (article 196 de la directive 2006/112/CE)."),

@@ -125,6 +125,14 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pdf:
+    """A document to download; *name* is a file name of plain signs."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """Who may open the console.
 
@@ -142,11 +150,12 @@ class Access:
 class WebServices:
     """Everything the pages need to know, as functions; each may be called from several threads at once.
 
-    invoice_by_token - None: no such invoice. ready - quick and without calls to the outside: what was last known counts.
+    *_by_token - None: no such document. ready - quick and without calls to the outside: what was last known counts.
     They may raise the errors of `connector.errors`; RetryableError becomes a 503.
     """
 
     invoice_by_token: Callable[[str], InvoicePage | None]
+    invoice_pdf_by_token: Callable[[str], Pdf | None]
     console: Callable[[], ConsoleView]
     ready: Callable[[], Sequence[Check]]
     metrics: Callable[[], bytes]
