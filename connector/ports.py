@@ -7,12 +7,13 @@ currency unless a name says `_major` (only the CRM speaks major units, decision 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates
+from connector.core.values import dataclass
 from connector.errors import Problem
 
 # ---------------------------------------------------------------- the CRM

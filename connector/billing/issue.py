@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, datetime, timedelta
 
 from connector.billing import store
@@ -33,6 +33,7 @@ from connector.core.settlement import (
     taken_back,
 )
 from connector.core.terms import Change, DatedRates
+from connector.core.values import dataclass
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
 from connector.ports import AccountTax, TaxSource, Unit

@@ -10,24 +10,24 @@ make 30 MB a year.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from connector.billing.decoding import change_from_text, terms_from_text
 from connector.core.invoicing import Line
 from connector.core.settlement import Invoice
 from connector.core.terms import (
     Change,
     Contract,
     ContractTerms,
-    change_from_data,
     change_to_data,
-    terms_from_data,
     terms_to_data,
 )
+from connector.core.values import dataclass
 from connector.ports import Address, CustomerDetails, HowBilled, InvoiceView, Unit
 
 COPY = "/copy "  # in the key of a line of a reissued invoice; such a line is never proposed (decision D-31)
@@ -387,7 +387,7 @@ def _contract(row: tuple[Any, ...], changes: Sequence[tuple[Any, ...]]) -> Booke
         deal=row[1],
         label=row[2],
         customer_id=row[3],
-        terms=terms_from_data(msgspec.json.decode(row[4])),
+        terms=terms_from_text(row[4]),
         data=row[4],
         seq=row[5],
         status=row[6],
@@ -418,7 +418,7 @@ def _booked_change(row: tuple[Any, ...]) -> BookedChange:
     return BookedChange(
         seq=row[1],
         label=row[2],
-        change=change_from_data(msgspec.json.decode(row[3])),
+        change=change_from_text(row[3]),
         data=row[3],
         value=row[4],
         annual_value=row[5],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
 from connector.core.tax import TaxEntry
 from connector.core.terms import Contract, DatedRates
+from connector.core.values import dataclass
 
 LineKind = Literal["charge", "credit", "one_time"]
 

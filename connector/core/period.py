@@ -6,11 +6,12 @@ is followed by 28 February and 31 March. A missing day is the month's last. A pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
+
+from connector.core.values import dataclass
 
 IntervalUnit = Literal["day", "week", "month", "year"]
 

@@ -10,7 +10,7 @@ reached: the line covers its whole period and the change credits the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from connector.core.matching import terms_of_price
@@ -18,6 +18,7 @@ from connector.core.money import ONE, Ratio
 from connector.core.period import boundary, index, next_boundary
 from connector.core.pricing import cost
 from connector.core.terms import Contract, ContractTerms, Coupon, Item, Prebill, Price
+from connector.core.values import dataclass
 from connector.errors import Problem
 
 ALWAYS = datetime.min  # noqa: DTZ901 - a naive local instant before every other one

@@ -8,7 +8,7 @@ goes to the balance, so no refund happens by itself. Worked example: a balance o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -16,6 +16,7 @@ from connector.core.invoicing import Line, Slice, proposed
 from connector.core.money import quotient
 from connector.core.period import to_local
 from connector.core.terms import ContractTerms, DatedRates
+from connector.core.values import dataclass
 from connector.errors import Problem, RejectedError, invariant
 
 InvoiceStatus = Literal["draft", "open", "paid", "void", "uncollectible"]

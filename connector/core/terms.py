@@ -13,13 +13,14 @@ items=(ItemChange(op="delta", item=Item(... quantity=5)),))`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, field
 from dataclasses import fields as dataclass_fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
 from connector.core.period import Interval as Interval  # noqa: PLC0414 - part of this vocabulary, for everybody
+from connector.core.values import dataclass
 
 Timing = Literal["in_advance", "in_arrears"]
 UsageType = Literal["licensed", "metered"]
@@ -338,7 +339,11 @@ def _codec_of(cls: type, fields: Mapping[str, _Codec]) -> _Codec:
         return out
 
     def decode(data: _Data, names: _Names) -> Any:
-        return cls(**{k: None if v is None else readers[k](v, names) for k, v in data.items()})
+        given = {}
+        for key, value in data.items():
+            read = readers[key]
+            given[key] = value if read is _same or value is None else read(value, names)
+        return cls(**given)
 
     return encode, decode
 
@@ -436,7 +441,7 @@ def _from_data(data: _Data, codec: _Codec) -> Any:
     for kind, each in _LISTS:
         if kind in data:
             decode = each[1]
-            setattr(names, kind, {name: decode(v, names) for name, v in data[kind].items()})
+            setattr(names, kind, {name: decode(v, names) if type(v) is dict else v for name, v in data[kind].items()})
     return codec[1](data["body"], names)
 
 
@@ -445,8 +450,14 @@ def terms_to_data(terms: ContractTerms) -> _Data:
     return _to_data(terms, _TERMS)
 
 
+def price_from_data(data: _Data) -> Price:
+    """Return one of the `prices` that `terms_to_data` wrote."""
+    found: Price = _PRICE[1](data, _Names())
+    return found
+
+
 def terms_from_data(data: _Data) -> ContractTerms:
-    """Return the terms that `terms_to_data` wrote; ValueError for another version."""
+    """Return the terms that `terms_to_data` wrote, whose prices may be read already; ValueError for another version."""
     found: ContractTerms = _from_data(data, _TERMS)
     return found
 
