@@ -293,7 +293,8 @@ class Standing:
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
     oldest_open - the open invoice that fell due first, for "Past due". problem - why the next invoice cannot be made. invoices - only those of this deal that were
     created or changed since the caller's last look (the caller passes `since`).
-    charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending.
+    charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
+    customer's portal link, "" = none.
     """
 
     deal: str
@@ -320,6 +321,7 @@ class Standing:
     oldest_open: InvoiceView | None = None
     renewed_by: str | None = None
     problem: Problem | None = None
+    portal_token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

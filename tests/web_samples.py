@@ -25,6 +25,12 @@ from connector.web.views import (
     Notice,
     Pdf,
     PollRow,
+    PortalAnswer,
+    PortalContract,
+    PortalField,
+    PortalInvoice,
+    PortalItem,
+    PortalPage,
     RunRow,
     WebServices,
 )
@@ -178,11 +184,38 @@ def a_console(**changes: object) -> ConsoleView:
     return replace(view, **changes)  # type: ignore[arg-type]
 
 
+def a_portal(**changes: object) -> PortalPage:
+    """A customer with one open invoice and one contract."""
+    page = PortalPage(
+        language="en",
+        seller=Party(name="Northwind Software SAS"),
+        customer=Party(name="Acme <Manufacturing> GmbH"),
+        open=("€1,948.50",),
+        invoices=(
+            PortalInvoice(
+                number="INV-0007", token=TOKEN, issued_on="1 Apr 2026", due_on="1 May 2026", total="€1,948.50", open="€1,948.50",
+                status="open", status_text="Open",
+            ),
+        ),
+        contracts=(
+            PortalContract(
+                id="ct_1", name="Acme 2026", status="Active", since="since 1 Apr 2026", next_on="next invoice 1 May 2026",
+                items=(PortalItem(number=1, description="Team plan", quantity="40", plain_quantity="40", unit_price="€30.00", can_change=True),),
+                can_cancel=True,
+            ),
+        ),
+        fields=(PortalField(name="name", label="Name", value="Acme"), PortalField(name="email", label="E-mail", value="ap@acme.example")),
+    )  # fmt: skip
+    return replace(page, **changes)  # type: ignore[arg-type]
+
+
 def some_services(**changes: object) -> WebServices:
     """Services that know one invoice; every function can be replaced."""
     services = WebServices(
         invoice_by_token={TOKEN: an_invoice()}.get,
         invoice_pdf_by_token={TOKEN: Pdf(name="INV-0007.pdf", content=b"%PDF-1.7 sample")}.get,
+        portal_by_token={TOKEN: a_portal()}.get,
+        portal_ask=lambda token, asked: PortalAnswer(language="en", is_kept=True) if token == TOKEN else None,
         console=a_console,
         ready=lambda: [Check(name="database", is_ok=True, detail="answers")],
         metrics=lambda: b"connector_deals_total 7\n",

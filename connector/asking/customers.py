@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 from connector import app
 from connector.asking.invoices import minor_units
 from connector.asking.shared import bad
-from connector.billing import books
+from connector.billing import books, portal
 from connector.billing import customers as people
 from connector.billing.customers import CustomerListing
 from connector.core.money import digits, major
+from connector.sync.write_back import portal_url
 from connector.verbs import Result, open_config
 
 
@@ -119,3 +120,17 @@ def settle(config_path: Path, name: str, *, consolidate: bool | None, follows_cr
     how = "one invoice for all contracts of a billing run" if done["is_consolidated"] else "one invoice a contract"
     differs = "" if done["is_consolidated"] == done["says_crm"] else " The account in the CRM says otherwise; this command's word counts."
     return {"text": f"{done['name']} gets {how}, from the next invoice on.{differs}", **done}
+
+
+def portal_link(config_path: Path, name: str, *, is_new: bool) -> Result:
+    """Return a customer's portal link; *is_new* replaces it. Raises: RejectedError for an unknown or ambiguous name."""
+    config = open_config(config_path)
+    with app.reading_house(config) as house, house.database.read() as unit:
+        customer_id = people.customer_named(unit, house.billing.org, name)
+        token = portal.links(unit, [customer_id]).get(customer_id)
+    if is_new or token is None:
+        app.request(config, "customers portal-link", "customer.link", {"customer": customer_id, "is_new": is_new})
+        with app.reading_house(config) as house, house.database.read() as unit:
+            token = portal.links(unit, [customer_id])[customer_id]
+    url = portal_url(config.web.public_url, token)
+    return {"text": url, "customer": customer_id, "url": url}

@@ -48,6 +48,7 @@ class InvoiceListing:
     amount_paid: int
     contract: str
     deal: str
+    token: str
 
     @property
     def amount_open(self) -> int:
@@ -176,7 +177,7 @@ def invoices(
     sql = (
         "SELECT i.id, i.number, i.status, c.name, i.currency, i.issued_on, i.due_on, i.total,"
         f" i.amount_due - {store.REDUCED}, i.amount_paid - {store.RETURNED},"
-        f" i.contract_id, i.deal FROM invoice i JOIN customer c ON c.id = i.customer_id WHERE {where}"
+        f" i.contract_id, i.deal, i.token FROM invoice i JOIN customer c ON c.id = i.customer_id WHERE {where}"
         " ORDER BY i.id DESC LIMIT ?"
     )
     values = [value for text, value in given for _ in range(text.count("?"))]
@@ -195,6 +196,7 @@ def invoices(
             amount_paid=row[9],
             contract=row[10],
             deal=row[11],
+            token=row[12],
         )
         for row in rows
     ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from connector.billing import store
+from connector.billing import portal, store
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
 from connector.core.quoting import annual_value, change_value, contract_value
 from connector.core.schedule import ends_on, problems
@@ -26,7 +26,7 @@ class Copy:
     """A working copy of what some commands are about; *touched* is to be billed: contract id to the keys of its commands.
 
     known - customers as they were, customers - as they shall be, both by account. merged - contracts that followed a merge of
-    accounts, with the customer's id before and after.
+    accounts, with the customer's id before and after. said - what customers said of themselves in the portal, by account.
     """
 
     org: str
@@ -38,6 +38,7 @@ class Copy:
     known: dict[str, Customer]
     touched: dict[str, list[str]] = field(default_factory=dict)
     merged: dict[str, tuple[str, str]] = field(default_factory=dict)
+    said: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def contract_of(self, deal: str) -> BookedContract | None:
         """Return the contract that a deal made or changed."""
@@ -47,6 +48,7 @@ class Copy:
     def customer(self, details: CustomerDetails) -> Customer:
         """Return the customer of an account with these details, made where it is new."""
         standing = self.customers.get(details.account)
+        details = portal.merged(details, self.said.get(details.account))
         if standing is None:
             standing = Customer(id=new_id("cus", self.now), details=details, balances={})
         elif standing.details != details:
@@ -77,6 +79,7 @@ def loaded(unit: Unit, org: str, commands: Sequence[Command], now: datetime) -> 
         by_deal=by_deal,
         customers=dict(by_account),
         known=by_account,
+        said=portal.said(unit, org, sorted(by_account)),
     )
 
 
@@ -344,6 +347,7 @@ def save_customers(copy: Copy, unit: Unit, at: str) -> None:
     fresh = [c for c in people if c.details.account not in copy.known]
     standing = [(c, copy.known[c.details.account]) for c in people if c.details.account in copy.known]
     store.insert_customers(unit, copy.org, fresh, at)
+    portal.make_links(unit, [c.id for c in fresh], at)
     store.update_customers(unit, [c for c, old in standing if c.details != old.details], at)
     store.update_balances(unit, [c for c, old in standing if c.balances != old.balances], at)
     pairs: list[tuple[Customer, Mapping[str, int]]] = [

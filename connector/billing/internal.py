@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.billing import commands as carrying
-from connector.billing import contracting, customers, notes, reissues, stocking, store
+from connector.billing import contracting, customers, notes, portal, reissues, stocking, store
 from connector.billing.commands import Copy
 from connector.billing.desk import note_views
 from connector.billing.intents import HANDLERS, Request, carried_out
@@ -51,7 +51,7 @@ OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; t
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
-HANDLERS.update(notes.HANDLED | reissues.HANDLED | contracting.HANDLED | customers.HANDLED | stocking.HANDLED)
+HANDLERS.update(portal.HANDLED | notes.HANDLED | reissues.HANDLED | contracting.HANDLED | customers.HANDLED | stocking.HANDLED)
 
 
 class InternalBilling:

@@ -8,10 +8,10 @@ next term begins they are completed. Amend, Cancel, Pause and Resume deals own n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from connector.billing import store
+from connector.billing import portal, store
 from connector.billing.commands import last_day
 from connector.billing.issue import piece_of
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
@@ -62,15 +62,15 @@ def standings_of(
     shelf = _shelf(unit, contracts)
     taxes = {c.id: source.tax_of(c.details) for c in shelf.customers.values()}
     outlooks = {c.id: _outlook(c, shelf, now, taxes[c.customer_id]) for c in contracts}
+    links = portal.links(unit, list(shelf.customers))
     found: dict[str, Standing] = {}
     for deal in deals:
         if deal in by_deal:
             outlook = outlooks[by_deal[deal]]
             change = next((c for c in outlook.contract.changes if c.change.id == deal), None)
             is_change = change is not None and change.change.kind != "renew"
-            found[deal] = (
-                _of_change(outlook, change, shelf) if change and is_change else _of_term(outlook, deal, change, shelf)
-            )
+            made = _of_change(outlook, change, shelf) if change and is_change else _of_term(outlook, deal, change, shelf)
+            found[deal] = replace(made, portal_token=links.get(outlook.contract.customer_id, ""))
     return found
 
 

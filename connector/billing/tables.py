@@ -430,3 +430,13 @@ class QuoteRow(Books, table=True):
     reason: str
     created_at: str
     updated_at: str
+
+
+class PortalLinkRow(Books, table=True):
+    """A customer's link to its portal, and what it *said* there: JSON, field to (what the CRM said then, what it said)."""
+
+    __tablename__ = "portal_link"
+    customer_id: str = Field(primary_key=True)
+    token: str
+    said: str
+    made_at: str

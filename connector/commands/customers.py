@@ -58,3 +58,16 @@ def customers_set(
     from connector.asking import customers
 
     show(customers.settle(Global.config, customer, consolidate=consolidate, follows_crm=follow_crm), printing.plain)
+
+
+@app.command("portal-link")
+def customers_portal_link(
+    customer: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    new: Annotated[bool, typer.Option("--new", help="Make a new link; the old one leads nowhere from now on.")] = False,
+) -> None:
+    """Show a customer's portal link, or replace one that fell into wrong hands; the CRM is told."""
+    from connector import printing
+    from connector.asking import customers
+
+    show(customers.portal_link(Global.config, customer, is_new=new), printing.plain)

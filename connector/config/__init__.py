@@ -103,6 +103,17 @@ class SellerConfig:
     iban: str = ""
 
 
+PORTAL = ("pay", "download", "details", "payment_method", "quantity", "cancel")
+"""What the customer portal can allow; the last two change a contract and are off by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalConfig:
+    """What customers may do behind their portal link; seeing their invoices and contracts needs no word here."""
+
+    allow: tuple[str, ...] = PORTAL[:4]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole configuration, checked; *file* is where it was read."""
@@ -114,6 +125,7 @@ class Config:
     sources: tuple[SourceConfig, ...] = ()
     web: WebConfig = WebConfig()
     seller: SellerConfig = SellerConfig()
+    portal: PortalConfig = PortalConfig()
     tax: TaxConfig = field(default_factory=TaxConfig)
     billing_run: str = "*/10 * * * *"
     log: LogConfig = LogConfig()
@@ -189,6 +201,7 @@ class _Reader:
             sources=self._sources(),
             web=self._web(),
             seller=seller,
+            portal=self._portal(),
             tax=read_tax(self, seller.country, seller.vat_id),
             billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
             log=LogConfig(
@@ -439,6 +452,18 @@ class _Reader:
             secret=self.text(("web", "secret"), "", is_secret=True),
             admin_password=self.text(("web", "admin_password"), "", is_secret=True),
         )
+
+    def _portal(self) -> PortalConfig:
+        allow = self.raw(("portal", "allow"))
+        if allow is None:
+            return PortalConfig()
+        if not isinstance(allow, list):
+            self.add("bad-type", ("portal", "allow"), "`allow` is a list of words.", f"Write some of: {', '.join(PORTAL)}.")
+            return PortalConfig()
+        for n, word in enumerate(allow):
+            if word not in PORTAL:
+                self.add("bad-value", ("portal", "allow", n), f"A portal cannot allow {word!r}.", f"Choose some of: {', '.join(PORTAL)}.")
+        return PortalConfig(allow=tuple(w for w in PORTAL if w in allow))
 
     def _seller(self) -> SellerConfig:
         def text(name: str) -> str:

@@ -16,7 +16,6 @@ LATER: dict[str, Any] = {
     "dunning.remind": [],
     "dunning.retry": [],
     "dunning.after": "leave",
-    "portal.allow": [],
     "mail.url": None,
     "mail.from": None,
     "mail.pay_link": True,

@@ -142,7 +142,7 @@ WRITABLE: Mapping[str, Mapping[str, Kind]] = {
         "starts_on": "date", "ends_on": "date", "quote_number": "text", "quote_url": "text", "quote_due_now": "money",
         "quote_per_period": "money", "quote_tax": "money", "accepted_by": "text", "accepted_at": "datetime",
     },
-    "customer": {"customer_id": "text"},
+    "customer": {"customer_id": "text", "portal_url": "text"},
     "invoice": {
         "invoice_id": "text", "number": "text", "status": "text", "type": "text", "contract_id": "text", "issued_on": "date",
         "due_on": "date", "total": "money", "amount_due": "money", "amount_paid": "money", "paid_on": "date", "currency": "text",

@@ -30,7 +30,7 @@ class IntentRow(Ledger, table=True):
     """One request: *data* and *result* are JSON; state pending, done or refused."""
 
     __tablename__ = "intent"
-    __table_args__ = (Index("intent_state", "state", "id"),)
+    __table_args__ = (Index("intent_state", "state", "id"), Index("intent_actor", "actor", "id"))
     id: str = Field(primary_key=True)
     kind: str
     data: str
@@ -71,6 +71,17 @@ def found(unit: Unit, intent_id: str) -> Intent | None:
     """Return a request by its id."""
     rows = unit.query("SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE id = ?", (intent_id,))
     return _intent(rows[0]) if rows else None
+
+
+def of_actor(unit: Unit, actor: str, limit: int) -> list[Intent]:
+    """Return what somebody asked for lately, newest first."""
+    sql = "SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE actor = ? ORDER BY id DESC LIMIT ?"
+    return [_intent(row) for row in unit.query(sql, (actor, limit))]
+
+
+def waiting_of(unit: Unit, actor: str) -> int:
+    """Return how many requests of somebody wait."""
+    return int(unit.query("SELECT COUNT(*) FROM intent WHERE actor = ? AND state = 'pending'", (actor,))[0][0])
 
 
 def _text(data: Mapping[str, Any]) -> str:

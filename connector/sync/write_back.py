@@ -317,7 +317,8 @@ def _account_rows(seam: Seam, deal: Deal, standing: Standing, now: datetime) -> 
     fields = _fields(seam, "Account", deal.owner_object or "")
     if not fields or not deal.account:
         return []
-    values = {"customer_id": standing.customer_id, _SYNCED_AT: now.replace(microsecond=0)}
+    token, url = standing.portal_token, seam.settings.public_url
+    values = {"customer_id": standing.customer_id, "portal_url": portal_url(url, token) if token else None, _SYNCED_AT: now.replace(microsecond=0)}
     return [_row(deal.name, "Account", deal.account, fields, values, {"id": deal.account, "group": deal.account})]
 
 
@@ -360,3 +361,8 @@ def _opportunity(deal: str | None) -> str | None:
 def invoice_url(public_url: str, token: str) -> str:
     """Return the address of an invoice's page."""
     return f"{public_url.rstrip('/')}/i/{token}"
+
+
+def portal_url(public_url: str, token: str) -> str:
+    """Return the address of a customer's portal."""
+    return f"{public_url.rstrip('/')}/portal/{token}"

@@ -6,12 +6,12 @@ out what stands here; where a template would have to decide, the view decides (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from connector.documents.views import InvoicePage
+from connector.documents.views import InvoicePage, InvoiceStatus, Party
 
 Tone = Literal["plain", "good", "busy", "warn", "bad"]
 
@@ -108,6 +108,105 @@ class ConsoleView:
     notices: tuple[Notice, ...] = ()
 
 
+# ---------------------------------------------------------------- the customer portal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalInvoice:
+    """A finalized invoice in the customer's list; *token* leads to its page."""
+
+    number: str
+    token: str
+    issued_on: str
+    total: str
+    status: InvoiceStatus
+    status_text: str
+    due_on: str = ""
+    open: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalItem:
+    """What a contract has running; *plain_quantity* is what a form starts from."""
+
+    number: int
+    description: str
+    quantity: str
+    unit_price: str
+    plain_quantity: str = ""
+    can_change: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalContract:
+    """A contract of the customer's."""
+
+    id: str
+    name: str
+    status: str
+    since: str
+    items: tuple[PortalItem, ...]
+    ends: str = ""
+    next_on: str = ""
+    can_cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalField:
+    """One billing detail that the customer may change."""
+
+    name: str
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalRequest:
+    """What the customer asked for lately and what became of it."""
+
+    what: str
+    on: str
+    state: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalPage:
+    """A customer's own page, in *language*; *open* is what is to be paid, one amount a currency."""
+
+    language: str
+    seller: Party
+    customer: Party
+    open: tuple[str, ...]
+    invoices: tuple[PortalInvoice, ...]
+    contracts: tuple[PortalContract, ...]
+    fields: tuple[PortalField, ...] = ()
+    requests: tuple[PortalRequest, ...] = ()
+    can_download: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalAsk:
+    """A form that a customer sent: *what* (details, cancel, quantity), its texts, and whether the cost was agreed to."""
+
+    what: str
+    values: Mapping[str, str]
+    is_agreed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalAnswer:
+    """What became of a form: kept; refused with a *complaint*; or a question, *title* and *lines*, before *values* are sent again."""
+
+    language: str
+    is_kept: bool = False
+    complaint: str = ""
+    title: str = ""
+    lines: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    what: str = ""
+
+
 # ---------------------------------------------------------------- what monitors ask
 
 
@@ -156,6 +255,8 @@ class WebServices:
 
     invoice_by_token: Callable[[str], InvoicePage | None]
     invoice_pdf_by_token: Callable[[str], Pdf | None]
+    portal_by_token: Callable[[str], PortalPage | None]
+    portal_ask: Callable[[str, PortalAsk], PortalAnswer | None]
     console: Callable[[], ConsoleView]
     ready: Callable[[], Sequence[Check]]
     metrics: Callable[[], bytes]

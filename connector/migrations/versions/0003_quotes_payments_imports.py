@@ -10,6 +10,7 @@ down_revision = "0002"
 def upgrade() -> None:
     """Add the tables and columns; what stands in the books keeps its meaning."""
     _consolidated_invoices()
+    _portal()
 
 
 def _consolidated_invoices() -> None:
@@ -30,3 +31,15 @@ def _consolidated_invoices() -> None:
     op.add_column("customer", sa.Column("consolidate_set", sa.String(), nullable=True))
     op.add_column("balance_entry", sa.Column("reason", sa.String(), server_default="", nullable=False))
     op.create_index("balance_entry_customer", "balance_entry", ["customer_id", "id"], unique=False)
+
+
+def _portal() -> None:
+    op.create_table(
+        "portal_link",
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("said", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("customer_id"),
+    )
+    op.create_index("intent_actor", "intent", ["actor", "id"], unique=False)
