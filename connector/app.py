@@ -34,6 +34,7 @@ from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.ports import ObjectInfo, Org, TaxSource
 from connector.sync import intents, ledger, rounds
+from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
 from connector.tax.eu import EuVat
 from connector.tax.rates import ListedRates
@@ -181,7 +182,6 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
         problems += [p for p in found if not p.code.startswith("warn")]
         if mapping is not None:
             compiled = compile_mapping(mapping, describe, org, mapping_options(config))
-            problems += _not_built(mapping, str(configured.mapping))
             sources.append(_source(configured.name, str(configured.mapping), texts[configured.name], compiled, describe))
     claimed: dict[str, str] = {}
     for source in sources:
@@ -198,21 +198,6 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
     if problems:
         raise ConfigError(problems)
     return tuple(sources), describe
-
-
-def _not_built(mapping: MappingFile, file: str) -> list[Problem]:
-    """Return a problem for each setting of a mapping whose feature does not exist yet: none shall be believed in vain."""
-    chosen = {"edits": (mapping.edits, "flag"), "on_reopen": (mapping.on_reopen, "flag")}
-    return [
-        Problem(
-            code="not-built-yet",
-            message=f"`{key}: {value}` is for a feature that this version does not have yet.",
-            hint=f"Remove it, or write `{key}: {known}`.",
-            where=Where(file=file),
-        )
-        for key, (value, known) in chosen.items()
-        if value != known
-    ]
 
 
 def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectInfo]:
@@ -481,11 +466,17 @@ def _result_of(intent: intents.Intent) -> Mapping[str, Any]:
     return intent.result
 
 
+def deal_requests(books: Books) -> DealRequests:
+    """Return who carries out requests about deals."""
+    return DealRequests(billing=books.billing, language=books.config.crm.language, timezone=books.config.timezone)
+
+
 def _looked_after(config: Config, verb: str, wanted: Sequence[str]) -> dict[str, intents.Intent]:
     """Carry out what is pending if the lock is free; return the requests that are settled, whoever did it."""
     try:
         with books_to_write(config, verb) as books:
-            intents.carry_out(books.database, books.billing, books.now())
+            asked = deal_requests(books).handlers()
+            intents.carry_out(books.database, books.billing, books.now(), for_deals=asked)
     except HaltError as error:
         if error.code != "ledger-locked":
             raise

@@ -12,7 +12,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates
+from connector.core.closing import Difference
+from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates, Interval
 from connector.core.values import dataclass
 from connector.errors import Problem
 
@@ -198,7 +199,7 @@ class Desired:
     messages. condition - which source condition holds: won (`when`), open, dropped, idle (none). terms - of a New record;
     change - of every other action. amends - the parent *record* id as filled in; amends_contract - a contract id.
     synced_quote - the quote a won opportunity takes its terms from. closed_on - CloseDate. notes - stated defaults that
-    were used, in plain words. editor - who last saved the record.
+    were used, in plain words. editor - who last saved the record. currency - in which the record is, lower case, None where it does not say.
     """
 
     object: str
@@ -219,6 +220,7 @@ class Desired:
     contact: str | None = None
     editor: str = ""
     notes: tuple[str, ...] = ()
+    currency: str | None = None
 
 
 # ---------------------------------------------------------------- billing
@@ -232,7 +234,7 @@ class Command:
 
     create - customer (made or updated) and contract from *terms*. replace - the terms of a contract nothing of which is
     invoiced. details - new *customer* and *how* only. withdraw - the contract was never billed and shall not be. change,
-    replace_change, withdraw_change - one `Change`, keyed by its deal.
+    replace_change, withdraw_change - one `Change`, keyed by its deal; *currency*, where said, must be the contract's.
     """
 
     key: str
@@ -244,6 +246,7 @@ class Command:
     terms: ContractTerms | None = None
     change: Change | None = None
     contract_id: str | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +297,7 @@ class Standing:
     oldest_open - the open invoice that fell due first, for "Past due". problem - why the next invoice cannot be made. invoices - only those of this deal that were
     created or changed since the caller's last look (the caller passes `since`).
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
-    customer's portal link, "" = none.
+    customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
     """
 
     deal: str
@@ -322,6 +325,7 @@ class Standing:
     renewed_by: str | None = None
     problem: Problem | None = None
     portal_token: str = ""
+    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +360,36 @@ class Preview:
     value: int = 0
     currency: str = ""
     problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What an edit of a billed deal would take to count (decision D-115); amounts in minor units, tax included.
+
+    change - the amendment, None where none can do it; *problem* then says why where the contract itself refuses it.
+    due_now - the invoice it makes at once, per_period - by how much each later period becomes dearer, by interval.
+    """
+
+    currency: str
+    differences: tuple[Difference, ...] = ()
+    change: Change | None = None
+    problem: Problem | None = None
+    due_now: int = 0
+    per_period: tuple[tuple[Interval, int], ...] = ()
+
+
+EDIT = "+"
+"""Between a deal's name and the number of an amendment that an edit of its record led to, in that amendment's id."""
+
+
+def edit_id(deal: str, revision: int) -> str:
+    """Return the id of the change that an edit of a deal's record makes under a revision of its decision."""
+    return f"{deal}{EDIT}r{revision}"
+
+
+def is_edit_of(change_id: str, deal: str) -> bool:
+    """Whether a change came from an edit of a deal's record."""
+    return change_id.startswith(f"{deal}{EDIT}r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,11 +449,17 @@ class Billing(Protocol):
     def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
         """Return what the command would cause, by the same functions as `apply`; writes nothing."""
 
+    def proposal(self, command: Command, change_id: str, unit: Unit, now: datetime) -> Proposal:
+        """Return the amendment *change_id* by which a billed contract becomes what *command* (replace, replace_change) says."""
+
     def bill(self, unit: Unit, as_of: datetime, *, limit: int, hold: bool) -> BilledRun:
         """Bill up to *limit* contracts that are due at *as_of*; nothing due = a run of zero contracts."""
 
     def contract(self, contract_id: str, unit: Unit) -> Contract | None:
         """Return a contract with its terms and changes."""
+
+    def party(self, contract_id: str, unit: Unit) -> tuple[str, str, str] | None:
+        """Return (CRM account, name of the customer, currency) of a contract."""
 
     def carry_out(
         self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str

@@ -20,6 +20,7 @@ from connector.sync.decide import (
     Park,
     Relative,
     Wait,
+    Ways,
     decide,
     speaker,
 )
@@ -138,8 +139,8 @@ def test_each_decision_gets_the_next_revision_as_key():
 
 def test_deals_closed_before_the_start_are_left_alone():
     """`start_from` compares the close date of new deals only; members of a known chain pass."""
-    assert _decide(applied=Applied(org=ORG), start_from=date(2026, 2, 1)) == Nothing(is_deal=False)
-    assert isinstance(_decide(AMEND, SAME, Applied(org=ORG), parent=PARENT, start_from=date(2026, 12, 1)), Do)
+    assert _decide(applied=Applied(org=ORG), ways=Ways(start_from=date(2026, 2, 1))) == Nothing(is_deal=False)
+    assert isinstance(_decide(AMEND, SAME, Applied(org=ORG), parent=PARENT, ways=Ways(start_from=date(2026, 12, 1))), Do)
 
 
 OPPORTUNITY = Candidate(object="Opportunity", record="006A", condition="won")

@@ -18,7 +18,7 @@ from connector.core.schedule import ends_on, problems
 from connector.core.terms import Change, ContractTerms
 from connector.errors import Problem, RejectedError, Where, invariant
 from connector.kit.db import new_id
-from connector.ports import Command, CustomerDetails, HowBilled, Unit
+from connector.ports import EDIT, Command, CustomerDetails, HowBilled, Unit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,6 +140,9 @@ def _replace(copy: Copy, command: Command) -> BookedContract:
                 command,
                 hint="Close an Amend deal with the difference.",
             )
+        # what shapes money was settled when the contract was made (deals.md section 8)
+        terms = replace(terms, settings=standing.terms.settings)
+        data = store.terms_text(terms)
         standing = replace(standing, terms=terms, data=data, how=command.how)
         standing = _valued(_checked(replace(standing, starts_on=terms.start.date()), command))
     return _settled_how(copy, command, standing)
@@ -241,8 +244,29 @@ def _base(copy: Copy, command: Command) -> tuple[BookedContract, Change, str]:
         )
     if command.change is None:
         raise _refused("no-change", f"'{command.label}' says nothing that could be changed.", command)
+    _require_same_party(copy, standing, command)
     change = command.change if command.change.id == command.deal else replace(command.change, id=command.deal)
     return standing, change, store.change_text(change)
+
+
+def _require_same_party(copy: Copy, standing: BookedContract, command: Command) -> None:
+    """Refuse a change of another customer's contract, or in another currency."""
+    if command.currency is not None and command.currency != standing.terms.currency:
+        ours, theirs = command.currency.upper(), standing.terms.currency.upper()
+        raise _refused(
+            "other-currency",
+            f"Not billed: {standing.id} is in {theirs}, this deal is in {ours}.",
+            command,
+            hint=f"Close this deal in {theirs}, or as a New deal; it is tried again by itself.",
+        )
+    owner = copy.customer_by_id(standing.customer_id).details
+    if EDIT not in command.deal and owner.account != command.customer.account:
+        raise _refused(
+            "other-customer",
+            f"Not billed: {standing.id} belongs to another account ({owner.name}) than this deal.",
+            command,
+            hint="Correct the account of this deal, or which deal or contract it changes; it is tried again by itself.",
+        )
 
 
 def _change_of(contract: BookedContract, deal: str) -> BookedChange | None:

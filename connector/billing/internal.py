@@ -21,6 +21,7 @@ from connector.billing.commands import Copy
 from connector.billing.desk import note_views
 from connector.billing.intents import HANDLERS, Request, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
+from connector.billing.proposing import proposed
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
 from connector.billing.taken import taken_of
@@ -40,6 +41,7 @@ from connector.ports import (
     Preview,
     PreviewInvoice,
     PreviewLine,
+    Proposal,
     Standing,
     TaxSource,
     Unit,
@@ -217,6 +219,12 @@ class InternalBilling:
         found = store.contracts(unit, [contract_id])
         return found[0].contract if found else None
 
+    def party(self, contract_id: str, unit: Unit) -> tuple[str, str, str] | None:
+        """Return (CRM account, name of the customer, currency) of a contract."""
+        sql = "SELECT c.account, c.name, t.currency FROM contract t JOIN customer c ON c.id = t.customer_id WHERE t.id = ?"
+        rows = unit.query(sql, (contract_id,))
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
     def carry_out(
         self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str
     ) -> IntentResult:
@@ -247,6 +255,10 @@ class InternalBilling:
             value=change.value if change else contract.value,
             currency=contract.terms.currency,
         )
+
+    def proposal(self, command: Command, change_id: str, unit: Unit, now: datetime) -> Proposal:
+        """Return the amendment *change_id* by which a billed contract becomes what *command* says, and what it costs."""
+        return proposed(self, command, change_id, unit, now)
 
     def _ahead(
         self, contract: BookedContract, facts: Sequence[Line], customer: tuple[CustomerState, AccountTax], now: datetime,

@@ -17,10 +17,11 @@ from connector.billing.issue import piece_of
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
-from connector.core.schedule import timeline
+from connector.core.quoting import annual_value
+from connector.core.schedule import changes_in_order, timeline
 from connector.core.segments import Term, Timeline
 from connector.errors import Problem
-from connector.ports import AccountTax, InvoiceView, Standing, TaxSource, Unit
+from connector.ports import AccountTax, InvoiceView, Standing, TaxSource, Unit, is_edit_of
 
 LOOKS_AHEAD = 400  # due instants without a line that are skipped in search of the next invoice
 _OVER = ("withdrawn", "completed", "canceled")
@@ -38,6 +39,7 @@ class _Outlook:
     next_amount: int | None
     opened: Sequence[InvoiceView]
     problem: Problem | None = None
+    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,24 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         next_amount=ahead[1] if ahead and (draft is not None or tax.problem is None) else None,
         opened=opened,
         problem=tax.problem if ahead else None,
+        paused_by=_paused_by(contract, local),
     )
+
+
+def _paused_by(contract: BookedContract, local: datetime) -> str | None:
+    """Return the id of the change that paused the contract, None while it is not paused by one."""
+    if not contract.changes:
+        return None
+    found = None
+    for change in changes_in_order(contract.contract):
+        if change.kind in ("pause", "resume") and to_local(change.effective, contract.terms.timezone) <= local:
+            found = change.id if change.kind == "pause" else None
+    return found
+
+
+def _edits(contract: BookedContract, deal: str) -> list[BookedChange]:
+    """Return the amendments that edits of a deal's record led to: they count as that deal's own (decision D-115)."""
+    return [c for c in contract.changes if is_edit_of(c.change.id, deal)] if contract.changes else []
 
 
 def is_overdue(invoice: InvoiceView, today: date) -> bool:
@@ -148,6 +167,11 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         status = "scheduled"
     is_running = renewed_by is None and status != "withdrawn"
     sums = shelf.sums.get(deal, Sums())
+    edits = _edits(contract, deal)
+    value = (renewal.value if renewal else contract.value) + sum(c.value for c in edits)
+    annual = renewal.annual_value if renewal else contract.annual_value
+    if edits and renewal is None:
+        annual = annual_value(contract.contract, edits=tuple(c.change for c in edits))
     return Standing(
         deal=deal,
         contract_id=contract.id,
@@ -157,8 +181,8 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         starts_on=own.start.date() if own else contract.starts_on,
         ends_on=last_day(own.end) if own else contract.ends_on,
         is_invoiced=renewal.is_invoiced if renewal else contract.is_invoiced,
-        value=renewal.value if renewal else contract.value,
-        annual_value=renewal.annual_value if renewal else contract.annual_value,
+        value=value,
+        annual_value=annual,
         next_on=outlook.next_on if is_running else None,
         next_amount=outlook.next_amount if is_running else None,
         billed=sums.billed,
@@ -170,12 +194,15 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         oldest_open=mine[0] if mine else None,
         renewed_by=renewed_by,
         problem=outlook.problem if is_running else None,
+        paused_by=outlook.paused_by,
     )
 
 
 def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standing:
     """An Amend, Cancel, Pause or Resume deal: what it changed, from when, charged and credited how much."""
     contract = outlook.contract
+    own = [change, *_edits(contract, change.change.id)]
+    invoice_id = next((c.invoice_id for c in reversed(own) if c.invoice_id), None)
     return Standing(
         deal=change.change.id,
         contract_id=contract.id,
@@ -186,15 +213,16 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         ends_on=contract.ends_on,
         is_change=True,
         is_invoiced=change.is_invoiced,
-        value=change.value,
+        value=sum(c.value for c in own),
         next_on=outlook.next_on,
         next_amount=outlook.next_amount,
-        charged=change.charged + change.pending_charged,
-        credited=change.credited + change.pending_credited,
+        charged=sum(c.charged + c.pending_charged for c in own),
+        credited=sum(c.credited + c.pending_credited for c in own),
         effective_on=to_local(change.change.effective, contract.terms.timezone).date(),
-        last=shelf.named.get(change.invoice_id) if change.invoice_id else None,
+        last=shelf.named.get(invoice_id) if invoice_id else None,
         oldest_open=outlook.opened[0] if outlook.opened else None,
         problem=outlook.problem,
+        paused_by=outlook.paused_by,
     )
 
 

@@ -45,3 +45,26 @@ def deals_skip(deal: str, *, reason: Annotated[str, typer.Option(help="Why; stan
     from connector import printing, verbs
 
     show(verbs.deals_skip(Global.config, deal, reason), printing.plain)
+
+
+@app.command("approve")
+def deals_approve(
+    deal: str,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; stands in the history.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the amendment and its invoices; write nothing.")] = False,
+) -> None:
+    """Apply the amendment that an edit of a billed deal proposes."""
+    from connector import printing
+    from connector.asking import deals
+
+    show(deals.approve(Global.config, deal, reason=reason, is_dry=dry_run), printing.change_text)
+
+
+@app.command("relink")
+def deals_relink(deal: str, contract: str, *, reason: Annotated[str, typer.Option(help="Why; stands in the history.")] = "") -> None:
+    """Link an Amend, Renew, Cancel, Pause or Resume deal, whose base is not in billing, to a contract of the books."""
+    from connector import printing
+    from connector.asking import deals
+
+    show(deals.relink(Global.config, deal, contract, reason=reason), printing.plain)

@@ -17,7 +17,7 @@ from connector.core.proration import share
 from connector.core.schedule import changes_in_order, drawn, timeline
 from connector.core.segments import ALWAYS, Cut, Segment, Term, Timeline
 from connector.core.settlement import Account, CustomerState, Invoice, advance
-from connector.core.terms import Contract, ContractTerms, Coupon, Phase
+from connector.core.terms import Change, Contract, ContractTerms, Coupon, Interval, Phase
 
 _MAX_RUNS = 2_000  # bound of a preview: more dates without an invoice in a row than any contract has
 
@@ -116,9 +116,12 @@ def contract_value(contract: Contract) -> int:
     return _value(replace(contract, changes=()), None, None)
 
 
-def annual_value(contract: Contract) -> int:
-    """Return the recurring value of the first 12 months as signed, a shorter term scaled up to 12 months."""
-    root = replace(contract, changes=())
+def annual_value(contract: Contract, *, edits: tuple[Change, ...] = ()) -> int:
+    """Return the recurring value of the first 12 months as signed, a shorter term scaled up to 12 months.
+
+    edits - amendments that count as if they had been signed so (decision D-115).
+    """
+    root = replace(contract, changes=edits)
     plan = timeline(root)
     if not plan.terms:
         return 0
@@ -186,6 +189,38 @@ def upcoming(piece: Slice, customer: CustomerState, n: int, *, after: datetime |
         found.extend(e.invoice for e in events if e.kind == "invoice.finalized")
         at = due
     return tuple(found[:n])
+
+
+def per_period(contract: Contract, customer: CustomerState, on: datetime) -> dict[Interval, int]:
+    """Return what a whole period of everything that runs on *on* (local) costs, by interval, tax and lasting discounts included.
+
+    Before the contract starts: what runs on its first day. A contract that is over costs nothing.
+    """
+    plan = drawn(contract, horizon=on)
+    at = max(on, contract.terms.start)
+    if plan.end is not None and plan.end <= at:
+        return {}
+    coupons = next((c for since, c in reversed(plan.discounts) if since <= at), ())
+    running = [s for s in plan.segments if s.price.interval is not None and s.start <= at and (s.end is None or s.end > at)]
+    items = tuple(
+        replace(s.item, id=f"{n}", start=None, end=None, trial=None, discounts=tuple(c for c in s.item.discounts if c.duration == "forever"))
+        for n, s in enumerate(running)
+    )
+    plain = ContractTerms(
+        currency=contract.terms.currency, timezone=contract.terms.timezone, settings=contract.terms.settings, start=at,
+        phases=(Phase(start=at, items=items),), discounts=tuple(c for c in coupons if c.duration == "forever"),
+        tax_rates=contract.terms.tax_rates,
+    )  # fmt: skip
+    found: dict[Interval, int] = {}
+    if not items:
+        return found
+    lines = priced_charges(Slice(contract=Contract(id="", terms=plain), tax_exempt=customer.tax_exempt, rates=customer.rates))
+    by_id = {i.id: i.price.interval for i in items}
+    for line in lines:
+        interval = by_id[line.item_id]
+        if interval is not None:
+            found[interval] = found.get(interval, 0) + line.gross
+    return found
 
 
 def quote_totals(contract: Contract, customer: CustomerState) -> tuple[Totals, Totals]:

@@ -140,6 +140,7 @@ class Deals:
             contact=read["contact"](record, reading),
             editor=read["editor"](record, reading) or "",
             notes=tuple(reading.notes),
+            currency=terms.currency if terms is not None else self._currency_said(record) if is_full else None,
         )
         return MapResult(desired=desired)
 
@@ -253,6 +254,11 @@ class Deals:
     def _currency(self, record: Record, reading: Reading) -> str | None:
         code = self._needed("currency", record, reading)
         return self._lines.currency(code, self._deal["currency"], reading) if code else None
+
+    def _currency_said(self, record: Record) -> str | None:
+        """Return the currency of a change's record, where it says one: it must be its contract's."""
+        code = self._read["currency"](record, Reading(self._frame.object, record.get("Id") or "", record))
+        return str(code).lower() if code else None
 
     def _term_months(self, record: Record, reading: Reading) -> int | None:
         months: int | None = self._read["term_months"](record, reading)

@@ -8,13 +8,13 @@ Within a chunk a parent is applied before its changes, so that a new deal and it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError, Where
-from connector.ports import Desired, Outcome, Unit
-from connector.sync import ledger
+from connector.ports import Desired, Outcome, Standing, Unit
+from connector.sync import edits, ledger, links
 from connector.sync.decide import (
     Applied,
     Candidate,
@@ -26,11 +26,14 @@ from connector.sync.decide import (
     Park,
     Relative,
     Wait,
+    Ways,
     decide,
     speaker,
 )
+from connector.sync.edits import Proposed
 from connector.sync.ledger import Deal, Record
 from connector.sync.mapper import desired_of, outline_of
+from connector.sync.reasons import Reasons
 from connector.sync.seam import Seam, Tally
 
 _LONGEST_CHAIN = 100
@@ -49,12 +52,23 @@ class _Case:
 
 @dataclass(slots=True, kw_only=True)
 class _Scene:
-    """The deals of a chunk and around it, as they stand while the chunk is carried out."""
+    """The deals of a chunk and around it, as they stand while the chunk is carried out.
+
+    links - contracts that a person linked deals to. proposed - what edits of billed deals would take to count.
+    """
 
     deals: dict[str, Deal]
     chains: dict[str, list[str]]
-    invoiced: dict[str, bool]
-    started: dict[str, bool]
+    standings: Mapping[str, Standing]
+    local: datetime
+    reasons: Reasons
+    links: Mapping[str, str]
+    proposed: dict[str, Proposed] = field(default_factory=dict)
+
+    def is_started(self, name: str) -> bool:
+        """Whether the day of a deal that stands has come."""
+        standing = self.standings.get(name)
+        return standing is not None and standing.effective_on is not None and standing.effective_on <= self.local.date()
 
 
 def apply(seam: Seam, tally: Tally, *, hold: bool) -> bool:
@@ -152,6 +166,7 @@ def _carried_out(seam: Seam, unit: Unit, part: Sequence[Deal], now: datetime, *,
         _wave(seam, unit, ready, scene, now, hold=hold)
         done = {c.deal.name for c in ready}
         waiting = [c for c in waiting if c.deal.name not in done]
+    edits.save(unit, part, scene.proposed, ledger.iso(now))
     return [scene.deals[d.name] for d in part]
 
 
@@ -187,7 +202,7 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
 def decided(seam: Seam, unit: Unit, deal: Deal, found: Sequence[Record], now: datetime) -> tuple[Desired | None, Decision]:
     """Return what one deal wants and what would be decided for it now; writes nothing (for plans)."""
     case = _case(seam, deal, found)
-    return case.desired, _decision(seam, unit, case, _scene(seam, unit, [case], now))
+    return case.desired, _decision(seam, unit, case, _scene(seam, unit, [case], now), now)
 
 
 def _joined(problems: Sequence[Problem], record: Record) -> Problem:
@@ -224,13 +239,14 @@ def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Sc
     for deal in sorted(deals.values(), key=lambda d: (d.made_at, d.name)):
         chains.setdefault(deal.root, []).append(deal.name)
     standing = [c.deal.name for c in cases if c.deal.contract_id and not c.deal.is_withdrawn]
-    found = seam.billing.standings(standing, unit, now) if standing else {}
-    today = now.astimezone(ZoneInfo(seam.settings.timezone)).date()
+    local = now.astimezone(ZoneInfo(seam.settings.timezone)).replace(tzinfo=None)
     return _Scene(
         deals=deals,
         chains=chains,
-        invoiced={name: s.is_invoiced for name, s in found.items()},
-        started={n: s.effective_on is not None and s.effective_on <= today for n, s in found.items()},
+        standings=seam.billing.standings(standing, unit, now) if standing else {},
+        local=local,
+        reasons=Reasons(seam.settings.language, local.date()),
+        links=links.of_deals(unit, [c.deal.name for c in cases if c.desired is not None and c.desired.action != "new"]),
     )
 
 
@@ -273,7 +289,7 @@ def _relatives(case: _Case, scene: _Scene) -> set[str]:
 
 def _wave(seam: Seam, unit: Unit, cases: Sequence[_Case], scene: _Scene, now: datetime, *, hold: bool) -> None:
     """Decide some deals, give their commands to billing in one call, and note the outcome on each deal."""
-    decisions = [_decision(seam, unit, case, scene) for case in cases]
+    decisions = [_decision(seam, unit, case, scene, now) for case in cases]
     commands = [d.command for d in decisions if isinstance(d, Do)]
     outcomes = {o.key: o for o in seam.billing.apply(commands, unit, now, hold=hold)} if commands else {}
     for case, decision in zip(cases, decisions, strict=True):
@@ -282,61 +298,59 @@ def _wave(seam: Seam, unit: Unit, cases: Sequence[_Case], scene: _Scene, now: da
         scene.deals[case.deal.name] = _after(case, deal, decision, outcome, ledger.iso(now))
 
 
-def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene) -> Decision:
+def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime) -> Decision:
     if case.problem is not None:
         return Flag(problem=case.problem) if _stands(case.deal) else Park(problem=case.problem)
     deal = scene.deals[case.deal.name]
     if case.desired is None:
-        return _gone(case.deal) if _stands(case.deal) else Nothing(is_deal=False)
+        where = Where(object=case.deal.owner_object, record=case.deal.owner_record)
+        return Flag(problem=scene.reasons.problem("record-gone", where)) if _stands(case.deal) else Nothing(is_deal=False)
     if not _stands(deal) and case.desired.condition == "won" and _root(deal.name, scene.deals) is None:
-        return _circle(case.desired)
+        where = Where(object=case.desired.object, record=case.desired.record, field="Amends_Opportunity__c")
+        return Park(problem=scene.reasons.problem("circle", where))
     source = next(s for s in seam.sources if s.object == case.desired.object)
-    return decide(
+    compiled = source.compiled  # what an edit leads to is said by the newest mapping (decision D-38)
+    ways = Ways(
+        start_from=source.start_from, edits=compiled.edits, on_reopen=compiled.on_reopen, now=scene.local, reasons=scene.reasons
+    )  # fmt: skip
+    digests = case.digests or digests_of(case.desired)
+    applied = _applied_of(seam, deal, scene)
+    decision = decide(
         case.desired,
-        case.digests or digests_of(case.desired),
-        Applied(
-            org=seam.org.id,
-            contract_id=deal.contract_id,
-            revision=deal.revision,
-            terms=deal.applied_terms,
-            who=deal.applied_who,
-            how=deal.applied_how,
-            account=deal.account,
-            is_withdrawn=deal.is_withdrawn,
-            is_invoiced=scene.invoiced.get(deal.name, False),
-            is_started=scene.started.get(deal.name, False),
-        ),
+        digests,
+        applied,
         parent=_parent(seam, unit, case.desired, deal, scene),
         earlier=_earlier(deal, scene) if case.desired.action != "new" else (),
-        start_from=source.start_from,
+        ways=ways,
+    )
+    is_edit = decision.is_edit if isinstance(decision, Flag) else isinstance(decision, Do) and decision.flag is not None and decision.flag.is_edit
+    if not is_edit:
+        return decision
+    edit = edits.Edit(desired=case.desired, digests=digests, applied=applied, ways=ways)
+    decision, scene.proposed[deal.name] = edits.settled(seam.billing, unit, edit, decision, now)
+    return decision
+
+
+def _applied_of(seam: Seam, deal: Deal, scene: _Scene) -> Applied:
+    standing = scene.standings.get(deal.name)
+    return Applied(
+        org=seam.org.id,
+        contract_id=deal.contract_id,
+        revision=deal.revision,
+        terms=deal.applied_terms,
+        who=deal.applied_who,
+        how=deal.applied_how,
+        account=deal.account,
+        is_withdrawn=deal.is_withdrawn,
+        is_invoiced=standing is not None and standing.is_invoiced,
+        is_started=scene.is_started(deal.name),
+        paused_by=standing.paused_by if standing is not None else None,
+        is_running=standing is not None and standing.contract_status not in ("completed", "canceled", "withdrawn"),
     )
 
 
 def _stands(deal: Deal) -> bool:
     return deal.contract_id is not None and not deal.is_withdrawn
-
-
-def _circle(desired: Desired) -> Decision:
-    return Park(
-        problem=Problem(
-            code="circle",
-            message="Not billed: the deals that this one changes change each other in a circle.",
-            hint="Correct Amends Opportunity on one of them, so that the first one is a New deal; it is tried again by itself.",
-            where=Where(object=desired.object, record=desired.record, field="Amends_Opportunity__c"),
-        )
-    )
-
-
-def _gone(deal: Deal) -> Decision:
-    """A deal that stands, but whose record can no longer be mapped or found."""
-    return Flag(
-        problem=Problem(
-            code="record-gone",
-            message="The record of this deal can no longer be read as a deal. The contract goes on.",
-            hint="Restore the record, or close a Cancel deal to stop billing.",
-            where=Where(object=deal.owner_object, record=deal.owner_record),
-        )
-    )
 
 
 def digests_of(desired: Desired) -> Digests:
@@ -349,8 +363,9 @@ def digests_of(desired: Desired) -> Digests:
 
 
 def _parent(seam: Seam, unit: Unit, desired: Desired, deal: Deal, scene: _Scene) -> Relative | None:
-    if desired.amends_contract:
-        contract = seam.billing.contract(desired.amends_contract, unit)
+    named = scene.links.get(deal.name) or desired.amends_contract
+    if named and desired.action != "new" and not _stands(deal):
+        contract = seam.billing.contract(named, unit)
         return None if contract is None else Relative(name="", label=contract.id, state="applied", contract_id=contract.id)
     found = scene.deals.get(deal.parent or desired.amends or "")
     return None if found is None else _relative(found)
@@ -416,19 +431,22 @@ def _applied(case: _Case, deal: Deal, decision: Do, outcome: Outcome, now: str) 
         return deal
     is_withdrawn = decision.command.kind in ("withdraw", "withdraw_change")
     digests = case.digests or digests_of(case.desired)
+    if decision.keeps != "nothing":  # what was not carried out of the record still differs from what stands
+        held = Digests(terms=deal.applied_terms or "", who=deal.applied_who or "", how=deal.applied_how or "")
+        digests = held if decision.keeps == "all" else replace(digests, terms=held.terms)
     return replace(
         deal,
         state="applied",
-        apply_due=False,
+        apply_due=decision.is_first,
         begun=False,
         attempts=0,
         next_try_at=None,
         wait_for=None,
-        problem=None,
+        problem=decision.flag.problem if decision.flag is not None else None,
         owner_object=case.desired.object,
         owner_record=case.desired.record,
         contract_id=outcome.contract_id or deal.contract_id,
-        account=case.desired.customer.account,
+        account=deal.account if decision.keeps == "all" else case.desired.customer.account,
         revision=deal.revision + 1,
         decision_key=decision.command.key,
         applied_terms=digests.terms,

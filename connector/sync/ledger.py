@@ -22,13 +22,14 @@ from typing import Any
 import msgspec
 from sqlmodel import Field, Index, MetaData, SQLModel
 
-from connector.core.terms import Change, ContractTerms
+from connector.core.terms import Change, ContractTerms, Settings
 from connector.errors import Problem, Where
 from connector.ports import Unit
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode_canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
+_NO_SETTINGS = Settings(proration="day", tax_rounding="line")
 _CRM_LINES = re.compile(rb'"crm_lines":\[[^\]]*\],?')
 
 
@@ -290,9 +291,10 @@ def instant(text: str) -> datetime:
 
 
 def terms_digest(value: ContractTerms | Change | None) -> str:
-    """Return a digest of what is agreed; the CRM's line ids do not count, since a re-synced quote has new ones."""
+    """Return a digest of what is agreed; line ids (a re-synced quote has new ones) and a contract's settings do not count (deals.md 8)."""
     if value is None:
         return ""
+    value = replace(value, settings=_NO_SETTINGS) if isinstance(value, ContractTerms) else value
     return hashlib.blake2b(_CRM_LINES.sub(b"", _encode_canonical(value)), digest_size=16).hexdigest()
 
 

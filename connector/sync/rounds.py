@@ -16,6 +16,7 @@ from connector.ports import Billing
 from connector.sync import intents, ledger
 from connector.sync.apply import apply
 from connector.sync.mapper import map_records
+from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Tally, Transactions
 from connector.sync.stage import stage, stage_record
 from connector.sync.write_back import write_back
@@ -93,7 +94,8 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
     """Map, apply and write back until nothing is due."""
     while not seam.stop.is_set() and map_records(seam, tally):
         pass
-    while not seam.stop.is_set() and intents.carry_out(seam.database, seam.billing, seam.now()) == intents.AT_ONCE:
+    asked = DealRequests(billing=seam.billing, language=seam.settings.language, timezone=seam.settings.timezone).handlers()
+    while not seam.stop.is_set() and intents.carry_out(seam.database, seam.billing, seam.now(), for_deals=asked) == intents.AT_ONCE:
         pass
     for _ in range(_bound(seam)):
         if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):

@@ -166,8 +166,13 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
             accounts.add(deal.account)
             rows += _account_rows(seam, deal, standing, now)
     owners = {d.name: d for d in due}
-    for invoice in seam.billing.changed_invoices([d.name for d in due if d.contract_id], unit):
-        rows += _invoice_rows(seam, owners, invoice, now)
+    invoices = seam.billing.changed_invoices([d.name for d in due if d.contract_id], unit)
+    others = sorted({i.deal for i in invoices if i.deal} - records.keys())
+    for start in range(0, len(others), 500):
+        records |= ledger.records_of_deals(unit, others[start : start + 500], with_values=False)
+    gone = {r.id for found in records.values() for r in found if r.is_deleted}
+    for invoice in invoices:
+        rows += _invoice_rows(seam, owners, invoice, now, gone)
     return rows
 
 
@@ -322,7 +327,10 @@ def _account_rows(seam: Seam, deal: Deal, standing: Standing, now: datetime) -> 
     return [_row(deal.name, "Account", deal.account, fields, values, {"id": deal.account, "group": deal.account})]
 
 
-def _invoice_rows(seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, now: datetime) -> list[_Row]:
+def _invoice_rows(
+    seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, now: datetime, gone: AbstractSet[str]
+) -> list[_Row]:
+    """Return the row of an invoice; *gone* are deleted records, which the CRM lets no lookup point to."""
     deal = owners.get(invoice.deal or "")
     own = deal.owner_object if deal and deal.owner_object else seam.sources[0].object
     fields = _fields(seam, _INVOICE, own)
@@ -342,7 +350,7 @@ def _invoice_rows(seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, 
         "paid_on": invoice.paid_on,
         "currency": invoice.currency.upper(),
         "url": invoice_url(seam.settings.public_url, invoice.token) if invoice.token else None,
-        "opportunity": _opportunity(invoice.deal),
+        "opportunity": _opportunity(invoice.deal) if invoice.deal not in gone else None,
         "account": invoice.account,
         _SYNCED_AT: now.replace(microsecond=0),
     }

@@ -11,6 +11,7 @@ def upgrade() -> None:
     """Add the tables and columns; what stands in the books keeps its meaning."""
     _consolidated_invoices()
     _portal()
+    _edits_and_links()
 
 
 def _consolidated_invoices() -> None:
@@ -43,3 +44,23 @@ def _portal() -> None:
         sa.PrimaryKeyConstraint("customer_id"),
     )
     op.create_index("intent_actor", "intent", ["actor", "id"], unique=False)
+
+
+def _edits_and_links() -> None:
+    """What edited records of billed deals ask for, and contracts that deals were linked to."""
+    op.create_table(
+        "proposal",
+        sa.Column("deal", sa.String(), primary_key=True),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("data", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+    )
+    op.create_table(
+        "link",
+        sa.Column("deal", sa.String(), primary_key=True),
+        sa.Column("contract_id", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+    )
