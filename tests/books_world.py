@@ -110,8 +110,10 @@ class Books:
         return outcome.contract_id
 
     def change(self, day_text: str, contract_id: str, change: Change, kind: str = "change") -> Outcome:
-        """Apply one change to a contract."""
-        (outcome,) = self.apply(day_text, self.command(kind, change.id, contract_id=contract_id, change=change))
+        """Apply one change to a contract of whichever customer has it."""
+        owners = self.rows("SELECT c.account FROM contract t JOIN customer c ON c.id = t.customer_id WHERE t.id = ?", contract_id)
+        account = owners[0][0] if owners else "001A"
+        (outcome,) = self.apply(day_text, self.command(kind, change.id, account=account, contract_id=contract_id, change=change))
         return outcome
 
     def bill(self, day_text: str, *, hold: bool = False, chunk: int = 200) -> BilledRun:
