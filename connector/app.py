@@ -304,6 +304,7 @@ def build_billing(config: Config, org_id: str) -> InternalBilling:
         numbering=config.billing.invoice_numbering,
         prefix=config.billing.invoice_prefix,
         tax=build_tax(config),
+        quote_expiry_s=config.quotes.expires_after_s,
     )
 
 

@@ -188,7 +188,7 @@ class TaxSource(Protocol):
 
 
 Action = Literal["new", "amend", "renew", "cancel", "pause", "resume"]
-Condition = Literal["won", "open", "dropped", "idle"]
+Condition = Literal["won", "open", "dropped", "preview", "idle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,10 +196,11 @@ class Desired:
     """The desired state that one CRM record asks for (decision D-02).
 
     deal - the deal's name (an Opportunity id; for a Quote its OpportunityId, else its own). label - the record's name, for
-    messages. condition - which source condition holds: won (`when`), open, dropped, idle (none). terms - of a New record;
+    messages. condition - which source condition holds: won (`when`), open, dropped, preview, idle (none). terms - of a New record;
     change - of every other action. amends - the parent *record* id as filled in; amends_contract - a contract id.
-    synced_quote - the quote a won opportunity takes its terms from. closed_on - CloseDate. notes - stated defaults that
-    were used, in plain words. editor - who last saved the record. currency - in which the record is, lower case, None where it does not say.
+    synced_quote - the quote a won opportunity takes its terms from. closed_on - CloseDate. expires_on - the last day on which
+    what is offered can be accepted. notes - stated defaults that were used, in plain words. editor - who last saved the record.
+    currency - in which the record is, lower case, None where it does not say.
     """
 
     object: str
@@ -217,6 +218,7 @@ class Desired:
     amends: str | None = None
     amends_contract: str | None = None
     synced_quote: str | None = None
+    expires_on: date | None = None
     contact: str | None = None
     editor: str = ""
     notes: tuple[str, ...] = ()

@@ -189,6 +189,38 @@ def prices_text(result: Sequence[Mapping[str, Any]]) -> str:
     return table(("id", "product", "price", ""), rows)
 
 
+def quotes_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return quotes as a table."""
+    keys = ("number", "status", "name", "customer", "due_now", "per_period", "value", "currency", "accept_until", "quote")
+    return table(keys, [[q[k] for k in keys] for q in result], right=(4, 5, 6))
+
+
+def quote_text(result: Mapping[str, Any]) -> str:
+    """Return one quote: its first invoice, what is paid for good, its revisions."""
+    hidden = ("text", "lines", "stages", "revisions", "customer_details", "first_invoice", "issued", "invoices")
+    head = [str(result["text"]), ""] if "text" in result else []
+    head += [f"{k.replace('_', ' ')}: {v}" for k, v in result.items() if k not in hidden and v not in (None, "")]
+    keys = ("description", "quantity", "start", "end", "amount", "discount", "tax", "total")
+    due = result["first_invoice"]
+    parts = ["", f"First invoice{' on ' + str(result['first_invoice_on']) if result['first_invoice_on'] else ''}: {due['total']}"]
+    parts.append(table(keys, [[x[k] for k in keys] for x in result["lines"]], right=(1, 4, 5, 6, 7)) if result["lines"] else "  nothing")
+    for stage in result["stages"]:
+        sums = ", ".join(f"{p['total']} a {p['interval']}" for p in stage["periods"])
+        parts.append(f"From {stage['start']}{' to ' + str(stage['end']) if stage['end'] else ''}: {sums}")
+        parts += [f"  {x['quantity']} x {x['description']}, {x['total']} a {x['interval']}" for x in stage["lines"]]
+    parts += [f"revision {r['revision']}: {r['status']}, {r['due_now']}" for r in result.get("revisions", ()) if len(result["revisions"]) > 1]
+    return "\n".join([*head, *parts])
+
+
+def quote_done_text(result: Mapping[str, Any]) -> str:
+    """Return what accepting a quote did or would do."""
+    out = [str(result["text"]), *(f"Issued {i['number']} over {i['total']}." for i in result.get("issued", ()))]
+    for invoice in result.get("invoices", ()):
+        out.append(f"  {invoice['on']}  {invoice['total']}")
+        out += [f"    {x['start']} to {x['end']}  {x['quantity']} x {x['description']}  {x['amount']}" for x in invoice["lines"]]
+    return "\n".join(out)
+
+
 def mapping_text(result: Mapping[str, Any]) -> str:
     """Return what was checked."""
     return "\n".join(f"ok   {name}" for name in result["files"])

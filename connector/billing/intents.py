@@ -17,12 +17,13 @@ from connector.ports import Command, IntentResult, Outcome, Preview, TaxSource, 
 
 
 class Engine(Protocol):
-    """What a handler may use of the engine that calls it."""
+    """What a handler may use of the engine that calls it; quote_expiry_s - how long an opened quote can be accepted, 0 = for good."""
 
     org: str
     timezone: str
     series: Series
     tax: TaxSource
+    quote_expiry_s: int
 
     def apply(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> list[Outcome]:
         """Carry out commands and bill what became due."""

@@ -13,26 +13,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from connector.billing import commands as carrying
-from connector.billing import contracting, customers, notes, portal, reissues, stocking, store
+from connector.billing import contracting, customers, notes, offering, portal, quotes, reissues, stocking, store
 from connector.billing.commands import Copy
 from connector.billing.desk import note_views
 from connector.billing.intents import HANDLERS, Request, carried_out
-from connector.billing.issue import Billed, Issue, Moment, Series, billed, retry_at, today_in, window_with, with_invoice
+from connector.billing.issue import Billed, Issue, Moment, Series, ahead, retry_at, today_in, window_with, with_invoice
 from connector.billing.proposing import proposed
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
 from connector.billing.taken import taken_of
-from connector.billing.taxing import MARK, Untaxed, refusal, require_tax, state_of
+from connector.billing.taxing import MARK, Untaxed, refusal, state_of
 from connector.core.invoicing import Line
-from connector.core.settlement import CustomerState, Invoice, credited_after
+from connector.core.settlement import Invoice
 from connector.core.terms import Change, Contract
 from connector.errors import ConnectorError, Problem, RejectedError, Where
 from connector.kit.db import new_id
 from connector.ports import (
-    AccountTax,
     BilledRun,
     Command,
     IntentResult,
@@ -48,12 +48,12 @@ from connector.ports import (
 )
 
 PREVIEW_INVOICES = 12
-PREVIEW_STEPS = 400  # due instants that a preview walks through, those without an invoice included
 OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; the rest comes with the next run
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
 HANDLERS.update(portal.HANDLED | notes.HANDLED | reissues.HANDLED | contracting.HANDLED | customers.HANDLED | stocking.HANDLED)
+HANDLERS.update(offering.HANDLED)
 
 
 class InternalBilling:
@@ -61,7 +61,7 @@ class InternalBilling:
 
     transactional = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter a setting
         self,
         *,
         org: str,
@@ -70,12 +70,14 @@ class InternalBilling:
         prefix: str = "INV",
         max_lines: int = MAX_LINES,
         tax: TaxSource | None = None,
+        quote_expiry_s: int = 30 * 86_400,
     ) -> None:
         self.org = org
         self.timezone = timezone
         self.series = Series(numbering=numbering, prefix=prefix)
         self._max_lines = max_lines
         self.tax: TaxSource = tax or Untaxed()
+        self.quote_expiry_s = quote_expiry_s
 
     # ---------------------------------------------------------------- commands
 
@@ -131,6 +133,7 @@ class InternalBilling:
                 shown = with_invoice(standing.changes, booked.invoice.lines, booked.id)
                 copy.after[standing.id] = replace(standing, changes=shown)
         carrying.save(copy, unit, moment.text)
+        quotes.outdate(unit, self.org, copy.before, [copy.after[i] for i in copy.touched], moment.at)
         events = [
             Event(
                 id=new_id("ev", moment.at),
@@ -246,7 +249,9 @@ class InternalBilling:
         try:
             if contract.id not in copy.before and tax.problem is not None:
                 raise refusal(contract, tax.problem)
-            made = self._ahead(contract, facts, (state_of(customer, tax), tax), now, _credited(unit, {contract.id: facts}))
+            who = (state_of(customer, tax), tax)
+            coming = ahead(contract, facts, who, self.moment(now, hold=False), _credited(unit, {contract.id: facts}))
+            made = list(islice(coming, PREVIEW_INVOICES))
         except RejectedError as error:
             return Preview(problem=error.problem)
         change = next((c for c in contract.changes if c.change.id == command.deal), None)
@@ -260,28 +265,6 @@ class InternalBilling:
         """Return the amendment *change_id* by which a billed contract becomes what *command* says, and what it costs."""
         return proposed(self, command, change_id, unit, now)
 
-    def _ahead(
-        self, contract: BookedContract, facts: Sequence[Line], customer: tuple[CustomerState, AccountTax], now: datetime,
-        credited: Mapping[str, int],
-    ) -> list[tuple[datetime, Invoice]]:  # fmt: skip
-        """Bill a contract in memory, from now on, one due instant after the other."""
-        state, tax = customer
-        found: list[tuple[datetime, Invoice]] = []
-        known = list(facts)
-        at: datetime | None = now
-        for _ in range(PREVIEW_STEPS):
-            if at is None or len(found) == PREVIEW_INVOICES:
-                break
-            made, state = billed(contract, known, state, self.moment(at, hold=False), credited)
-            require_tax(contract, made.invoice, tax)
-            if made.invoice is not None:
-                known += made.invoice.lines
-                credited = credited_after(credited, made.invoice)
-                found.append((at, made.invoice))
-            # all facts stay in memory, so the window need not move
-            contract = replace(made.after, window_on=contract.window_on)
-            at = datetime.fromisoformat(contract.next_due_at) if contract.next_due_at else None
-        return found
 
 
 def _credited(unit: Unit, facts: Mapping[str, Sequence[Line]]) -> Mapping[str, int]:

@@ -38,6 +38,8 @@ from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_id
 from connector.ports import AccountTax, TaxSource, Unit
 
+PREVIEW_STEPS = 400  # due instants that a preview walks through, those without an invoice included
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
@@ -136,6 +138,30 @@ def billed(
             rates=piece.rates,
         )
     return _billed(contract, plan, later, invoice, local), customer
+
+
+def ahead(
+    contract: BookedContract, facts: Sequence[Line], customer: tuple[CustomerState, AccountTax], moment: Moment, credited: Mapping[str, int],
+) -> Iterator[tuple[datetime, Invoice]]:  # fmt: skip
+    """Bill a contract in memory from the moment on, one due instant after the other, as far as the caller looks.
+
+    Raises: RejectedError if it cannot be billed or taxed.
+    """
+    state, tax = customer
+    known = list(facts)
+    at: datetime | None = moment.at
+    for _ in range(PREVIEW_STEPS):
+        if at is None:
+            return
+        made, state = billed(contract, known, state, replace(moment, at=at, text=store.at_text(at)), credited)
+        require_tax(contract, made.invoice, tax)
+        if made.invoice is not None:
+            known += made.invoice.lines
+            credited = credited_after(credited, made.invoice)
+            yield at, made.invoice
+        # all facts stay in memory, so the window need not move
+        contract = replace(made.after, window_on=contract.window_on)
+        at = datetime.fromisoformat(contract.next_due_at) if contract.next_due_at else None
 
 
 def _invoice(lines: list[Line], piece: Slice, customer: CustomerState, moment: Moment) -> tuple[Invoice, CustomerState]:

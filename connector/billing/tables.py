@@ -387,10 +387,12 @@ class UsageRow(Books, table=True):
 
 
 class QuoteRow(Books, table=True):
-    """One revision of a quote; *number* is given when it is opened and shared by its revisions.
+    """One revision of a quote; *number* and *token* are given when it is first opened and shared by its revisions.
 
-    status - draft, open, accepted, canceled, expired, replaced, outdated. kind - new, amend or renew; *data* is the JSON of its
-    terms or its change, *base_contract* and *base_seq* what it changes as it stood then (stale detection).
+    status - draft (with a number: being revised), open, accepted, canceled, expired, replaced, outdated. kind - new, amend or
+    renew; *data* is the JSON of its terms or its change, *base_contract* and *base_seq* what it changes as it stood then (stale
+    detection). asked - the condition of the CRM record that was last acted on. bill_to, shown - JSON of the customer and of the
+    lines as quoted. contract_id - what it became, or of a canceled one what took its place. is_moved - the CRM is to be told.
     """
 
     __tablename__ = "quote"
@@ -399,6 +401,8 @@ class QuoteRow(Books, table=True):
         Index("quote_number", "number"),
         Index("quote_base", "base_contract"),
         Index("quote_expires", "status", "expires_at"),
+        Index("quote_token", "token"),
+        Index("quote_moved", "id", sqlite_where=text("is_moved"), postgresql_where=text("is_moved")),
     )
     id: str = Field(primary_key=True)
     org: str
@@ -430,6 +434,14 @@ class QuoteRow(Books, table=True):
     reason: str
     created_at: str
     updated_at: str
+    asked: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    digest: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    bill_to: str = Field(default="{}", sa_column_kwargs={"server_default": "{}"})
+    shown: str = Field(default="{}", sa_column_kwargs={"server_default": "{}"})
+    accepted_title: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    accepted_from: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    accepted_via: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    is_moved: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class PortalLinkRow(Books, table=True):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from connector.config.keys import KNOWN, LATER
+from connector.config.offers import QuotesConfig, read_quotes
 from connector.config.taxes import TaxConfig, read_tax
 from connector.errors import ConfigError, Problem, Where
 from connector.kit import observe, yamlpos
@@ -127,6 +128,7 @@ class Config:
     seller: SellerConfig = SellerConfig()
     portal: PortalConfig = PortalConfig()
     tax: TaxConfig = field(default_factory=TaxConfig)
+    quotes: QuotesConfig = field(default_factory=QuotesConfig)
     billing_run: str = "*/10 * * * *"
     log: LogConfig = LogConfig()
     file: str = ""
@@ -203,6 +205,7 @@ class _Reader:
             seller=seller,
             portal=self._portal(),
             tax=read_tax(self, seller.country, seller.vat_id),
+            quotes=read_quotes(self),
             billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
             log=LogConfig(
                 format=self.choice(("log", "format"), ("json", "console"), "json"),

@@ -9,7 +9,6 @@ LATER: dict[str, Any] = {
     "billing.mode": "live",
     "billing.draft_hold": "0m",
     "quotes.send": False,
-    "quotes.expires_after": "30d",
     "quotes.start": "on_accept",
     "quotes.on_accept": {},
     "payments.methods": ["manual"],

@@ -6,28 +6,60 @@ Worked example: 3 seats at 30.00 a month for a year are worth 1080.00; adding 2 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connector.core.invoicing import Line, Slice, next_due_on, priced_charges, proposed_on
 from connector.core.money import quotient
-from connector.core.period import boundary, index, plus_months, to_local, to_utc
+from connector.core.period import Interval, boundary, index, plus_months, to_local, to_utc
 from connector.core.proration import share
 from connector.core.schedule import changes_in_order, drawn, timeline
 from connector.core.segments import ALWAYS, Cut, Segment, Term, Timeline
 from connector.core.settlement import Account, CustomerState, Invoice, advance
-from connector.core.terms import Change, Contract, ContractTerms, Coupon, Interval, Phase
+from connector.core.terms import Change, Contract, ContractTerms, Coupon, Item, Phase
 
 _MAX_RUNS = 2_000  # bound of a preview: more dates without an invoice in a row than any contract has
+MAX_STAGES = 60  # stretches of other prices or quantities that a quote lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """An amount before discounts and tax, and after both, in minor units."""
+    """An amount before discounts and tax, and after both, in minor units; *tax* holds inclusive taxes too."""
 
     subtotal: int
     total: int
+    discount: int = 0
+    tax: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What runs from *start* on (local; *end* None: nothing ends it): (interval, line of one whole period) of every item."""
+
+    start: datetime
+    end: datetime | None
+    lines: tuple[tuple[Interval, Line], ...]
+
+    @property
+    def periods(self) -> tuple[tuple[Interval, Totals], ...]:
+        """Return what one period costs, by interval, the shortest first."""
+        found: dict[Interval, list[Line]] = {}
+        for interval, line in self.lines:
+            found.setdefault(interval, []).append(line)
+        ordered = sorted(found, key=lambda i: boundary(self.start, i, 1))
+        return tuple((interval, totals_of(found[interval])) for interval in ordered)
+
+
+def totals_of(lines: Iterable[Line]) -> Totals:
+    """Return what lines add up to, as an invoice of them would."""
+    subtotal = discount = tax = total = 0
+    for line in lines:
+        subtotal += line.amount
+        discount += line.amount - line.net
+        tax += sum(t[1] for t in line.taxes)
+        total += line.gross
+    return Totals(subtotal=subtotal, total=total, discount=discount, tax=tax)
 
 
 def _percent_only(plan: Timeline) -> tuple[Coupon, ...] | None:
@@ -200,52 +232,70 @@ def per_period(contract: Contract, customer: CustomerState, on: datetime) -> dic
     at = max(on, contract.terms.start)
     if plan.end is not None and plan.end <= at:
         return {}
-    coupons = next((c for since, c in reversed(plan.discounts) if since <= at), ())
-    running = [s for s in plan.segments if s.price.interval is not None and s.start <= at and (s.end is None or s.end > at)]
-    items = tuple(
-        replace(s.item, id=f"{n}", start=None, end=None, trial=None, discounts=tuple(c for c in s.item.discounts if c.duration == "forever"))
-        for n, s in enumerate(running)
-    )
-    plain = ContractTerms(
-        currency=contract.terms.currency, timezone=contract.terms.timezone, settings=contract.terms.settings, start=at,
-        phases=(Phase(start=at, items=items),), discounts=tuple(c for c in coupons if c.duration == "forever"),
-        tax_rates=contract.terms.tax_rates,
+    return {interval: totals.total for interval, totals in _stage(contract, customer, (at, None), plan).periods}
+
+
+def _lasting(coupons: Iterable[Coupon]) -> tuple[Coupon, ...]:
+    return tuple(c for c in coupons if c.duration == "forever")
+
+
+def _plain(item: Item) -> Item:
+    return replace(item, start=None, end=None, trial=None, discounts=_lasting(item.discounts))
+
+
+def _stage(contract: Contract, customer: CustomerState, span: tuple[datetime, datetime | None], plan: Timeline) -> Stage:
+    """Return one whole period of everything that runs from the start of *span* on, with the discounts that hold for good."""
+    start, end = span
+    running = [s for s in plan.segments if s.start <= start and (s.end is None or start < s.end)]
+    items = {s.item.id: s.item for s in sorted(running, key=lambda s: s.number) if _is_flat(s)}
+    coupons = next((c for at, c in reversed(plan.discounts) if at <= start), contract.terms.discounts)
+    head = Phase(start=start, items=tuple(_plain(i) for i in items.values()))
+    terms = replace(
+        contract.terms, start=start, phases=(head,), discounts=_lasting(coupons), anchor=None, trial_end=None, prebill=None,
+        entered_at=None, end_behavior="release",
     )  # fmt: skip
-    found: dict[Interval, int] = {}
-    if not items:
-        return found
-    lines = priced_charges(Slice(contract=Contract(id="", terms=plain), tax_exempt=customer.tax_exempt, rates=customer.rates))
-    by_id = {i.id: i.price.interval for i in items}
-    for line in lines:
-        interval = by_id[line.item_id]
-        if interval is not None:
-            found[interval] = found.get(interval, 0) + line.gross
-    return found
+    whole = Contract(id=contract.id, terms=terms, customer_id=contract.customer_id)
+    priced = priced_charges(Slice(contract=whole, tax_exempt=customer.tax_exempt, rates=customer.rates)) if items else []
+    lines = [(items[line.item_id].price.interval, line) for line in priced]
+    return Stage(start=start, end=end, lines=tuple((i, line) for i, line in lines if i is not None))
+
+
+def _is_flat(segment: Segment) -> bool:
+    """Whether a period of it costs the same whatever is used."""
+    return segment.item.price.interval is not None and segment.item.quantity is not None and segment.item.price.usage_type != "metered"
+
+
+def stages(contract: Contract, customer: CustomerState, *, since: datetime | None = None) -> tuple[Stage, ...]:
+    """Return what a period costs from *since* (local; None: the start) on, stretch by stretch while the agreed terms run.
+
+    Trials and discounts that end count nowhere, so that a stage is what is paid for good; equal neighbours are one.
+    """
+    plan = timeline(contract)
+    first = max(contract.terms.start, since or contract.terms.start)
+    inside = [s for s in plan.segments if _is_flat(s) and (s.end is None or s.end > first)]
+    starts = sorted({max(first, s.start) for s in inside})[:MAX_STAGES]
+    ends = [s.end for s in inside if s.end is not None] + ([plan.end] if plan.end is not None else [])
+    found: list[Stage] = []
+    for at in starts:
+        end = min([x for x in (*starts, *ends) if x > at], default=None)
+        stage = _stage(contract, customer, (at, end), plan)
+        if found and found[-1].end == at and _same(found[-1], stage):
+            found[-1] = replace(found[-1], end=end)
+        else:
+            found.append(stage)
+    return tuple(found)
+
+
+def _same(one: Stage, other: Stage) -> bool:
+    def figures(stage: Stage) -> list[object]:
+        return [(i, x.item_id, x.quantity, x.unit_amount, x.amount, x.discounts, x.taxes) for i, x in stage.lines]
+
+    return figures(one) == figures(other)
 
 
 def quote_totals(contract: Contract, customer: CustomerState) -> tuple[Totals, Totals]:
     """Return what is due at the start (one-time lines included) and what each later period costs."""
     first = upcoming(Slice(contract=contract), replace(customer, balances={}), 1)
-    upfront = Totals(subtotal=first[0].subtotal, total=first[0].total) if first else Totals(subtotal=0, total=0)
-    terms = _recurring_only(contract.terms)
-
-    def lasting(coupons: tuple[Coupon, ...]) -> tuple[Coupon, ...]:
-        return tuple(c for c in coupons if c.duration == "forever")
-
-    head = terms.phases[0]
-    items = tuple(replace(i, discounts=lasting(i.discounts), trial=None) for i in head.items)
-    head = replace(
-        head, items=items, discounts=None if head.discounts is None else lasting(head.discounts), trial=False
-    )
-    plain = replace(
-        terms,
-        phases=(head,),
-        discounts=lasting(terms.discounts),
-        anchor=None,
-        trial_end=None,
-        prebill=None,
-        entered_at=None,
-    )
-    whole = replace(contract, terms=plain, changes=())
-    lines = priced_charges(Slice(contract=whole, tax_exempt=customer.tax_exempt, rates=customer.rates))
-    return upfront, Totals(subtotal=sum(line.amount for line in lines), total=sum(line.gross for line in lines))
+    upfront = totals_of(first[0].lines) if first else Totals(subtotal=0, total=0)
+    found = stages(contract, customer)
+    return upfront, totals_of(line for _, line in found[0].lines) if found else Totals(subtotal=0, total=0)

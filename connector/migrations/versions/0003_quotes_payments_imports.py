@@ -12,6 +12,7 @@ def upgrade() -> None:
     _consolidated_invoices()
     _portal()
     _edits_and_links()
+    _quotes()
 
 
 def _consolidated_invoices() -> None:
@@ -63,4 +64,16 @@ def _edits_and_links() -> None:
         sa.Column("actor", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("made_at", sa.String(), nullable=False),
+    )
+
+
+def _quotes() -> None:
+    """What was quoted to whom, who accepted it and how, and whether the CRM is still to be told."""
+    texts = {"asked": "", "digest": "", "bill_to": "{}", "shown": "{}", "accepted_title": "", "accepted_from": "", "accepted_via": ""}
+    for name, default in texts.items():
+        op.add_column("quote", sa.Column(name, sa.String(), nullable=False, server_default=default))
+    op.add_column("quote", sa.Column("is_moved", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.create_index("quote_token", "quote", ["token"], unique=False)
+    op.create_index(
+        "quote_moved", "quote", ["id"], unique=False, sqlite_where=sa.text("is_moved"), postgresql_where=sa.text("is_moved")
     )

@@ -1,0 +1,71 @@
+"""The configuration's `quotes:` block: how long a quote can be accepted, what acceptance starts, what is written then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from connector.kit.yamlpos import Path as At
+
+_EXPIRES_AFTER_S = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotesConfig:
+    """How quotes live.
+
+    expires_after_s - from presenting on, where the record names no last day; 0: for good. start - whether acceptance makes the
+    contract, or waits until the rep wins the opportunity. on_accept - (object, field, value) to write into the CRM when a
+    customer accepts by page or command.
+    """
+
+    expires_after_s: int = _EXPIRES_AFTER_S
+    start: Literal["on_accept", "on_won"] = "on_accept"
+    on_accept: tuple[tuple[str, str, str], ...] = field(default=())
+
+
+class Reader(Protocol):
+    """What reading this block needs of the reader of the whole file."""
+
+    def add(self, code: str, path: At, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note a problem at a place of the file."""
+
+    def raw(self, path: At) -> Any:
+        """Return a value as written."""
+
+    def choice(self, path: At, known: tuple[str, ...], default: Any) -> Any:
+        """Return one of the known words."""
+
+    def seconds(self, path: At, default: int) -> int:
+        """Return a duration."""
+
+
+def read_quotes(reader: Reader) -> QuotesConfig:
+    """Return the block; problems are noted in the reader."""
+    return QuotesConfig(
+        expires_after_s=reader.seconds(("quotes", "expires_after"), _EXPIRES_AFTER_S),
+        start=reader.choice(("quotes", "start"), ("on_accept", "on_won"), "on_accept"),
+        on_accept=tuple(_written(reader)),
+    )
+
+
+def _written(reader: Reader) -> list[tuple[str, str, str]]:
+    at: At = ("quotes", "on_accept")
+    node = reader.raw(at)
+    if node is None:
+        return []
+    hint = "Write {Quote.Status: Accepted, Opportunity.StageName: Closed Won}."
+    if not isinstance(node, Mapping):
+        reader.add("bad-type", at, "`on_accept` is a mapping of CRM fields to values.", hint)
+        return []
+    found = []
+    for key, value in node.items():
+        object_name, _, field_name = str(key).partition(".")
+        if object_name not in ("Quote", "Opportunity") or not field_name or "." in field_name:
+            reader.add("bad-value", (*at, key), f"{key} is no field of the quote or its opportunity.", hint, at_key=True)
+        elif not isinstance(value, (str, int, bool)) or value == "":
+            reader.add("bad-type", (*at, key), f"`{key}` takes one value.", hint)
+        else:
+            found.append((object_name, field_name, str(value)))
+    return found
