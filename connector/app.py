@@ -18,11 +18,14 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from connector import migrations
 from connector.billing.internal import InternalBilling
+from connector.billing.ladder import Ladder
+from connector.billing.outbox import Mailing
 from connector.billing.taxing import Untaxed
-from connector.config import Config
+from connector.config import LOOPBACK, Config
 from connector.crm.login import Login
 from connector.crm.salesforce import SalesforceCrm
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, Where
@@ -32,6 +35,7 @@ from connector.kit.db import Database
 from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
+from connector.payments.cards import TestCards
 from connector.ports import ObjectInfo, Org, TaxSource
 from connector.sync import intents, ledger, rounds
 from connector.sync.requests import DealRequests
@@ -186,14 +190,9 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
     claimed: dict[str, str] = {}
     for source in sources:
         if source.object in claimed:
-            problems.append(
-                Problem(
-                    code="two-sources",
-                    message=f"The sources {claimed[source.object]} and {source.name} both read {source.object}.",
-                    hint="Keep one of them; put both conditions into its `when`.",
-                    where=Where(file=source.file),
-                )
-            )
+            text = f"The sources {claimed[source.object]} and {source.name} both read {source.object}."
+            hint = "Keep one of them; put both conditions into its `when`."
+            problems.append(Problem(code="two-sources", message=text, hint=hint, where=Where(file=source.file)))
         claimed[source.object] = source.name
     if problems:
         raise ConfigError(problems)
@@ -224,21 +223,12 @@ def _mapping_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(
-            [
-                Problem(
-                    code="unreadable-file",
-                    message=f"The mapping cannot be read: {error.strerror}.",
-                    hint="Check `sources: … mapping:`; paths count from the configuration's folder.",
-                    where=Where(file=str(path)),
-                )
-            ]
-        ) from error
+        hint = "Check `sources: … mapping:`; paths count from the configuration's folder."
+        message, where = f"The mapping cannot be read: {error.strerror}.", Where(file=str(path))
+        raise ConfigError([Problem(code="unreadable-file", message=message, hint=hint, where=where)]) from error
 
 
-def _source(
-    name: str, file: str, text: str, compiled: Compiled, describe: Mapping[str, ObjectInfo]
-) -> Source:
+def _source(name: str, file: str, text: str, compiled: Compiled, describe: Mapping[str, ObjectInfo]) -> Source:
     return Source(
         name=name,
         object=compiled.object,
@@ -296,8 +286,8 @@ def build_tax(config: Config) -> TaxSource:
     return Untaxed()
 
 
-def build_billing(config: Config, org_id: str) -> InternalBilling:
-    """Return the internal engine for one org."""
+def build_billing(config: Config, org_id: str, *, is_sandbox: bool) -> InternalBilling:
+    """Return the internal engine for one org; nothing leaves a sandbox but to `mail.test_to`."""
     return InternalBilling(
         org=org_id,
         timezone=config.timezone,
@@ -305,6 +295,9 @@ def build_billing(config: Config, org_id: str) -> InternalBilling:
         prefix=config.billing.invoice_prefix,
         tax=build_tax(config),
         quote_expiry_s=config.quotes.expires_after_s,
+        mailing=Mailing(is_on=bool(config.mail.url), is_held=is_sandbox and not config.mail.test_to),
+        ladder=Ladder(remind=config.dunning.remind, retry=config.dunning.retry, after=config.dunning.after),
+        payments={"test": TestCards()} if "test" in config.payments.methods else {},
     )
 
 
@@ -319,11 +312,14 @@ def build_seam(
 ) -> tuple[Seam, InternalBilling]:
     """Log in, check the mappings, bind the ledger, and return what the passes work with."""
     org = crm.connect()
+    is_trial = config.crm.kind == "demo" or org.is_sandbox or (urlsplit(config.crm.url).hostname or "") in LOOPBACK
+    config.payments.refuse_in_production(org.name, is_trial=is_trial)
     sources, describe = build_sources(config, crm, org)
-    billing = build_billing(config, org.id)
+    billing = build_billing(config, org.id, is_sandbox=org.is_sandbox)
     seam = Seam(
         crm=crm,
         billing=billing,
+        collecting=billing,
         database=database,
         sources=sources,
         org=org,
@@ -393,7 +389,9 @@ def reading_house(config: Config, *, clock: Clock | None = None) -> Iterator[Boo
     try:
         with database.read() as unit:
             org = ledger.meta(unit, "org") or ""
-        yield Books(config=config, database=database, billing=build_billing(config, org), now=(clock or SystemClock()).now)
+            is_sandbox = ledger.meta(unit, "is_sandbox") == "yes"
+        billing = build_billing(config, org, is_sandbox=is_sandbox)
+        yield Books(config=config, database=database, billing=billing, now=(clock or SystemClock()).now)
     finally:
         database.close()
 

@@ -46,7 +46,9 @@ class Running:
         tally = Tally()
         billed = rounds.bill(self._seam(stop), self.house.clock.now(), tally)
         drafts = f", {billed.drafts} wait as drafts" if billed.drafts else ""
-        return f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}"
+        paid = f", {billed.paid} charged, {billed.failed} charges failed" if billed.paid or billed.failed else ""
+        steps = f", {billed.steps} unpaid ones followed up" if billed.steps else ""
+        return f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}"
 
     def _seam(self, stop: threading.Event) -> Seam:
         return replace(self.house.seam, stop=stop)

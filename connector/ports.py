@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from connector.charging import Chased
 from connector.core.closing import Difference
 from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates, Interval
 from connector.core.values import dataclass
@@ -296,7 +297,7 @@ class Standing:
     next_on, next_amount - the next invoice as the engine would make it (total with tax); None: there is none.
     value, annual_value - before tax, after discounts; of a change deal: the difference it made (value only).
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
-    oldest_open - the open invoice that fell due first, for "Past due". problem - why the next invoice cannot be made. invoices - only those of this deal that were
+    oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. problem - why the next invoice cannot be made. invoices - only those of this deal that were
     created or changed since the caller's last look (the caller passes `since`).
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
     customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
@@ -328,6 +329,7 @@ class Standing:
     problem: Problem | None = None
     portal_token: str = ""
     paused_by: str | None = None
+    chased: Chased | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

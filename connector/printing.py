@@ -71,6 +71,8 @@ def bill_text(result: Mapping[str, Any]) -> str:
     head = f"{result['invoices']} invoices with {result['lines']} lines for {result['contracts']} contracts"
     if result["drafts"]:
         head += f"; {result['drafts']} wait as drafts (the CRM was not read for too long)"
+    for key, word in (("paid", "charged"), ("failed", "charges failed"), ("steps", "unpaid invoices followed up")):
+        head += f"; {result[key]} {word}" if result[key] else ""
     told = f"{result['written']} CRM records written, {result['api_calls']} CRM calls"
     return "\n".join([f"{head}; {told}", *_problem_lines(result["problems"])])
 
@@ -119,10 +121,14 @@ def invoices_text(result: Sequence[Mapping[str, Any]]) -> str:
 
 
 def invoice_text(result: Mapping[str, Any]) -> str:
-    """Return one invoice with its lines."""
-    head = [f"{k}: {v}" for k, v in result.items() if k != "lines" and v not in (None, "")]
+    """Return one invoice with its lines, and what was tried to get it paid."""
+    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "followed_up") and v not in (None, "")]
     rows = [(x["description"], x["quantity"], x["period"], x["amount"], x["discount"], x["tax"]) for x in result["lines"]]
-    return "\n".join([*head, "", table(("line", "quantity", "period", "amount", "discount", "tax"), rows, right=(1, 3, 4, 5))])
+    parts = [*head, "", table(("line", "quantity", "period", "amount", "discount", "tax"), rows, right=(1, 3, 4, 5))]
+    if result["followed_up"]:
+        steps = [(x["on"], x["what"], x["state"], x["detail"]) for x in result["followed_up"]]
+        parts += ["", table(("on", "followed up", "state", "detail"), steps)]
+    return "\n".join(parts)
 
 
 def customers_text(result: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector import app, papers
-from connector.billing import books
+from connector.billing import books, dunning
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, RejectedError
 from connector.verbs import Result, open_config
@@ -74,6 +74,7 @@ def invoices_show(config_path: Path, number: str) -> Result:
     """Return one invoice with its lines. Raises: RejectedError if there is none of this number."""
     with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
         sheet = books.invoice(unit, number, _local(house.now(), house.config.timezone).date())
+        happened = dunning.history(unit, sheet.id) if sheet is not None else []
         url = house.config.web.public_url
     if sheet is None:
         raise _missing("invoice", number, "invoices")
@@ -98,6 +99,10 @@ def invoices_show(config_path: Path, number: str) -> Result:
         "contract": sheet.contract,
         "deal": sheet.deal,
         "url": f"{url}/i/{sheet.token}",
+        "followed_up": [
+            {"on": _local(datetime.fromisoformat(at), house.config.timezone).date(), "what": what, "state": state, "detail": detail}
+            for at, what, state, detail in happened
+        ],
         "lines": [_line(x, money) for x in sheet.lines],
     }
 

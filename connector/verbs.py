@@ -308,7 +308,10 @@ def _billed_alone(config: Config, instant: datetime, error: RetryableError) -> r
     with app.books_to_write(config, "bill") as books:
         now = books.now()
         hold = rounds.is_silent_since(books.database, app.source_objects(config), now, max_age_s=config.billing.max_crm_age_s)
-        return rounds.bill_books(books.database, books.billing, instant, hold=hold, stop=threading.Event())
+        stop = threading.Event()
+        done = rounds.bill_books(books.database, books.billing, instant, hold=hold, stop=stop)
+        done.add(rounds.follow_up(books.database, books.billing, instant, hold=hold, stop=stop, log=observe.log))
+        return done
 
 
 def _may_bill_ahead(config: Config) -> bool:

@@ -13,7 +13,7 @@ from world import World, world
 
 from connector import app, service
 from connector.billing.portal import MOST_CHARACTERS, merged
-from connector.config import PortalConfig
+from connector.config.portal import PortalConfig
 from connector.portal import MOST_WAITING
 from connector.ports import Address, CustomerDetails
 

@@ -280,7 +280,8 @@ def _sheet_line(line: Line) -> SheetLine:
 
 _CONTRACT = (
     "t.id, t.status, c.name, t.label, t.deal, t.starts_on, t.ends_on, t.value, t.annual_value, t.currency, t.next_due_at,"
-    " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND i.due_on < ?)"
+    " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND (i.due_on < ? OR i.attempts > 0)),"
+    " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND i.dunning = 'unpaid')"
 )
 
 
@@ -319,7 +320,7 @@ def _listing(row: Sequence[Any]) -> ContractListing:
     is_late = bool(row[11]) and row[1] == "active"
     return ContractListing(
         contract=row[0],
-        status="past_due" if is_late else row[1],
+        status=("unpaid" if row[12] else "past_due") if is_late else row[1],
         customer=row[2],
         name=row[3],
         deal=row[4],

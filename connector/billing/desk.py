@@ -123,11 +123,13 @@ def move_balance(  # noqa: PLR0913 - one value of the entry each
     return after
 
 
-def save_payment(unit: Unit, held: Held, amount: int, *, on: date, now: datetime, note: tuple[str | None, str] = (None, "")) -> None:
+def save_payment(  # noqa: PLR0913 - one value of the payment each
+    unit: Unit, held: Held, amount: int, *, on: date, now: datetime, note: tuple[str | None, str] = (None, ""), method: str = "manual"
+) -> None:
     """Save money that arrived for an invoice, or went back (below zero) with a *note*: (its id, its reference)."""
     unit.execute(
         "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,?,?)",
-        (new_id("pay", now), held.id, amount, held.currency, "manual", note[1], on.isoformat(), note[0], store.at_text(now)),
+        (new_id("pay", now), held.id, amount, held.currency, method, note[1], on.isoformat(), note[0], store.at_text(now)),
     )
 
 

@@ -12,6 +12,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from connector.billing.issue import Moment, Series
+from connector.billing.ladder import Ladder
+from connector.billing.outbox import Mailing
+from connector.charging import Payments
 from connector.errors import Problem, RejectedError
 from connector.ports import Command, IntentResult, Outcome, Preview, TaxSource, Unit
 
@@ -24,6 +27,9 @@ class Engine(Protocol):
     series: Series
     tax: TaxSource
     quote_expiry_s: int
+    mailing: Mailing
+    ladder: Ladder
+    payments: Mapping[str, Payments]
 
     def apply(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> list[Outcome]:
         """Carry out commands and bill what became due."""

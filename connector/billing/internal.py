@@ -4,8 +4,8 @@ Owns: which contracts are touched and due, in which order, and that each command
 Does not own: any arithmetic (core), any statement (store), when a run happens (the caller). Everything is written in the
 caller's transaction, so that decision and books commit together (decision D-17).
 
-Payments are `manual`: nothing is charged by itself. An invoice that is to be charged automatically stays open, due at once,
-until a payment method exists.
+An invoice that is to be charged automatically stays open, due at once, until its customer's payment method is charged: begun in
+one transaction, asked for outside, settled in another (`collecting`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,36 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from connector.billing import (
+    collecting,
+    contracting,
+    customers,
+    dunning,
+    methods,
+    notes,
+    offering,
+    outbox,
+    portal,
+    quotes,
+    reissues,
+    sending,
+    stocking,
+    store,
+)
 from connector.billing import commands as carrying
-from connector.billing import contracting, customers, notes, offering, portal, quotes, reissues, stocking, store
 from connector.billing.commands import Copy
 from connector.billing.desk import note_views
+from connector.billing.dunning import Dunned
 from connector.billing.intents import HANDLERS, Request, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, ahead, retry_at, today_in, window_with, with_invoice
+from connector.billing.ladder import Ladder
+from connector.billing.outbox import Mailing
 from connector.billing.proposing import proposed
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
 from connector.billing.taken import taken_of
 from connector.billing.taxing import MARK, Untaxed, refusal, state_of
+from connector.charging import Charge, ChargeResult, Payments
 from connector.core.invoicing import Line
 from connector.core.settlement import Invoice
 from connector.core.terms import Change, Contract
@@ -52,8 +71,8 @@ OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; t
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
-HANDLERS.update(portal.HANDLED | notes.HANDLED | reissues.HANDLED | contracting.HANDLED | customers.HANDLED | stocking.HANDLED)
-HANDLERS.update(offering.HANDLED)
+for _room in (portal, notes, offering, reissues, contracting, customers, stocking, methods, sending):
+    HANDLERS.update(_room.HANDLED)
 
 
 class InternalBilling:
@@ -71,6 +90,9 @@ class InternalBilling:
         max_lines: int = MAX_LINES,
         tax: TaxSource | None = None,
         quote_expiry_s: int = 30 * 86_400,
+        mailing: Mailing = outbox.OFF,
+        ladder: Ladder | None = None,
+        payments: Mapping[str, Payments] | None = None,
     ) -> None:
         self.org = org
         self.timezone = timezone
@@ -78,6 +100,9 @@ class InternalBilling:
         self._max_lines = max_lines
         self.tax: TaxSource = tax or Untaxed()
         self.quote_expiry_s = quote_expiry_s
+        self.mailing = mailing
+        self.ladder = ladder or Ladder()
+        self.payments: Mapping[str, Payments] = payments or {}
 
     # ---------------------------------------------------------------- commands
 
@@ -110,7 +135,7 @@ class InternalBilling:
         windows = {i: copy.after[i].window_on for i in sorted(copy.touched) if copy.after[i].is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         people = {c.id: c for c in copy.customers.values()}
-        issue = Issue(moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax)
+        issue = Issue(moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax, mailing=self.mailing)
         refused: dict[str, Problem] = {}
         for contract_id in sorted(copy.touched):
             try:
@@ -168,8 +193,9 @@ class InternalBilling:
         facts = store.facts(unit, windows) if windows else {}
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
         issue = Issue(
-            moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts), source=self.tax
-        )
+            moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts), source=self.tax,
+            mailing=self.mailing,
+        )  # fmt: skip
         problems = [_unread(issue, u) for u in unreadable]
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self.series)
@@ -205,11 +231,29 @@ class InternalBilling:
         again = retry_at(moment)
         store.park_contracts(unit, [(p.text(), again, moment.text, i) for i, p in issue.problems])
 
+    # ---------------------------------------------------------------- what is due to be paid
+
+    def begin_charges(self, unit: Unit, now: datetime, *, limit: int) -> int:
+        """Write a pending try for up to *limit* invoices that are to be charged; return how many were looked at."""
+        return collecting.begin(unit, now, self.payments, limit) if self.payments else 0
+
+    def pending_charges(self, unit: Unit, *, limit: int, after: str) -> list[Charge]:
+        """Return tries whose outcome is not known, in order of their keys from *after* on."""
+        return collecting.pending(unit, limit, after) if self.payments else []
+
+    def settle_charge(self, unit: Unit, charge: Charge, result: ChargeResult, now: datetime) -> Sequence[str]:
+        """Write the outcome of a try once; return the deals to tell."""
+        return collecting.settle(unit, charge, result, now, self)
+
+    def dun(self, unit: Unit, now: datetime, *, limit: int, hold: bool) -> Dunned:
+        """Take the next step for up to *limit* open invoices; fewer means that there are no more."""
+        return dunning.run(unit, now, self, limit=limit, hold=hold)
+
     # ---------------------------------------------------------------- what the CRM is told
 
     def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
         """Return how the deals stand, from the books; a deal that has no contract is missing."""
-        return standings_of(unit, self.org, deals, now, self.tax)
+        return standings_of(unit, self.org, deals, now, self)
 
     def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
         """Return the finalized invoices of the deals' contracts, oldest first."""

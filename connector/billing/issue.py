@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import date, datetime, timedelta
 
-from connector.billing import store
+from connector.billing import outbox, store
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
 from connector.billing.taken import take_from_lines
 from connector.billing.taxing import Untaxed, require_tax, state_of
@@ -294,6 +294,7 @@ class Issue:
     credited: Mapping[str, int] = field(default_factory=dict)
     source: TaxSource = field(default_factory=Untaxed)
     taxes: dict[str, AccountTax] = field(default_factory=dict)
+    mailing: outbox.Mailing = outbox.OFF
 
     def tax_of(self, customer_id: str) -> AccountTax:
         """Return how a customer is taxed; asked for once a chunk."""
@@ -332,6 +333,9 @@ class Issue:
                 take_from_lines(unit, b.id, taken_back(b.invoice))
         self._save_balances(unit, booked)
         store.insert_events(unit, [_event(b) for b in booked], self.moment.text)
+        if self.mailing.is_on:
+            mails = outbox.issued((b.id, b.invoice.status, b.invoice.total) for b in booked)
+            self.mailing.write(unit, mails, self.moment.at)
         return list(zip(made, booked, strict=True))
 
     def _booked(self, made: Billed, issued_on: date, numbers: Iterator[str]) -> BookedInvoice:

@@ -18,6 +18,7 @@ from connector.billing import desk, store
 from connector.billing.desk import Held, money_text, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import Series, today_in, token_for
+from connector.billing.outbox import Entry
 from connector.billing.payments import record_payment
 from connector.billing.taken import proration_credits, take_from_lines
 from connector.core.invoicing import Line
@@ -35,6 +36,7 @@ from connector.kit.db import new_id
 from connector.ports import IntentResult, Unit
 
 PREFIX = "CN"
+NEVER_REMINDED = -10_000
 _ALL = "all"
 _WAYS = ("refund", "credit", "out_of_band")
 
@@ -121,6 +123,8 @@ def write_note(
     unit.execute("UPDATE invoice SET credited = ? WHERE id = ?", (after.credited, held.id))
     if to_balance:
         desk.move_balance(unit, held.customer_id, held.currency, -to_balance, held.id, request.now)
+    told = {"note": number, "total": note.total, "currency": held.currency, "open": after.amount_remaining, "reason": issued.reason}
+    engine.mailing.write(unit, [Entry(key=f"{number}/issued", kind="credit_note", invoice_id=held.id, data=told)], request.now)
     return issued
 
 
@@ -328,7 +332,9 @@ def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     if on < held.issued_on:
         raise refused("due-before-issue", f"{held.number} was issued on {held.issued_on}; it cannot be due on {on}.", "Give a later day.")
     is_late = on < today_in(engine.timezone, request.now)
-    unit.execute("UPDATE invoice SET due_on = ?, is_overdue = ? WHERE id = ?", (on.isoformat(), is_late, held.id))
+    # its reminders begin anew, counted from the new day
+    again = "reminded = ?, reminded_on = '', dunning = ''"
+    unit.execute(f"UPDATE invoice SET due_on = ?, is_overdue = ?, {again} WHERE id = ?", (on.isoformat(), is_late, NEVER_REMINDED, held.id))
     after = replace(held, invoice=replace(held.invoice, due_on=on))
     result = {"invoice": held.number, "due_on": on.isoformat()}
     return desk.save_event(unit, request, "invoice.due_moved", result, before=held, after=after)
@@ -344,6 +350,8 @@ def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     result = {
         "invoice": held.number, "amount": amount, "currency": held.currency, "on": day.isoformat(), "open": after.invoice.amount_remaining,
     }  # fmt: skip
+    receipt = Entry(key=f"{request.key}/paid", kind="receipt", invoice_id=held.id, data={**result, "method": "manual"})
+    engine.mailing.write(unit, [receipt], request.now)
     return desk.save_event(unit, request, "payment.recorded", result, before=held, after=after)
 
 

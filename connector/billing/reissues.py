@@ -13,7 +13,7 @@ from datetime import datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from connector.billing import desk, notes, store
+from connector.billing import desk, notes, outbox, store
 from connector.billing.desk import Held, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import today_in, token_for
@@ -68,6 +68,7 @@ def _issued(request: Request, engine: Engine, unit: Unit, wanted: _Wanted, invoi
     used = invoice.ending_balance - invoice.starting_balance
     if used:
         desk.move_balance(unit, customer.id, wanted.currency, used, invoice_id, request.now)
+    engine.mailing.write(unit, outbox.issued([(invoice_id, invoice.status, invoice.total)]), request.now)
     return desk.held(unit, number)
 
 

@@ -8,20 +8,23 @@ next term begins they are completed. Amend, Cancel, Pause and Resume deals own n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from connector.billing import portal, store
 from connector.billing.commands import last_day
+from connector.billing.dunning import chased
+from connector.billing.intents import Engine
 from connector.billing.issue import piece_of
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
+from connector.charging import Chased
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
 from connector.core.quoting import annual_value
 from connector.core.schedule import changes_in_order, timeline
 from connector.core.segments import Term, Timeline
 from connector.errors import Problem
-from connector.ports import AccountTax, InvoiceView, Standing, TaxSource, Unit, is_edit_of
+from connector.ports import AccountTax, InvoiceView, Standing, Unit, is_edit_of
 
 LOOKS_AHEAD = 400  # due instants without a line that are skipped in search of the next invoice
 _OVER = ("withdrawn", "completed", "canceled")
@@ -40,6 +43,12 @@ class _Outlook:
     opened: Sequence[InvoiceView]
     problem: Problem | None = None
     paused_by: str | None = None
+    chased: Mapping[str, Chased] = field(default_factory=dict)
+
+    def is_late(self, invoice: InvoiceView) -> bool:
+        """Whether an open invoice was due before today, or a charge of it failed."""
+        about = self.chased.get(invoice.id)
+        return is_overdue(invoice, self.local.date()) or (about is not None and about.failed_on is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +62,20 @@ class _Shelf:
     sums: Mapping[str, Sums]
     last: Mapping[str, InvoiceView]
     named: Mapping[str, InvoiceView]
+    chased: Mapping[str, Chased]
 
 
 def standings_of(
-    unit: Unit, org: str, deals: Sequence[str], now: datetime, source: TaxSource
+    unit: Unit, org: str, deals: Sequence[str], now: datetime, engine: Engine
 ) -> dict[str, Standing]:
-    """Return how the deals stand at *now* (aware), taxed as *source* says; a deal without a contract is missing."""
+    """Return how the deals stand at *now* (aware); a deal without a contract is missing."""
     by_deal = store.contracts_of_deals(unit, org, deals)
     contracts = store.contracts(unit, sorted(set(by_deal.values())))
     shelf = _shelf(unit, contracts)
-    taxes = {c.id: source.tax_of(c.details) for c in shelf.customers.values()}
+    opened = [i for found in shelf.opened.values() for i in found]
+    if opened:
+        shelf = replace(shelf, chased=chased(unit, opened, engine.ladder, engine.mailing, engine.timezone, now))
+    taxes = {c.id: engine.tax.tax_of(c.details) for c in shelf.customers.values()}
     outlooks = {c.id: _outlook(c, shelf, now, taxes[c.customer_id]) for c in contracts}
     links = portal.links(unit, list(shelf.customers))
     found: dict[str, Standing] = {}
@@ -88,6 +101,7 @@ def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
         sums=store.sums(unit, ids),
         last=store.last_invoices(unit, ids),
         named=store.invoices_by_id(unit, named),
+        chased={},
     )
 
 
@@ -100,12 +114,11 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         )
     piece = piece_of(contract, shelf.facts.get(contract.id, ()), tax.exempt, tax.rates)
     plan = timeline(piece.contract, horizon=local)
-    has_overdue = any(is_overdue(i, local.date()) for i in opened)
     draft = shelf.drafts.get(contract.id)
     ahead = draft if draft is not None else next_invoice(plan, piece, local) if contract.next_due_at else None
-    return _Outlook(
+    outlook = _Outlook(
         contract=contract,
-        status=contract_status(plan.contract, local, has_overdue=has_overdue),
+        status="",
         local=local,
         terms=tuple(plan.terms),
         next_on=ahead[0] if ahead else None,
@@ -113,7 +126,17 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         opened=opened,
         problem=tax.problem if ahead else None,
         paused_by=_paused_by(contract, local),
+        chased=shelf.chased,
     )
+    status = contract_status(plan.contract, local, has_overdue=any(map(outlook.is_late, opened)))
+    return replace(outlook, status=_worst(outlook, status, opened))
+
+
+def _worst(outlook: _Outlook, status: str, opened: Sequence[InvoiceView]) -> str:
+    """Return the status of a contract, unpaid where it is past due and all steps for an invoice were taken in vain."""
+    if status != "past_due":
+        return status
+    return "unpaid" if any((about := outlook.chased.get(i.id)) is not None and about.is_unpaid for i in opened) else status
 
 
 def _paused_by(contract: BookedContract, local: datetime) -> str | None:
@@ -159,8 +182,8 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
     own, following = _term_of(outlook.terms, deal if renewal else "")
     mine = [i for i in outlook.opened if i.deal == deal]
     status, renewed_by = outlook.status, None
-    if status == "past_due" and not any(is_overdue(i, outlook.local.date()) for i in mine):
-        status = "active"  # an invoice of another term is late; that deal says so
+    if status in ("past_due", "unpaid"):  # an invoice of another term may be late; that deal says so
+        status = _worst(outlook, "past_due", mine) if any(map(outlook.is_late, mine)) else "active"
     if following is not None and following.start <= outlook.local:
         status, renewed_by = "completed", _label(contract, following.change_id)
     elif own is not None and own.start > outlook.local and status not in _OVER:
@@ -195,6 +218,7 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         renewed_by=renewed_by,
         problem=outlook.problem if is_running else None,
         paused_by=outlook.paused_by,
+        chased=outlook.chased.get(mine[0].id) if mine else None,
     )
 
 
@@ -221,6 +245,7 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         effective_on=to_local(change.change.effective, contract.terms.timezone).date(),
         last=shelf.named.get(invoice_id) if invoice_id else None,
         oldest_open=outlook.opened[0] if outlook.opened else None,
+        chased=outlook.chased.get(outlook.opened[0].id) if outlook.opened else None,
         problem=outlook.problem,
         paused_by=outlook.paused_by,
     )

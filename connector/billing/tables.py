@@ -7,21 +7,13 @@ D-11). Money is in minor units; quantities and unit prices are exact decimal tex
 
 from __future__ import annotations
 
-from typing import Any
+from sqlmodel import BigInteger, Column, Field, Index, UniqueConstraint, text
 
-from sqlmodel import BigInteger, Column, Field, Index, MetaData, SQLModel, UniqueConstraint, text
+from connector.billing.following_tables import NEVER_REMINDED, TO_CHARGE
+from connector.billing.schema import METADATA, Books
+from connector.billing.schema import money as _money
 
-METADATA = MetaData()
-
-
-class Books(SQLModel):
-    """The root of the books' table classes; their schema is `METADATA`."""
-
-    metadata = METADATA
-
-
-def _money() -> Any:
-    return Field(sa_column=Column(BigInteger, nullable=False))
+__all__ = ["METADATA", "Books"]  # the whole schema: the tables here and those of what follows an invoice
 
 
 class CustomerRow(Books, table=True):
@@ -128,6 +120,9 @@ class InvoiceRow(Books, table=True):
     is_overdue - a run has seen it past its due date, so that each is told to the CRM once. credited - what credit notes took
     of it, tax included; what is open is amount_due - amount_paid - the credit that reduced it. reissues - the invoice that
     this one replaces. contract_id and deal are empty where it covers several contracts, or none (a one-off invoice).
+    next_charge_at - when one that is charged automatically is tried next ("" at once, None: not by itself); attempts - how often
+    it failed. reminded - the step of the reminders it has passed, in days from due_on, on the day reminded_on; dunning - what
+    came of it after the last step: unpaid, canceled.
     """
 
     __tablename__ = "invoice"
@@ -152,6 +147,8 @@ class InvoiceRow(Books, table=True):
             sqlite_where=text("status = 'open' AND NOT is_overdue"),
             postgresql_where=text("status = 'open' AND NOT is_overdue"),
         ),
+        Index("invoice_reminded", "reminded", "due_on", sqlite_where=text("status = 'open'"), postgresql_where=text("status = 'open'")),
+        Index("invoice_charge", "next_charge_at", sqlite_where=text(TO_CHARGE), postgresql_where=text(TO_CHARGE)),
     )
     id: str = Field(primary_key=True)
     number: str | None
@@ -183,6 +180,11 @@ class InvoiceRow(Books, table=True):
     credited: int = Field(sa_column=Column(BigInteger, nullable=False, server_default="0"))
     footer: str = Field(default="", sa_column_kwargs={"server_default": ""})
     reissues: str | None = None
+    next_charge_at: str | None = Field(default="", sa_column_kwargs={"server_default": ""})
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    reminded: int = Field(default=NEVER_REMINDED, sa_column_kwargs={"server_default": str(NEVER_REMINDED)})
+    reminded_on: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    dunning: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class InvoicePartRow(Books, table=True):

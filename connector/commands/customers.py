@@ -71,3 +71,17 @@ def customers_portal_link(
     from connector.asking import customers
 
     show(customers.portal_link(Global.config, customer, is_new=new), printing.plain)
+
+
+@app.command("payment-method")
+def customers_payment_method(
+    customer: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    wanted: Annotated[str | None, typer.Option("--set", metavar="METHOD:NAME", help="Such as test:ok, a test card that pays.")] = None,
+    is_removed: Annotated[bool, typer.Option("--remove", help="Charge nothing by itself any more.")] = False,
+) -> None:
+    """Show, store or remove how a customer is charged automatically."""
+    from connector import printing
+    from connector.asking import payment_methods
+
+    show(payment_methods.payment_method(Global.config, customer, wanted=wanted, is_removed=is_removed), printing.plain)

@@ -17,8 +17,17 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from connector.config.collecting import (
+    DunningConfig,
+    MailConfig,
+    PaymentsConfig,
+    read_dunning,
+    read_mail,
+    read_payments,
+)
 from connector.config.keys import KNOWN, LATER
 from connector.config.offers import QuotesConfig, read_quotes
+from connector.config.portal import PortalConfig, read_portal
 from connector.config.taxes import TaxConfig, read_tax
 from connector.errors import ConfigError, Problem, Where
 from connector.kit import observe, yamlpos
@@ -104,17 +113,6 @@ class SellerConfig:
     iban: str = ""
 
 
-PORTAL = ("pay", "download", "details", "payment_method", "quantity", "cancel")
-"""What the customer portal can allow; the last two change a contract and are off by default."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortalConfig:
-    """What customers may do behind their portal link; seeing their invoices and contracts needs no word here."""
-
-    allow: tuple[str, ...] = PORTAL[:4]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole configuration, checked; *file* is where it was read."""
@@ -126,9 +124,12 @@ class Config:
     sources: tuple[SourceConfig, ...] = ()
     web: WebConfig = WebConfig()
     seller: SellerConfig = SellerConfig()
-    portal: PortalConfig = PortalConfig()
+    portal: PortalConfig = field(default_factory=PortalConfig)
     tax: TaxConfig = field(default_factory=TaxConfig)
     quotes: QuotesConfig = field(default_factory=QuotesConfig)
+    payments: PaymentsConfig = field(default_factory=PaymentsConfig)
+    dunning: DunningConfig = field(default_factory=DunningConfig)
+    mail: MailConfig = field(default_factory=MailConfig)
     billing_run: str = "*/10 * * * *"
     log: LogConfig = LogConfig()
     file: str = ""
@@ -203,9 +204,12 @@ class _Reader:
             sources=self._sources(),
             web=self._web(),
             seller=seller,
-            portal=self._portal(),
+            portal=read_portal(self),
             tax=read_tax(self, seller.country, seller.vat_id),
             quotes=read_quotes(self),
+            payments=read_payments(self),
+            dunning=read_dunning(self),
+            mail=read_mail(self),
             billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
             log=LogConfig(
                 format=self.choice(("log", "format"), ("json", "console"), "json"),
@@ -455,18 +459,6 @@ class _Reader:
             secret=self.text(("web", "secret"), "", is_secret=True),
             admin_password=self.text(("web", "admin_password"), "", is_secret=True),
         )
-
-    def _portal(self) -> PortalConfig:
-        allow = self.raw(("portal", "allow"))
-        if allow is None:
-            return PortalConfig()
-        if not isinstance(allow, list):
-            self.add("bad-type", ("portal", "allow"), "`allow` is a list of words.", f"Write some of: {', '.join(PORTAL)}.")
-            return PortalConfig()
-        for n, word in enumerate(allow):
-            if word not in PORTAL:
-                self.add("bad-value", ("portal", "allow", n), f"A portal cannot allow {word!r}.", f"Choose some of: {', '.join(PORTAL)}.")
-        return PortalConfig(allow=tuple(w for w in PORTAL if w in allow))
 
     def _seller(self) -> SellerConfig:
         def text(name: str) -> str:

@@ -31,6 +31,10 @@ EVENTS = frozenset(
         "record.written",
         "contract.created",
         "invoice.finalized",
+        "charge.failed",
+        "mail.sent",
+        "mail.failed",
+        "mail.stuck",
         "crm.called",
         "crm.limited",
         "config.reloaded",
@@ -42,7 +46,7 @@ EVENTS = frozenset(
         "page.failed",
     }
 )
-ERRORS = frozenset({"run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited"})
+ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited"})
 REPEAT_S = 30.0
 _SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "private_key", "assertion")
 _BLANK = "[hidden]"

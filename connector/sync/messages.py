@@ -6,9 +6,11 @@ Worked example (en): a standing with INV-0007 over 1,080.00 EUR open until 1 May
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
+from connector.charging import Chased
 from connector.core.money import major
 from connector.ports import InvoiceView, Standing
 
@@ -28,6 +30,17 @@ _TEXTS = {
         "credited_of": "{amount} of it was credited.",
         "uncollectible": "{number}, {amount}, was given up as uncollectible.",
         "past_due": "Past due: {number}, {amount}, was due {day}.",
+        "unpaid": "Unpaid: {number}, {amount}, was due {day}; all reminders were in vain.",
+        "unpaid_untold": "Unpaid: {number}, {amount}, was due {day}.",
+        "reminded": "Reminded {days}.",
+        "reminded_next": "Reminded {days}, next on {day}.",
+        "remind_next": "Next reminder on {day}.",
+        "undelivered": "The last reminder could not be delivered: {why}",
+        "charge_failed": "The charge of {number}, {amount}, failed on {day}: {why}",
+        "charge_again": "It is tried again on {day}.",
+        "charge_stuck": "It is not tried again by itself; the customer needs another payment method.",
+        "unpaid_charge": "Unpaid: {number}, {amount}, was due {day}; no charge went through.",
+        "trial_unpaid": "The free trial ended without a payment method.",
         "next": "Next invoice {day}.",
         "next_amount": "Next invoice {day}: {amount}.",
         "draft": "The invoice waits as a draft.",
@@ -59,6 +72,17 @@ _TEXTS = {
         "credited_of": "{amount} en ont été crédités.",
         "uncollectible": "{number}, {amount}, est irrécouvrable.",
         "past_due": "En retard : {number}, {amount}, était due le {day}.",
+        "unpaid": "Impayé : {number}, {amount}, était due le {day} ; toutes les relances sont restées sans effet.",
+        "unpaid_untold": "Impayé : {number}, {amount}, était due le {day}.",
+        "reminded": "Relancé le {days}.",
+        "reminded_next": "Relancé le {days}, prochaine relance le {day}.",
+        "remind_next": "Prochaine relance le {day}.",
+        "undelivered": "La dernière relance n'a pas pu être remise : {why}",
+        "charge_failed": "Le prélèvement de {number}, {amount}, a échoué le {day} : {why}",
+        "charge_again": "Nouvel essai le {day}.",
+        "charge_stuck": "Pas de nouvel essai automatique ; le client doit donner un autre moyen de paiement.",
+        "unpaid_charge": "Impayé : {number}, {amount}, était due le {day} ; aucun prélèvement n'a abouti.",
+        "trial_unpaid": "L'essai gratuit s'est terminé sans moyen de paiement.",
         "next": "Prochaine facture le {day}.",
         "next_amount": "Prochaine facture le {day} : {amount}.",
         "draft": "La facture attend comme brouillon.",
@@ -81,6 +105,15 @@ _TEXTS = {
         "queued": "En attente de facturation ; nouvel essai automatique.",
     },
 }
+
+_AND = {"en": " and ", "fr": " et "}
+_FAILURES_FR = {
+    "The card was declined.": "La carte a été refusée.",
+    "The card has not enough funds.": "La carte n'est pas assez approvisionnée.",
+    "The card has expired.": "La carte a expiré.",
+    "The bank asks the customer to confirm the payment.": "La banque demande au client de confirmer le paiement.",
+}
+_DAYS_TOLD = 3  # days of reminders that a message names, the latest ones
 
 _STATUS = {
     "draft": "Draft",
@@ -145,8 +178,9 @@ class Words:
             return self.say("withdrawn")
         parts = [self._opening(standing)]
         oldest = standing.oldest_open
-        if oldest is not None and oldest.due_on is not None and oldest.due_on < self._today:
-            parts.append(self._past_due(oldest))
+        chased = standing.chased
+        if oldest is not None and ((oldest.due_on or self._today) < self._today or (chased is not None and chased.failed_on)):
+            parts += self._past_due(oldest, chased or Chased())
         elif standing.last is not None:
             parts.append(self._invoice(standing.last))
         if status not in ("completed", "canceled"):
@@ -166,10 +200,34 @@ class Words:
             return self.say("trial", day=self.day(standing.trial_ends_on))
         return self.say("since", day=day_text(standing.starts_on, None, self._language))
 
-    def _past_due(self, invoice: InvoiceView) -> str:
+    def _past_due(self, invoice: InvoiceView, chased: Chased) -> list[str]:
+        """Return that an invoice is late, what was done about it, and what comes next."""
         due = invoice.due_on or invoice.issued_on or self._today
-        amount = self.money(invoice.amount_due, invoice.currency)
-        return self.say("past_due", number=invoice.number, amount=amount, day=self.day(due))
+        told = {"number": invoice.number, "amount": self.money(invoice.amount_due - invoice.amount_paid, invoice.currency), "day": self.day(due)}
+        is_charged = chased.failed_on is not None
+        if chased.is_unpaid:
+            return [self.say("unpaid_charge" if is_charged else "unpaid" if chased.reminded_on else "unpaid_untold", **told)]
+        parts = [] if due >= self._today else [self.say("past_due", **told)]
+        if chased.failed_on is not None:
+            why = _FAILURES_FR.get(chased.failure, chased.failure) if self._language == "fr" else chased.failure
+            parts.append(self.say("charge_failed", **(told | {"day": self.day(chased.failed_on)}), why=why))
+            parts.append(self.say("charge_again", day=self.day(chased.retry_on)) if chased.retry_on else self.say("charge_stuck"))
+        days, following = self._days(chased.reminded_on), self.day(chased.next_on) if chased.next_on else ""
+        if days:
+            parts.append(self.say("reminded_next" if following else "reminded", days=days, day=following))
+        elif following:
+            parts.append(self.say("remind_next", day=following))
+        return parts + ([self.say("undelivered", why=chased.undelivered)] if chased.undelivered else [])
+
+    def _days(self, days: Sequence[date]) -> str:
+        """Return days as a list, a month said once for those it is shared by: 4 and 8 May."""
+        shown, texts = list(dict.fromkeys(days))[-_DAYS_TOLD:], list[str]()
+        if not shown:
+            return ""
+        for day, following in zip(shown, [*shown[1:], None], strict=True):
+            is_shared = following is not None and (day.year, day.month) == (following.year, following.month)
+            texts.append(str(day.day) if is_shared else self.day(day))
+        return _AND[self._language].join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
     def _invoice(self, invoice: InvoiceView) -> str:
         if invoice.status == "draft":

@@ -7,7 +7,7 @@ is due and by `settings.max_pages_a_round`; `seam.stop` ends it after the pass i
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,9 +15,10 @@ from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
 from connector.sync import intents, ledger
 from connector.sync.apply import apply
+from connector.sync.collect import collect, dun
 from connector.sync.mapper import map_records
 from connector.sync.requests import DealRequests
-from connector.sync.seam import Seam, Tally, Transactions
+from connector.sync.seam import Collected, Collecting, Seam, Tally, Transactions
 from connector.sync.stage import stage, stage_record
 from connector.sync.write_back import write_back
 
@@ -33,7 +34,15 @@ class Billed:
     invoices: int = 0
     drafts: int = 0
     lines: int = 0
+    paid: int = 0
+    failed: int = 0
+    steps: int = 0
     problems: tuple[Problem, ...] = ()
+
+    def add(self, collected: Collected) -> None:
+        """Count what became of the invoices."""
+        self.paid, self.failed, self.steps = collected.paid, collected.failed, collected.steps
+        self.problems += collected.problems
 
 
 def bind(seam: Seam, *, backend: str) -> None:
@@ -54,6 +63,7 @@ def bind(seam: Seam, *, backend: str) -> None:
                     f" {key} (a refreshed Salesforce sandbox is a new org).",
                     code=f"other-{key}",
                 )
+        ledger.save_meta(unit, "is_sandbox", "yes" if seam.org.is_sandbox else "no")
 
 
 def adopt_mappings(seam: Seam) -> int:
@@ -100,8 +110,11 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
     for _ in range(_bound(seam)):
         if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
             break
+    tally.charged.add(collect(seam.database, seam.collecting, seam.now(), stop=seam.stop, log=seam.log))
     while not seam.stop.is_set() and write_back(seam, tally):
         pass
+    if seam.post is not None:
+        seam.post(seam.now())
 
 
 def _applied_any(seam: Seam, tally: Tally, *, hold: bool) -> bool:
@@ -152,14 +165,28 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
         except RetryableError as error:
             tally.is_unreachable = True
             seam.log("run.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
-    done = bill_books(seam.database, seam.billing, as_of, hold=is_silent(seam), stop=seam.stop)
+    hold = is_silent(seam)
+    done = bill_books(seam.database, seam.billing, as_of, hold=hold, stop=seam.stop)
+    tally.charged.add(follow_up(seam.database, seam.collecting, as_of, hold=hold, stop=seam.stop, log=seam.log))
+    done.add(tally.charged)
     tally.internal_errors += sum(p.code == "internal-error" for p in done.problems)
     seam.progress("billed", done.contracts)
     if not tally.is_unreachable:
         while not seam.stop.is_set() and write_back(seam, tally):
             pass
+    if seam.post is not None:
+        seam.post(as_of)
     _note_run(seam, "bill")
     return done
+
+
+def follow_up(
+    database: Transactions, collecting: Collecting | None, as_of: datetime, *, hold: bool, stop: threading.Event, log: Callable[..., None]
+) -> Collected:
+    """Charge what is to be charged by *as_of*, then remind of what is still open and give up what all reminders did not move."""
+    collected = collect(database, collecting, as_of, stop=stop, log=log)
+    dun(database, collecting, as_of, collected, hold=hold, stop=stop)
+    return collected
 
 
 def bill_books(database: Transactions, billing: Billing, as_of: datetime, *, hold: bool, stop: threading.Event) -> Billed:

@@ -6,13 +6,14 @@ Owns nothing; `app.py` builds one `Seam` and the passes take it as their first a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol
 
+from connector.charging import Charge, ChargeResult, Payments
 from connector.errors import Problem
 from connector.mapping.compile import Compiled
 from connector.ports import Billing, Crm, Org, Unit
@@ -26,6 +27,40 @@ class Transactions(Protocol):
 
     def read(self) -> AbstractContextManager[Unit]:
         """Return a unit that only reads."""
+
+
+class Dunned(Protocol):
+    """What following up unpaid invoices did."""
+
+    @property
+    def invoices(self) -> int:
+        """How many invoices went to their next step."""
+
+    @property
+    def deals(self) -> tuple[str, ...]:
+        """The deals whose records now say something else."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What kept a step from being taken."""
+
+
+class Collecting(Protocol):
+    """A billing backend that charges and reminds by itself; every call is one short piece of the caller's transaction."""
+
+    payments: Mapping[str, Payments]
+
+    def begin_charges(self, unit: Unit, now: datetime, *, limit: int) -> int:
+        """Write a pending try for invoices that are to be charged; return how many were looked at."""
+
+    def pending_charges(self, unit: Unit, *, limit: int, after: str) -> list[Charge]:
+        """Return tries whose outcome is not known, in order of their keys from *after* on."""
+
+    def settle_charge(self, unit: Unit, charge: Charge, result: ChargeResult, now: datetime) -> Sequence[str]:
+        """Write the outcome of a try once; return the deals to tell."""
+
+    def dun(self, unit: Unit, now: datetime, *, limit: int, hold: bool) -> Dunned:
+        """Take the next step for open invoices; fewer than *limit* means that there are no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +108,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """The two worlds and what lies between; *older* compiles the mapping revision of a hash (decision D-07)."""
+    """The two worlds and what lies between; *collecting* charges and reminds, *post* sends mails. *older* compiles the mapping revision of a hash (decision D-07)."""
 
     crm: Crm
     billing: Billing
@@ -86,6 +121,25 @@ class Seam:
     log: Callable[..., None]
     progress: Callable[[str, int], None] = field(default=lambda _what, _n: None)
     stop: threading.Event = field(default_factory=threading.Event)
+    collecting: Collecting | None = None
+    post: Callable[[datetime], object] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Collected:
+    """What a pass did: charges that went through and that failed, those whose outcome is open, steps taken for unpaid invoices."""
+
+    paid: int = 0
+    failed: int = 0
+    unknown: int = 0
+    steps: int = 0
+    problems: tuple[Problem, ...] = ()
+
+    def add(self, other: Collected) -> None:
+        """Count what another pass did."""
+        self.paid, self.failed = self.paid + other.paid, self.failed + other.failed
+        self.unknown, self.steps = self.unknown + other.unknown, self.steps + other.steps
+        self.problems += other.problems
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,3 +155,4 @@ class Tally:
     internal_errors: int = 0
     is_unreachable: bool = False
     problems: list[Problem] = field(default_factory=list)
+    charged: Collected = field(default_factory=Collected)

@@ -13,6 +13,8 @@ def upgrade() -> None:
     _portal()
     _edits_and_links()
     _quotes()
+    _payments()
+    _mails()
 
 
 def _consolidated_invoices() -> None:
@@ -77,3 +79,73 @@ def _quotes() -> None:
     op.create_index(
         "quote_moved", "quote", ["id"], unique=False, sqlite_where=sa.text("is_moved"), postgresql_where=sa.text("is_moved")
     )
+
+
+def _payments() -> None:
+    """How customers are charged, each try to charge, and how far an open invoice was followed up."""
+    op.create_table(
+        "payment_method",
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
+        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("label", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("customer_id"),
+    )
+    op.create_table(
+        "charge",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("invoice_id", sa.String(), nullable=False),
+        sa.Column("customer_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
+        sa.Column("token", sa.String(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("message", sa.String(), nullable=False),
+        sa.Column("reference", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.Column("done_at", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("charge_invoice", "charge", ["invoice_id"], unique=False)
+    _partial("charge_pending", "charge", ["id"], "state = 'pending'")
+    op.add_column("invoice", sa.Column("next_charge_at", sa.String(), server_default="", nullable=True))
+    op.add_column("invoice", sa.Column("attempts", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("invoice", sa.Column("reminded", sa.Integer(), server_default="-10000", nullable=False))
+    op.add_column("invoice", sa.Column("reminded_on", sa.String(), server_default="", nullable=False))
+    op.add_column("invoice", sa.Column("dunning", sa.String(), server_default="", nullable=False))
+    _partial("invoice_reminded", "invoice", ["reminded", "due_on"], "status = 'open'")
+    to_charge = "status = 'open' AND collection_method = 'charge_automatically' AND next_charge_at IS NOT NULL"
+    _partial("invoice_charge", "invoice", ["next_charge_at"], to_charge)
+
+
+def _mails() -> None:
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("invoice_id", sa.String(), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("data", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("recipient", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.String(), nullable=False),
+        sa.Column("error", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.Column("done_at", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key", name="outbox_key"),
+    )
+    op.create_index("outbox_invoice", "outbox", ["invoice_id"], unique=False)
+    _partial("outbox_queued", "outbox", ["next_try_at", "id"], "state = 'queued'")
+    _partial("outbox_failed", "outbox", ["id"], "state = 'failed'")
+
+
+def _partial(name: str, table: str, columns: list[str], where: str) -> None:
+    """Index only the rows that are looked for, so that what is done costs nothing."""
+    op.create_index(name, table, columns, unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
