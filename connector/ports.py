@@ -125,6 +125,13 @@ class Crm(Protocol):
 
 # ---------------------------------------------------------------- what the mapping makes of a record
 
+NAMED_IN: Mapping[str, str] = {
+    "line.price.catalog": "the price that the product names",
+    "line.coupons": "the coupons of the line",
+    "deal.coupons": "the coupons of the deal",
+}
+"""What billing calls the fields in which records name prices and coupons, by the mapping's key: the mapping knows their labels."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:

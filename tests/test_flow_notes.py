@@ -7,21 +7,10 @@ from pathlib import Path
 
 from world import World, world
 
-from connector import app
-from connector.sync import intents
-
 
 def ask(here: World, kind: str, **data: object) -> str:
     """Ask the books for something as the command line does, then run a round; return the request's state."""
-    with app.writing_house(here.config, "test", clock=here.clock) as house:
-        with house.database.transaction() as unit:
-            key = intents.submit(unit, kind, data, actor="cli", now=here.clock.now())
-        intents.carry_out(house.database, house.billing, here.clock.now())
-        with house.database.read() as unit:
-            found = intents.found(unit, key)
-    here.sync()
-    assert found is not None
-    return found.state
+    return here.ask(kind, **data).state
 
 
 def test_credit_note_and_payment_reach_the_record_and_the_rows(tmp_path: Path) -> None:

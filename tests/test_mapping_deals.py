@@ -271,7 +271,6 @@ def test_all_problems_of_a_record_come_at_once() -> None:
         ("line-too-early", "OpportunityLineItem", "00k000000000001AAA", "ServiceDate"),
         ("unmapped-value", "OpportunityLineItem", "b", "Billing_Frequency__c"),
         ("bad-quantity", "OpportunityLineItem", "c", "Quantity"),
-        ("not-supported", "OpportunityLineItem", "c", "Charge_Type__c"),
         ("bad-discount", "Opportunity", record["Id"], "Discount_Percent__c"),
         ("bad-billing-day", "Opportunity", record["Id"], "Billing_Day__c"),
     ]
@@ -282,7 +281,6 @@ def test_all_problems_of_a_record_come_at_once() -> None:
     [
         ({"Prebill_Periods__c": 3}, {}, "Prebill Periods is not supported yet. Clear Prebill Periods on this opportunity"),
         ({"Prebill_Until__c": "2026-12-31"}, {}, "Prebill Until is not supported yet. Clear Prebill Until on this opportunity"),
-        ({"Coupons__c": "TEN"}, {}, "Coupons is not supported yet. Clear Coupons on this opportunity"),
         ({"Proration__c": "Up front"}, {}, 'Proration "Up front" is for Amend deals only. Choose another value in Proration on this opportunity'),
         ({"Account": {**ACCOUNT, "Tax_Exempt__c": "Exempt"}}, {}, "Tax Exempt is not supported yet. Clear Tax Exempt on the account"),
         (
@@ -290,13 +288,7 @@ def test_all_problems_of_a_record_come_at_once() -> None:
             {},
             "Consolidate Invoices is not supported yet. Clear Consolidate Invoices on the account",
         ),
-        ({}, {"Coupons__c": "TEN"}, 'line "Gold seats": Coupons is not supported yet. Clear Coupons on the line'),
         ({}, {"Trial_Price__c": 1}, 'line "Gold seats": Trial Price is not supported yet. Clear Trial Price on the line'),
-        (
-            {},
-            {"Product2": product("GOLD", "Gold", Billing_Price__c="p")},
-            'line "Gold": Billing Price is not supported yet. Clear Billing Price on the product',
-        ),
     ],
 )
 def test_filled_field_of_a_missing_feature_is_never_ignored(fields: dict[str, Any], line_fields: dict[str, Any], message: str) -> None:
@@ -305,10 +297,10 @@ def test_filled_field_of_a_missing_feature_is_never_ignored(fields: dict[str, An
 
 
 def test_features_that_the_engine_has_are_mapped() -> None:
-    """With the engine's consent prebilling, paid trials, usage and exemption become terms."""
+    """With the engine's consent prebilling, paid trials and exemption become terms; usage needs none."""
     options = Options(
         timezone="UTC", proration="day", tax_rounding="line", cancellation_day="free", payment_terms="Net 30",
-        supports=frozenset({"prebill", "paid_trial", "usage", "tax_exempt"}),
+        supports=frozenset({"prebill", "paid_trial", "tax_exempt"}),
     )  # fmt: skip
     record = opportunity(Prebill_Periods__c=3, Account={**ACCOUNT, "Tax_Exempt__c": "Reverse charge"})
     lines = [line(Trial_Price__c=1, Trial_Periods__c=2), line(Id="u", Charge_Type__c="Usage", Product2=product("GB", "Gigabytes"))]

@@ -16,7 +16,7 @@ from connector.kit.clock import ShiftedClock
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.seed import seed, seed_from
 from connector.lookalike.crm.server import CrmServer
-from connector.sync import rounds
+from connector.sync import intents, rounds
 from connector.sync.rounds import Billed
 from connector.sync.seam import Tally
 
@@ -147,6 +147,18 @@ class World:
             assert (billed.invoices, billed.lines) == (0, 0)
         assert self.writes() == 0
         assert (self.decisions(), self.lines(), self.contracts(), self.invoices()) == before
+
+    def ask(self, kind: str, **data: Any) -> intents.Intent:
+        """Ask the books for something as the command line does, then run a round; return the request with its result."""
+        with app.writing_house(self.config, "test", clock=self.clock) as house:
+            with house.database.transaction() as unit:
+                key = intents.submit(unit, kind, data, actor="cli", now=self.clock.now())
+            intents.carry_out(house.database, house.billing, self.clock.now())
+            with house.database.read() as unit:
+                found = intents.found(unit, key)
+        self.sync()
+        assert found is not None
+        return found
 
     def sync(self, **how: Any) -> Tally:
         """Run `sync` and return what it did."""

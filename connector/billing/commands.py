@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from connector.billing import portal, store
+from connector.billing.named import Names, names_for, settled_change, settled_terms
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
 from connector.core.quoting import annual_value, change_value, contract_value
 from connector.core.schedule import ends_on, problems
@@ -27,6 +28,7 @@ class Copy:
 
     known - customers as they were, customers - as they shall be, both by account. merged - contracts that followed a merge of
     accounts, with the customer's id before and after. said - what customers said of themselves in the portal, by account.
+    names - what the catalogue has of the names that the commands use.
     """
 
     org: str
@@ -39,6 +41,7 @@ class Copy:
     touched: dict[str, list[str]] = field(default_factory=dict)
     merged: dict[str, tuple[str, str]] = field(default_factory=dict)
     said: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
 
     def contract_of(self, deal: str) -> BookedContract | None:
         """Return the contract that a deal made or changed."""
@@ -80,6 +83,7 @@ def loaded(unit: Unit, org: str, commands: Sequence[Command], now: datetime) -> 
         customers=dict(by_account),
         known=by_account,
         said=portal.said(unit, org, sorted(by_account)),
+        names=names_for(unit, [a for c in commands for a in (c.terms, c.change)]),
     )
 
 
@@ -100,7 +104,7 @@ def carry_out(copy: Copy, command: Command) -> str:
 
 
 def _create(copy: Copy, command: Command) -> BookedContract:
-    terms, data = _agreed(command)
+    terms, data = _agreed(copy, command)
     standing = copy.contract_of(command.deal)
     if standing is not None and standing.deal != command.deal:
         raise _refused(
@@ -131,7 +135,7 @@ def _create(copy: Copy, command: Command) -> BookedContract:
 
 def _replace(copy: Copy, command: Command) -> BookedContract:
     standing = _root(copy, command)
-    terms, data = _agreed(command)
+    terms, data = _agreed(copy, command)
     if standing.data != data:
         if standing.is_invoiced:
             raise _refused(
@@ -246,6 +250,7 @@ def _base(copy: Copy, command: Command) -> tuple[BookedContract, Change, str]:
         raise _refused("no-change", f"'{command.label}' says nothing that could be changed.", command)
     _require_same_party(copy, standing, command)
     change = command.change if command.change.id == command.deal else replace(command.change, id=command.deal)
+    change = settled_change(change, standing.contract, copy.names, command.deal)
     return standing, change, store.change_text(change)
 
 
@@ -302,10 +307,10 @@ def _root(copy: Copy, command: Command) -> BookedContract:
     return standing
 
 
-def _agreed(command: Command) -> tuple[ContractTerms, str]:
+def _agreed(copy: Copy, command: Command) -> tuple[ContractTerms, str]:
     if command.terms is None:
         raise _refused("no-terms", f"'{command.label}' says nothing that could be billed.", command)
-    terms = _with_how(command.terms, command.how)
+    terms = _with_how(settled_terms(command.terms, copy.names, command.deal), command.how)
     return terms, store.terms_text(terms)
 
 

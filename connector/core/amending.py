@@ -218,6 +218,8 @@ class Amending(Drawing):
             item = replace(wanted, id=f"{wanted.id}-{cause.id}" if taken else wanted.id)
             self._add(item, at, cause, until)
             return
+        if items[found].quantity is None:
+            return  # usage runs already; it has no quantity that could grow
         running = items[found].quantity or Decimal(0)
         if running + by < 0:
             number = list(items).index(found) + 1

@@ -42,6 +42,8 @@ def _discounts(coupons: tuple[Coupon, ...], field: str) -> Iterator[Problem]:
 
 def _item(item: Item, field: str) -> Iterator[Problem]:
     price = item.price
+    if price.is_named:
+        yield _problem("price-not-known", field, f"The price {price.id} is only named.", "Import it into the catalogue.")
     if price.interval is not None and span_ratio(price.interval, price.per) is None:
         yield _problem(
             "span-mismatch", field, f"{price.id} is priced per {price.per.unit if price.per else ''} and billed per {price.interval.unit}.",

@@ -47,7 +47,8 @@ class Price:
     """What one unit costs, in minor units (up to 12 decimal places).
 
     interval - None: one-time. per - the length of time that *unit_amount* is for, where it is not the interval (D-33):
-    100.00 a year billed monthly is per=year, interval=month, and bills 12 x 8.33. product - the product's code.
+    100.00 a year billed monthly is per=year, interval=month, and bills 12 x 8.33. product - the product's code. A price without
+    amount and tiers is only named: the books put the catalogue's price of that id in its place (decision D-121).
     """
 
     id: str
@@ -64,10 +65,18 @@ class Price:
     divide_round: Literal["up", "down"] = "up"
     tax_behavior: Literal["exclusive", "inclusive"] = "exclusive"
 
+    @property
+    def is_named(self) -> bool:
+        """Whether only its id is known yet, and what a line says of it."""
+        return self.unit_amount is None and not self.tiers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coupon:
-    """A discount, in percent (0 to 100) or as an amount in minor units; exactly one of the two."""
+    """A discount, in percent (0 to 100) or as an amount in minor units; exactly one of the two.
+
+    One with neither is only named: the books put the coupon of that code in its place (decision D-121).
+    """
 
     id: str
     percent_off: Decimal | None = None
@@ -75,6 +84,11 @@ class Coupon:
     duration: Literal["once", "repeating", "forever"] = "forever"
     duration_in_months: int | None = None
     applies_to: tuple[str, ...] = ()
+
+    @property
+    def is_named(self) -> bool:
+        """Whether only its code is known yet."""
+        return self.percent_off is None and self.amount_off is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from connector.mapping.language import (
 )
 from connector.mapping.lines import LineDiscounts, LineReader
 from connector.mapping.readers import Leaf, Reading, Record, Scene, absent, leaf_for
-from connector.ports import Condition, MappedValue, MapResult, Org
+from connector.ports import NAMED_IN, Condition, MappedValue, MapResult, Org
 
 _NOT_BILLING = ("label", "editor")
 _NOT_WATCHED = ("User",)
@@ -142,6 +142,19 @@ class Compiled:
             reading.line_record = (self.line_object, line["Id"])
             for leaf in self._line_leaves:
                 yield f"line {number}.{leaf.key}", leaf, line, reading
+
+    def in_its_words(self, problem: Problem, record: str) -> Problem:
+        """Return billing's problem with the names that a record uses, with the labels of the fields in which they stand."""
+        if problem.where.field not in NAMED_IN:
+            return problem
+        message, hint, field = problem.message, problem.hint, None
+        for name, words in NAMED_IN.items():
+            of_deal, _, key = name.partition(".")
+            leaf = next((x for x in (self._deal_leaves if of_deal == "deal" else self._line_leaves) if x.key == key and x.places), None)
+            if leaf is not None:
+                message, hint = message.replace(words, leaf.places[0].name), hint.replace(words, leaf.places[0].name)
+                field = leaf.field if name == problem.where.field else field
+        return replace(problem, message=message, hint=hint, where=replace(problem.where, object=self.object, record=record, field=field))
 
     def explain(self, record: Record, lines: Sequence[Record]) -> list[MappedValue]:
         """Return field by field where a value came from and what it became; a value that does not fit is None."""

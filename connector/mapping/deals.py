@@ -278,9 +278,8 @@ class Deals:
             coupon = self._lines.coupon(percent, rule.months.read(record, reading), rule.percent, reading)
             if coupon is not None:
                 found.append(coupon)
-        if self._read["coupons"](record, reading):
-            self._unsupported(self._deal["coupons"], record, reading)
-        return tuple(found), is_said
+        named = self._lines.named_coupons(self._read["coupons"](record, reading))
+        return (*found, *named), is_said or bool(named)
 
     def _anchor(self, start: datetime | None, record: Record, reading: Reading) -> datetime | None:
         day = self._read["billing_day"](record, reading)

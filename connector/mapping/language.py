@@ -95,7 +95,7 @@ DEAL: Mapping[str, Slot] = {
     "renew.start": Slot(kind="date", meaning="a later first day of the new term; empty = the end of the old one"),
     "prebill.periods": Slot(kind="integer", meaning="periods billed ahead"),
     "prebill.until": Slot(kind="date", meaning="billed ahead up to this day"),
-    "coupons": Slot(kind="text", meaning="codes of coupons"),
+    "coupons": Slot(kind="text", meaning="codes of coupons in the books, in order of application, divided by commas or semicolons"),
     "customer.account": Slot(kind="id", meaning="the account: the customer's identity", is_required=True),
     "customer.name": Slot(kind="text", meaning="the customer's name on documents", is_required=True),
     "customer.email": Slot(kind="text", meaning="where invoices are sent", is_required=True),
@@ -115,7 +115,7 @@ LINE: Mapping[str, Slot] = {
     "price.unit_amount": Slot(kind="money", meaning="price of one unit, in major units of the currency", is_required=True),
     "price.interval": Slot(kind="word", words=FREQUENCIES, meaning=_FREQUENCY, is_required=True),
     "price.product": Slot(kind="text", meaning="the product's code: the item's name in the contract", is_required=True),
-    "price.catalog": Slot(kind="text", meaning="the id of a catalogue price"),
+    "price.catalog": Slot(kind="text", meaning="the id of a catalogue price; a line that has one is billed at it, whatever its unit_amount"),
     "description": Slot(kind="text", meaning="what the invoice line says"),
     "quantity": Slot(kind="decimal", meaning="how many units; on an amendment the change", is_required=True),
     "start": Slot(kind="date", meaning="the line's first day; empty = the contract's, on an amendment the effective date"),
@@ -124,7 +124,7 @@ LINE: Mapping[str, Slot] = {
     "amends": Slot(kind="text", meaning="the number of the running item that an amendment line changes"),
     "trial.price": Slot(kind="money", meaning="price of one unit in the paid trial"),
     "trial.periods": Slot(kind="integer", meaning="periods of the paid trial"),
-    "coupons": Slot(kind="text", meaning="codes of coupons"),
+    "coupons": Slot(kind="text", meaning="codes of coupons in the books, in order of application, divided by commas or semicolons"),
 }
 DISCOUNT: Mapping[str, Slot] = {
     "percent_off": Slot(kind="percent", meaning="percent taken off", is_required=True),

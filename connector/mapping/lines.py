@@ -66,6 +66,7 @@ class DealLine:
 
 
 _NO_PRICE = Price(id="")
+_NO_AMOUNT = Decimal(0)
 
 
 class LineDiscounts:
@@ -95,7 +96,7 @@ class LineReader:
         self._prices: dict[tuple[Any, ...], Price] = {}
         self._coupons: dict[tuple[Any, ...], Coupon] = {}
         self._plain: dict[Decimal, Decimal] = {}
-        self._rest = tuple(key for key in ("price.catalog", "coupons", "trial.price", "trial.periods") if line[key].paths)
+        self._has_trials = bool(line["trial.price"].paths or line["trial.periods"].paths)
 
     # ------------------------------------------------------------ values that repeat
 
@@ -140,6 +141,10 @@ class LineReader:
             self._coupons[key] = found
         return found
 
+    def named_coupons(self, text: str | None) -> tuple[Coupon, ...]:
+        """Return the coupons whose codes stand in a text, in order, divided by commas or semicolons; the books know the rest."""
+        return tuple([Coupon(id=code) for part in (text or "").replace(";", ",").split(",") if (code := part.strip())])
+
     def _price(self, key: tuple[Any, ...], interval: Interval | None, per: Interval | None) -> Price:
         found = self._prices.get(key)
         if found is None:
@@ -175,7 +180,6 @@ class LineReader:
                 continue
             line = self._one(record, span, currency or "xxx", reading, action=action, term_months=term_months)
             if line is not None:
-                line.is_interval_blank = not self._line["price.interval"].raw(record)
                 found.append(line)
         reading.subject, reading.line_record = "", None
         return _merged(found) if len(found) > 1 else found
@@ -226,7 +230,8 @@ class LineReader:
             self._needed("price.product", record, reading)
         line = DealLine(product, description, record["Id"])
         charge = self._needed("charge", record, reading)
-        amount = self._needed("price.unit_amount", record, reading)
+        catalog: str | None = self._read["price.catalog"](record, reading)
+        amount = self._needed("price.unit_amount", record, reading) if not catalog else _NO_AMOUNT
         quantity = self._needed("quantity", record, reading)
         line.is_one_time = charge == "one_time"
         if quantity is not None:
@@ -237,21 +242,33 @@ class LineReader:
                 hint = f"Correct it, or close the deal as Amend{AGAIN}"
                 reading.fail("bad-quantity", f"the quantity is {quantity}.", hint, self._line["quantity"].field)
         self._dates(line, span, record, reading)
-        interval = None if line.is_one_time else self._interval(line, span, record, reading, term_months=term_months)
-        per = self._per_interval(line, reading, term_months)
+        is_said = not catalog or self._line["price.interval"].raw(record)
+        interval = self._interval(line, span, record, reading, term_months=term_months) if is_said and not line.is_one_time else None
+        line.is_interval_blank = not catalog and not self._line["price.interval"].raw(record)
+        per = self._per_interval(line, reading, term_months) if not catalog else None
         line.discounts = self._line_coupons(record, reading)
-        self._special(line, charge, record, reading)
+        self._check_trial(line, record, reading)
         if len(reading.problems) > before:
             return None
-        line.price = self._price((product, description, amount, currency, charge, interval, per), interval, per)
-        if "paid_trial" in self._supports and self._rest:
+        key = (product, description, amount, currency, charge, interval, per)
+        line.price = self._catalog_price(catalog, line, charge, interval) if catalog else self._price(key, interval, per)
+        if "paid_trial" in self._supports and self._has_trials:
             line.trial = self._trial(line, currency, charge, record, reading)
         if charge == "usage":
+            if line.quantity is not None and line.quantity < 0:  # usage has no quantity to reduce: less of it is none of it
+                line.op = "remove"
             line.quantity = None
         elif line.op == "delta" and not line.quantity:
             return None
         line.key = _key(line, amount, interval)
         return line
+
+    def _catalog_price(self, name: str, line: DealLine, charge: str, interval: Interval | None) -> Price:
+        """Return the price that a line names, with what the line itself says of it: kind of charge, and frequency where it is filled."""
+        return Price(
+            id=name, product=line.product, description=line.description, interval=interval,
+            usage_type="metered" if charge == "usage" else "licensed",
+        )  # fmt: skip
 
     def _operation(self, line: DealLine, quantity: Decimal, record: Record, reading: Reading) -> None:
         """Set what an amendment line does; blank = by the sign of its quantity (deals.md section 3)."""
@@ -338,21 +355,15 @@ class LineReader:
                 coupon = self.coupon(percent, rule.months.read(record, reading), rule.percent, reading)
                 if coupon is not None:
                     found = (*found, coupon)
-        return found
+        return found + self.named_coupons(self._read["coupons"](record, reading))
 
-    def _special(self, line: DealLine, charge: str | None, record: Record, reading: Reading) -> None:
-        """Complain of filled fields whose feature the engine does not have yet: nothing filled is ever ignored."""
-        if charge == "usage" and "usage" not in self._supports:
-            leaf = self._line["charge"]
-            hint = f"Choose another value in {leaf.fill(record)}, or let Skip Billing leave the line out{AGAIN}"
-            reading.fail("not-supported", "charges by usage are not supported yet.", hint, leaf.field)
-        for key in self._rest:
+    def _check_trial(self, line: DealLine, record: Record, reading: Reading) -> None:
+        """Complain of a paid trial that cannot be: nothing filled is ever ignored."""
+        for key in ("trial.price", "trial.periods"):
             leaf = self._line[key]
-            is_trial = key.startswith("trial.")
-            if not leaf.raw(record) or (is_trial and "paid_trial" in self._supports and not line.is_one_time):
-                continue
-            hint = f"Clear {leaf.fill(record)}{AGAIN}"
-            reading.fail("not-supported", f"{leaf.label} is not supported yet.", hint, leaf.field)
+            if leaf.paths and leaf.raw(record) and ("paid_trial" not in self._supports or line.is_one_time):
+                hint = f"Clear {leaf.fill(record)}{AGAIN}"
+                reading.fail("not-supported", f"{leaf.label} is not supported {'on one-time charges' if line.is_one_time else 'yet'}.", hint, leaf.field)
 
     def _trial(self, line: DealLine, currency: str, charge: str, record: Record, reading: Reading) -> PaidTrial | None:
         amount: Decimal | None = self._read["trial.price"](record, reading)
@@ -388,6 +399,7 @@ def _key(line: DealLine, amount: Decimal, interval: Interval | None) -> tuple[An
         line.amends or "",
         line.price.usage_type,
         (line.trial.price.id, line.trial.periods) if line.trial else ("", 0),
+        line.price.id if line.price.is_named else "",
     )
 
 

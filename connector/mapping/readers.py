@@ -60,6 +60,11 @@ class Place:
     of: str
     hops: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The field and whose it is, for any record: "Billing Price on the product"."""
+        return f"{self.label} on {f'the {self.hops[-1][1].lower()}' if self.hops else self.of}"
+
     def text(self, record: Record) -> str:
         """Return where to fill it for this record: the first empty lookup on the way, else the field itself."""
         owner = self.of

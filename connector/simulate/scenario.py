@@ -101,7 +101,7 @@ class Reader(Values):
             self._tier(t, (*path, "tiers", i)) for i, t in enumerate(self.listed(data.get("tiers"), (*path, "tiers")))
         )
         amount = self.number(data.get("unit_amount"), (*path, "unit_amount"), is_money=True)
-        if isinstance(value, dict) and amount is None and not tiers and "unit_amount" not in value:
+        if isinstance(value, dict) and amount is None and not tiers and value.get("unit_amount") is None:
             self.complain("missing-key", path, f"{name_of(path)} needs unit_amount, or tiers_mode and tiers.")
         if bool(mode) != bool(tiers):
             self.complain("missing-key", path, f"{name_of(path)} needs both tiers_mode and tiers.")

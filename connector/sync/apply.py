@@ -32,7 +32,7 @@ from connector.sync.decide import (
 )
 from connector.sync.edits import Proposed
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import desired_of, outline_of
+from connector.sync.mapper import desired_of, outline_of, source_of
 from connector.sync.reasons import Reasons
 from connector.sync.seam import Seam, Tally
 
@@ -294,8 +294,16 @@ def _wave(seam: Seam, unit: Unit, cases: Sequence[_Case], scene: _Scene, now: da
     outcomes = {o.key: o for o in seam.billing.apply(commands, unit, now, hold=hold)} if commands else {}
     for case, decision in zip(cases, decisions, strict=True):
         deal = scene.deals[case.deal.name]
-        outcome = outcomes[decision.command.key] if isinstance(decision, Do) else None
+        outcome = _in_its_words(seam, case, outcomes[decision.command.key]) if isinstance(decision, Do) else None
         scene.deals[case.deal.name] = _after(case, deal, decision, outcome, ledger.iso(now))
+
+
+def _in_its_words(seam: Seam, case: _Case, outcome: Outcome) -> Outcome:
+    """Return an outcome whose problem names the record's fields by their labels."""
+    if outcome.problem is None or outcome.problem.where.field is None or case.record is None:
+        return outcome
+    said = source_of(seam, case.record).compiled.in_its_words(outcome.problem, case.record.id)
+    return replace(outcome, problem=said)
 
 
 def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime) -> Decision:

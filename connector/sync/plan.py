@@ -63,7 +63,7 @@ def preview_of(seam: Seam, record_id: str) -> Planned:
         _, decision = decided(seam, unit, deal, [record, *others], seam.now())
         if isinstance(decision, Do):
             preview = seam.billing.preview(decision.command, unit, seam.now())
-            problems = (preview.problem,) if preview.problem else ()
+            problems = (source.compiled.in_its_words(preview.problem, record_id),) if preview.problem else ()
             words = _WORDS[decision.command.kind]
             return Planned(
                 object=source.object, label=label, decision=words, values=values, preview=preview, problems=problems
