@@ -101,7 +101,6 @@ def test_months_are_counted_from_the_31st(demo: World) -> None:
         ({"ServiceDate": date(2027, 1, 1)}, {"Contract_Term_Months__c": 12}, "2027-01-01"),
         ({"Billing_Frequency__c": "Upfront"}, {}, "end"),
         ({"Quantity": -1}, {}, "-1"),
-        ({"Charge_Type__c": "Usage"}, {}, "usage"),
         ({"Discount": 100.5}, {}, "100.5"),
         ({}, {"Billing_Day__c": 32}, "32"),
         ({}, {"Contract_Term_Months__c": 0}, "0"),
@@ -122,7 +121,7 @@ def test_what_cannot_be_billed_says_so_on_the_record(demo: World, line: dict[str
 
 def test_all_reasons_stand_in_one_message(demo: World) -> None:
     """A deal with three faults names all three, so that a rep corrects them in one go."""
-    record = won(demo, {"Quantity": -1}, {"Charge_Type__c": "Usage"}, account="fjord")
+    record = won(demo, {"Quantity": -1}, {"End_Date__c": date(2025, 12, 31)}, account="fjord")
     message = record["Billing_Message__c"]
     assert "several reasons" in message
     assert "(1)" in message

@@ -185,6 +185,9 @@ def test_a_contract_keeps_the_price_it_was_made_with(demo: World) -> None:
     demo.bill("2026-02-01")
     assert billed(demo, "before") == [("2026-01-01", D(25)), ("2026-02-01", D(25))]
     assert billed(demo, "after") == [("2026-01-01", D(30)), ("2026-02-01", D(30))]
+    demo.edit("before_1", "OpportunityLineItem", Quantity=3)
+    demo.sync()
+    assert "costs 100.00 EUR now" in demo.said("before")[1]  # 2 x 25.00 for each of the two months that were billed
 
 
 def test_an_amendment_at_a_price_that_is_no_longer_sold(demo: World) -> None:

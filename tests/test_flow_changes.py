@@ -62,13 +62,13 @@ def test_a_new_line_and_a_deleted_line_before_billing_are_seen(demo: World) -> N
 
 
 def test_an_edit_before_billing_that_cannot_be_billed_says_so_and_heals(demo: World) -> None:
-    """A scheduled contract whose record loses its products keeps standing, says what is wrong, and is well again after."""
+    """A scheduled contract whose record is edited to what cannot be keeps standing, says what is wrong, and is well again after."""
     demo.deal("later", {}, Contract_Start_Date__c=date(2026, 2, 1), StageName="Closed Won")
     demo.sync()
-    demo.edit("later_1", "OpportunityLineItem", Charge_Type__c="Usage")
+    demo.edit("later_1", "OpportunityLineItem", Discount=D("100.5"))
     demo.sync()
     assert demo.said("later")[0] == "Needs attention"
-    demo.edit("later_1", "OpportunityLineItem", Charge_Type__c=None)
+    demo.edit("later_1", "OpportunityLineItem", Discount=None)
     demo.sync()
     assert demo.said("later")[0] == "Scheduled"
     assert demo.said("later")[1].startswith("Starts on 1 Feb 2026. Next invoice 1 Feb.")
@@ -282,17 +282,17 @@ def test_an_amendment_of_an_amendment_belongs_to_the_same_contract(demo: World) 
 
 
 def test_a_parked_change_blocks_the_later_ones_of_its_chain(demo: World) -> None:
-    """The second upgrade waits for the first, which lacks its product's charge type; both heal together."""
+    """The second upgrade waits for the first, whose discount cannot be; both heal together."""
     demo.win("acme_seats")
     demo.sync()
-    amendment(demo, "first", "acme_seats", {"Quantity": 5, "UnitPrice": "29.00", "Charge_Type__c": "Usage"})
+    amendment(demo, "first", "acme_seats", {"Quantity": 5, "UnitPrice": "29.00", "Discount": D("100.5")})
     amendment(demo, "second", "acme_seats", {"Quantity": 1, "UnitPrice": "29.00"}, CloseDate=date(2026, 3, 20), Billing_Effective_Date__c=date(2026, 3, 20))
     demo.clock.move_to(at("2026-03-25"))
     tally = demo.sync()
     assert (tally.parked, tally.waiting) == (1, 1)
     assert demo.said("second")[0] == "Blocked"
     assert "'First'" in demo.said("second")[1]
-    demo.edit("first_1", "OpportunityLineItem", Charge_Type__c=None)
+    demo.edit("first_1", "OpportunityLineItem", Discount=None)
     tally = demo.sync()
     assert (tally.parked, tally.waiting, tally.problems) == (0, 0, [])
     demo.bill("2026-04-01")

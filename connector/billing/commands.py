@@ -104,8 +104,8 @@ def carry_out(copy: Copy, command: Command) -> str:
 
 
 def _create(copy: Copy, command: Command) -> BookedContract:
-    terms, data = _agreed(copy, command)
     standing = copy.contract_of(command.deal)
+    terms, data = _agreed(copy, command, standing)
     if standing is not None and standing.deal != command.deal:
         raise _refused(
             "deal-is-change", f"'{command.label}' already changed another contract ({standing.id}).", command
@@ -135,7 +135,7 @@ def _create(copy: Copy, command: Command) -> BookedContract:
 
 def _replace(copy: Copy, command: Command) -> BookedContract:
     standing = _root(copy, command)
-    terms, data = _agreed(copy, command)
+    terms, data = _agreed(copy, command, standing)
     if standing.data != data:
         if standing.is_invoiced:
             raise _refused(
@@ -307,10 +307,11 @@ def _root(copy: Copy, command: Command) -> BookedContract:
     return standing
 
 
-def _agreed(copy: Copy, command: Command) -> tuple[ContractTerms, str]:
+def _agreed(copy: Copy, command: Command, standing: BookedContract | None) -> tuple[ContractTerms, str]:
     if command.terms is None:
         raise _refused("no-terms", f"'{command.label}' says nothing that could be billed.", command)
-    terms = _with_how(settled_terms(command.terms, copy.names, command.deal), command.how)
+    before = standing.terms if standing is not None and standing.deal == command.deal and standing.status != "withdrawn" else None
+    terms = _with_how(settled_terms(command.terms, copy.names, command.deal, before), command.how)
     return terms, store.terms_text(terms)
 
 

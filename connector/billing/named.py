@@ -89,11 +89,15 @@ def is_settled(agreed: ContractTerms | Change) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _Settling:
-    """One deal on its way: what its contract has already (*own*), what is sold on it, and what is wrong."""
+    """One deal on its way: what is sold on it, and what is wrong.
+
+    kept - what the deal itself was agreed at before; own_prices - what its contract runs at, for what is taken away.
+    """
 
     names: Names
     currency: str
     sold: set[str] = field(default_factory=set)
+    kept: Mapping[str, Price] = field(default_factory=dict)
     own_prices: Mapping[str, Price] = field(default_factory=dict)
     own_coupons: Mapping[str, Coupon] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -125,9 +129,11 @@ class _Settling:
     def price(self, named: Price, *, is_one_time: bool, is_shrinking: bool) -> Price:
         """Return the catalogue's price that is named; what is taken away is taken at the price the contract has."""
         subject, where = _subject(named), "line.price.catalog"
-        own = self.own_prices.get(named.id)
-        if is_shrinking and own is not None:
-            return own
+        own = self.own_prices.get(named.id) if is_shrinking else None
+        own = own or self.kept.get(named.id)
+        if own is not None:
+            self._agrees(named, own, subject, is_one_time=is_one_time)
+            return replace(own, product=named.product or own.product, description=named.description or own.description)
         found = self.names.prices.get(named.id)
         if found is None:
             hint = f"{self.did_you_mean(named.id)}Correct {{field}}, or import the price (`connector import catalog`){_AGAIN}"
@@ -217,14 +223,19 @@ def _same(a: Interval, b: Interval) -> bool:
     return ratio is not None and ratio[0] == ratio[1]
 
 
-def settled_terms(terms: ContractTerms, names: Names, label: str) -> ContractTerms:
-    """Return terms with the catalogue's prices and coupons in the place of their names.
+def settled_terms(terms: ContractTerms, names: Names, label: str, before: ContractTerms | None = None) -> ContractTerms:
+    """Return terms with the catalogue's prices and coupons in the place of their names; *label* is whose record it is.
 
-    Raises: RejectedError with everything that is wrong with the names; *label* is whose record it is.
+    before - what the same deal agreed on until now: what it names still is as it was then, though the catalogue has changed.
+    Raises: RejectedError with everything that is wrong with the names.
     """
     if is_settled(terms):
         return terms
-    settling = _Settling(names=names, currency=terms.currency)
+    kept = before if before is not None and before.currency == terms.currency else None
+    settling = _Settling(
+        names=names, currency=terms.currency, kept={i.price.id: i.price for i in _items(kept)} if kept else {},
+        own_coupons={c.id: c for c in _coupons(kept)} if kept else {},
+    )  # fmt: skip
     phases = tuple([settling.phase(p) for p in terms.phases])
     coupons = settling.coupons(terms.discounts, "deal.coupons", settling.sold)
     phases = tuple([settling.phase_coupons(p) for p in phases])
@@ -240,10 +251,12 @@ def settled_change(change: Change, contract: Contract, names: Names, label: str)
     if is_settled(change):
         return change
     agreed: Sequence[ContractTerms | Change] = (contract.terms, *(c for c in contract.changes if c.id != change.id))
+    before = next((c for c in contract.changes if c.id == change.id), None)
     own = [i for a in agreed for i in _items(a)]
     settling = _Settling(
         names=names, currency=contract.terms.currency, sold={n for i in own for n in (i.price.id, i.price.product) if n},
-        own_prices={i.price.id: i.price for i in own}, own_coupons={c.id: c for a in agreed for c in _coupons(a) if not c.is_named},
+        own_prices={i.price.id: i.price for i in own}, kept={i.price.id: i.price for i in _items(before)} if before else {},
+        own_coupons={c.id: c for a in (*agreed, *((before,) if before else ())) for c in _coupons(a)},
     )  # fmt: skip
     phases = tuple([settling.phase(p) for p in change.phases])
     if phases:  # a new set of items: what ran before is not sold any more

@@ -11,6 +11,7 @@ from connector.billing import store
 from connector.billing.commands import Copy
 from connector.billing.intents import Engine
 from connector.billing.issue import billed, window_with
+from connector.billing.named import Names, settled_change, settled_terms
 from connector.billing.store import BookedChange, BookedContract
 from connector.billing.taken import taken_of
 from connector.billing.taxing import require_tax, state_of
@@ -34,7 +35,10 @@ def proposed(engine: Engine, command: Command, change_id: str, unit: Unit, now: 
     if standing is None:
         return Proposal(currency="", problem=Problem(code="unknown-contract", message="Its contract is not in the books."))
     currency = standing.terms.currency
-    wanted = _wanted(standing, command)
+    try:
+        wanted = _wanted(standing, command, copy.names)
+    except RejectedError as error:
+        return Proposal(currency=currency, problem=error.problem)
     if wanted is None:
         return Proposal(currency=currency, differences=(Difference(what="other"),))
     if wanted.terms.currency != currency:
@@ -47,17 +51,21 @@ def proposed(engine: Engine, command: Command, change_id: str, unit: Unit, now: 
     return _priced(engine, copy, standing, closing, unit, now)
 
 
-def _wanted(standing: BookedContract, command: Command) -> Contract | None:
-    """Return the contract as the record asks for it: without the amendments that earlier edits of the record led to."""
+def _wanted(standing: BookedContract, command: Command, names: Names) -> Contract | None:
+    """Return the contract as the record asks for it: without the amendments that earlier edits of the record led to.
+
+    Raises: RejectedError where the record names a price or coupon that cannot be.
+    """
     others = tuple(c.change for c in standing.changes if not is_edit_of(c.change.id, command.deal))
     if command.kind == "replace" and command.terms is not None and standing.deal == command.deal:
         kept = {"settings": standing.terms.settings, "timezone": standing.terms.timezone, "entered_at": standing.terms.entered_at}
         how = {"collection_method": standing.terms.collection_method, "days_until_due": standing.terms.days_until_due}
-        return replace(standing.contract, terms=replace(command.terms, **kept, **how), changes=others)  # type: ignore[arg-type]
+        terms = settled_terms(command.terms, names, command.deal, standing.terms)
+        return replace(standing.contract, terms=replace(terms, **kept, **how), changes=others)  # type: ignore[arg-type]
     own = next((c for c in others if c.id == command.deal), None)
     if command.change is None or own is None or own.kind != command.change.kind:
         return None
-    new = replace(command.change, id=command.deal)
+    new = settled_change(replace(command.change, id=command.deal), standing.contract, names, command.deal)
     return replace(standing.contract, changes=tuple(new if c is own else c for c in others))
 
 
