@@ -37,7 +37,7 @@ from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.payments.cards import TestCards
 from connector.ports import ObjectInfo, Org, TaxSource
-from connector.sync import intents, ledger, rounds
+from connector.sync import adopting, intents, ledger, rounds
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
 from connector.tax.eu import EuVat
@@ -263,10 +263,10 @@ def _older(
     def compiled_of(wanted: str) -> Compiled | None:
         if wanted not in known:
             with database.read() as unit:
-                held = ledger.mapping_text(unit, wanted)
+                held = ledger.mapping_texts(unit, wanted)
             known[wanted] = None
-            if held is not None:
-                mapping, _ = checked(load_mapping(*held), describe, org)
+            if held:
+                mapping, _ = checked(load_mapping(*held[0]), describe, org)
                 if mapping is not None:
                     known[wanted] = compile_mapping(mapping, describe, org, mapping_options(config))
         return known[wanted]
@@ -316,16 +316,17 @@ def build_seam(
     config.payments.refuse_in_production(org.name, is_trial=is_trial)
     sources, describe = build_sources(config, crm, org)
     billing = build_billing(config, org.id, is_sandbox=org.is_sandbox)
+    older = _older(config, database, sources, describe, org)
     seam = Seam(
         crm=crm,
         billing=billing,
         collecting=billing,
         database=database,
-        sources=sources,
+        sources=adopting.with_older(sources, database, older),
         org=org,
         settings=settings_of(config, org),
         now=clock.now,
-        older=_older(config, database, sources, describe, org),
+        older=older,
         log=observe.log,
         progress=progress or (lambda _what, _n: None),
         stop=stop or threading.Event(),
@@ -475,7 +476,7 @@ def _looked_after(config: Config, verb: str, wanted: Sequence[str]) -> dict[str,
     try:
         with books_to_write(config, verb) as books:
             asked = deal_requests(books).handlers()
-            intents.carry_out(books.database, books.billing, books.now(), for_deals=asked)
+            intents.carry_out(books.database, books.billing, books.now(), for_deals=asked, leaves=adopting.ADOPT)
     except HaltError as error:
         if error.code != "ledger-locked":
             raise

@@ -96,10 +96,22 @@ def bill(as_of: Annotated[str | None, typer.Option(help="Date or instant; defaul
 
 
 @app.command()
-def plan(record: Annotated[str, typer.Option(help="The CRM record's id.")]) -> None:
-    """Show what one CRM record would do: mapped values, decision, invoices. Writes nothing anywhere."""
+def plan(
+    *,
+    record: Annotated[str, typer.Option(help="The CRM record's id.")] = "",
+    changed_by_mapping: Annotated[
+        tuple[str, str], typer.Option(metavar="OLD NEW", help="Two mapping files or revisions: which records they read otherwise.")
+    ] = ("", ""),
+) -> None:
+    """Show what one CRM record would do, or what another mapping would make of all. Writes nothing anywhere."""
     from connector import printing, verbs
+    from connector.asking import mappings
 
+    if any(changed_by_mapping):
+        show(mappings.changed_by(Global.config, *changed_by_mapping), printing.compared_text)
+        return
+    if not record:
+        raise typer.BadParameter("Say --record ID, or --changed-by-mapping OLD NEW.")
     result = verbs.plan(Global.config, record)
     show(result, printing.plan_text)
     raise typer.Exit(EXIT_ATTENTION if result["problems"] else 0)
@@ -155,6 +167,21 @@ def mapping_fields(object_name: Annotated[str, typer.Argument(metavar="OBJECT")]
     from connector import printing, verbs
 
     show(verbs.mapping_fields(Global.config, object_name), printing.fields_text)
+
+
+@mapping_app.command("adopt")
+def mapping_adopt(
+    *,
+    where: Annotated[str, typer.Option(metavar="EXPR", help="Only records that fulfil this condition, as in a mapping's `when`.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would follow; write nothing.")] = False,
+) -> None:
+    """Move billed records to the newest revision of their mapping."""
+    from connector import printing
+    from connector.asking import mappings
+
+    result = mappings.adopt(Global.config, where, is_dry=dry_run)
+    show(result, printing.adopted_text)
+    raise typer.Exit(EXIT_ATTENTION if any(r["message"] for r in result["rows"]) else 0)
 
 
 @mapping_app.command("schema")

@@ -109,7 +109,7 @@ def deals_text(result: Sequence[Mapping[str, Any]]) -> str:
 def deal_text(result: Mapping[str, Any]) -> str:
     """Return one deal with its history."""
     head = [f"{key}: {value}" for key, value in result.items() if key not in ("history", "records") and value not in (None, "")]
-    records = [f"  {r['object']} {r['record']}: {r['condition']}, version {r['version']}" for r in result["records"]]
+    records = [f"  {r['object']} {r['record']}: {r['condition']}, version {r['version']}, mapping {r['mapping']}" for r in result["records"]]
     rows = [(h["at"], h["step"], h["outcome"], h["detail"]) for h in result["history"]]
     return "\n".join([*head, "records:", *records, "", table(("at", "step", "outcome", "detail"), rows)])
 
@@ -230,6 +230,25 @@ def quote_done_text(result: Mapping[str, Any]) -> str:
 def mapping_text(result: Mapping[str, Any]) -> str:
     """Return what was checked."""
     return "\n".join(f"ok   {name}" for name in result["files"])
+
+
+def adopted_text(result: Mapping[str, Any]) -> str:
+    """Return which billed records were moved to the newest mapping, or would be, and what follows."""
+    rows = [(r["deal"], r["label"], r["from"], r["to"], r["what"]) for r in result["rows"]]
+    notes = [f"{r['label']}: {r['message']}" for r in result["rows"] if r["message"]]
+    return "\n".join([str(result["text"]), *([table(("deal", "name", "from", "to", "what follows"), rows)] if rows else []), *notes])
+
+
+def compared_text(result: Mapping[str, Any]) -> str:
+    """Return the records that two mappings read otherwise."""
+    out = [str(result["text"])]
+    for row in result["rows"]:
+        old, new = row["value"]
+        value = f", worth {new or 'nothing'} instead of {old or 'nothing'}" if old != new else ""
+        out.append(f"{row['label']} ({row['record']}){value}")
+        out += [f"  {v['target']}: {v['old'] or 'empty'} -> {v['new'] or 'empty'}" for v in row["values"]]
+        out += [f"  {which}: {text}" for which, text in zip(("old", "new"), row["problems"], strict=True) if text]
+    return "\n".join(out)
 
 
 def fields_text(result: Sequence[Mapping[str, Any]]) -> str:

@@ -408,7 +408,7 @@ def deals_show(config_path: Path, name: str) -> Result:
         "decision_key": deal.decision_key,
         "waits_for": deal.wait_for,
         "applied_at": deal.applied_at,
-        "records": [{"object": r.object, "record": r.id, "condition": r.condition, "version": r.seq} for r in records],
+        "records": [{"object": r.object, "record": r.id, "condition": r.condition, "version": r.seq, "mapping": (r.mapping_hash or "")[:8]} for r in records],
         "history": [dict(zip(keys, row, strict=True)) for row in history],
     }
 

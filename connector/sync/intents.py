@@ -94,14 +94,20 @@ def _intent(row: tuple[Any, ...]) -> Intent:
     )
 
 
-def carry_out(database: Transactions, billing: Billing, now: datetime, *, for_deals: Mapping[str, Handler] | None = None) -> int:
-    """Carry out up to `AT_ONCE` pending requests in the order they came; return how many. A refusal is a result, not an error."""
+def carry_out(
+    database: Transactions, billing: Billing, now: datetime, *, for_deals: Mapping[str, Handler] | None = None, leaves: str = ""
+) -> int:
+    """Carry out up to `AT_ONCE` pending requests in the order they came; return how many. A refusal is a result, not an error.
+
+    leaves - the kind of request that only another caller can carry out; it stays pending.
+    """
     with database.read() as unit:
         pending = [
             _intent(r)
             for r in unit.query(
-                "SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE state = 'pending' ORDER BY made_at, id LIMIT ?",
-                (AT_ONCE,),
+                "SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE state = 'pending' AND kind <> ?"
+                " ORDER BY made_at, id LIMIT ?",
+                (leaves, AT_ONCE),
             )
         ]
     for intent in pending:

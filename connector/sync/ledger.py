@@ -709,9 +709,9 @@ def save_cursor(unit: Unit, c: Cursor) -> None:
     )
 
 
-def forget_cursors(unit: Unit) -> None:
-    """Make the next poll read everything again (`sync --full`)."""
-    unit.execute("DELETE FROM cursor")
+def forget_cursors(unit: Unit, object_name: str = "") -> None:
+    """Make the next poll read everything again (`sync --full`), or everything of one object."""
+    unit.execute("DELETE FROM cursor WHERE ? IN ('', object)", (object_name,))
 
 
 def last_complete_poll(unit: Unit, objects: Sequence[str]) -> str | None:
@@ -730,10 +730,9 @@ def save_mapping_revision(unit: Unit, values: tuple[str, str, str, str, str], no
     )
 
 
-def mapping_text(unit: Unit, mapping_hash: str) -> tuple[str, str] | None:
-    """Return (file, text) of a mapping revision."""
-    rows = unit.query("SELECT file, text FROM mapping_revision WHERE hash = ?", (mapping_hash,))
-    return (rows[0][0], rows[0][1]) if rows else None
+def mapping_texts(unit: Unit, begins: str) -> list[tuple[str, str]]:
+    """Return (file, text) of the mapping revisions whose hash begins so."""
+    return [(r[0], r[1]) for r in unit.query("SELECT file, text FROM mapping_revision WHERE substr(hash, 1, ?) = ?", (len(begins), begins))]
 
 
 def written_digests(unit: Unit, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -7,21 +7,12 @@ from dataclasses import dataclass, replace
 from connector.errors import Problem, RejectedError, Where
 from connector.ports import MappedValue, Preview
 from connector.sync import ledger
+from connector.sync.adopting import words_of
 from connector.sync.apply import decided
 from connector.sync.decide import Do, Flag, Park, Wait
 from connector.sync.ledger import Deal
 from connector.sync.seam import Seam
 from connector.sync.stage import read_record
-
-_WORDS = {
-    "create": "make a contract",
-    "replace": "replace the contract's terms (nothing of it is invoiced yet)",
-    "details": "update the customer's details from the next invoice on",
-    "withdraw": "withdraw the contract (nothing of it is invoiced yet)",
-    "change": "change the contract",
-    "replace_change": "replace the planned change",
-    "withdraw_change": "withdraw the planned change",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +55,8 @@ def preview_of(seam: Seam, record_id: str) -> Planned:
         if isinstance(decision, Do):
             preview = seam.billing.preview(decision.command, unit, seam.now())
             problems = (source.compiled.in_its_words(preview.problem, record_id),) if preview.problem else ()
-            words = _WORDS[decision.command.kind]
             return Planned(
-                object=source.object, label=label, decision=words, values=values, preview=preview, problems=problems
+                object=source.object, label=label, decision=words_of(decision), values=values, preview=preview, problems=problems
             )
-    if isinstance(decision, (Park, Wait, Flag)):
-        kind = {"Park": "cannot be billed", "Wait": "waits", "Flag": "goes on unchanged"}[type(decision).__name__]
-        return Planned(object=source.object, label=label, decision=kind, values=values, problems=(decision.problem,))
-    words = "nothing: what is billed is what the record says" if decision.is_deal else "nothing: this record is not a deal (yet)"
-    return Planned(object=source.object, label=label, decision=words, values=values)
+    problems = (decision.problem,) if isinstance(decision, (Park, Wait, Flag)) else ()
+    return Planned(object=source.object, label=label, decision=words_of(decision), values=values, problems=problems)

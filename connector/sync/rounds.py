@@ -13,7 +13,7 @@ from datetime import datetime
 
 from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
-from connector.sync import intents, ledger
+from connector.sync import adopting, intents, ledger
 from connector.sync.apply import apply
 from connector.sync.collect import collect, dun
 from connector.sync.mapper import map_records
@@ -67,13 +67,22 @@ def bind(seam: Seam, *, backend: str) -> None:
 
 
 def adopt_mappings(seam: Seam) -> int:
-    """Keep the newest mapping revisions, and make records due that an older one kept from being billed; return how many."""
+    """Keep the newest mapping revisions, and make records due that an older one kept from being billed; return how many.
+
+    Where a revision reads fields that were not read before, everything is read again first: a blank that nobody read is no blank.
+    """
     due = 0
     now = ledger.iso(seam.now())
     with seam.database.transaction() as unit:
         for source in seam.sources:
             ledger.save_mapping_revision(unit, (source.hash, source.name, source.object, source.file, source.text), now)
-            due += ledger.remap(unit, source.object, source.hash)
+            fields = {*source.compiled.record_fields, *(f"line.{f}" for f in source.compiled.line_fields)}
+            held = ledger.meta(unit, f"fields {source.object}")
+            ledger.save_meta(unit, f"fields {source.object}", " ".join(sorted(fields)))
+            if held is not None and fields - set(held.split()):
+                ledger.forget_cursors(unit, source.object)
+            else:
+                due += ledger.remap(unit, source.object, source.hash)
     return due
 
 
@@ -105,7 +114,10 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
     while not seam.stop.is_set() and map_records(seam, tally):
         pass
     asked = DealRequests(billing=seam.billing, language=seam.settings.language, timezone=seam.settings.timezone).handlers()
-    while not seam.stop.is_set() and intents.carry_out(seam.database, seam.billing, seam.now(), for_deals=asked) == intents.AT_ONCE:
+    for_deals = {**asked, adopting.ADOPT: adopting.handler(seam)}
+    while not seam.stop.is_set() and intents.carry_out(seam.database, seam.billing, seam.now(), for_deals=for_deals) == intents.AT_ONCE:
+        pass
+    while not seam.stop.is_set() and map_records(seam, tally):  # what a request moved to another mapping
         pass
     for _ in range(_bound(seam)):
         if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):

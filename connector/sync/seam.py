@@ -69,6 +69,7 @@ class Source:
 
     related - by object, the relationship path from the record to it ("Account", "Opportunity.Account"); its changes move the
     deal. total - the record's roll-up of its lines, None where describe does not show it. first_load - the condition that only the first load adds (decision D-06).
+    reads - stands for the fields that the mapping reads. older_fields, older_line_fields - what only the older revisions read on which billed records still stand.
     """
 
     name: str
@@ -83,6 +84,9 @@ class Source:
     file: str
     text: str
     total: str | None = None
+    older_fields: tuple[str, ...] = ()
+    older_line_fields: tuple[str, ...] = ()
+    reads: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,7 +159,7 @@ def _begun(cursor: Cursor, now: str) -> Cursor:
 def _record_fields(source: Source) -> tuple[str, ...]:
     pointed = tuple(f"{path}.{name}" for path in source.related.values() for name in ("Id", "SystemModstamp"))
     total = (source.total,) if source.total else ()
-    return tuple(dict.fromkeys((*_ALWAYS, *source.compiled.record_fields, *total, *pointed)))
+    return tuple(dict.fromkeys((*_ALWAYS, *source.compiled.record_fields, *source.older_fields, *total, *pointed)))
 
 
 def _page_soql(stream: _Stream, limit: int, overlap_s: int) -> str:
@@ -252,7 +252,17 @@ def _is_wanted(source: Source, row: Mapping[str, Any]) -> bool:
 def _own_digest(source: Source, row: Mapping[str, Any]) -> str:
     """Digest of the record alone; its total is in it because a deleted line may leave no other trace (finding 7)."""
     total = row.get(source.total) if source.total else None
-    return f"{source.compiled.digest(row, ())}|{total}|{row.get('IsDeleted')}"
+    return f"{_digest(source, row, ())}|{total}|{row.get('IsDeleted')}"
+
+
+def _digest(source: Source, row: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
+    """Digest of everything that the newest mapping reads, and the older ones that billed records stand on; other fields, another digest."""
+    older = ""
+    if source.older_fields or source.older_line_fields:
+        older = ledger.digest(
+            [[_at(row, p) for p in source.older_fields], *([_at(line, p) for p in source.older_line_fields] for line in lines)]
+        )
+    return f"{source.reads}{source.compiled.digest(row, lines)}{older}"
 
 
 def _seen_again(source: Source, old: Record, row: Mapping[str, Any]) -> Record:
@@ -276,7 +286,7 @@ def _record(
         ),
         seq=old.seq + 1 if old else 1,
         record_digest=own,
-        digest=f"{source.compiled.digest(row, lines)}|{row.get('IsDeleted')}",
+        digest=f"{_digest(source, row, lines)}|{row.get('IsDeleted')}",
         account=_at(row, f"{source.related['Account']}.Id") if "Account" in source.related else None,
         contact=_at(row, f"{source.related['Contact']}.Id") if "Contact" in source.related else None,
         fields=row,
@@ -352,7 +362,7 @@ def _lines_of(seam: Seam, source: Source, ids: Sequence[str]) -> dict[str, list[
     parent = source.line_parent
     if not source.line_object or parent is None or not ids:
         return found
-    fields = ", ".join(dict.fromkeys((*_LINE_ALWAYS, parent, *source.compiled.line_fields)))
+    fields = ", ".join(dict.fromkeys((*_LINE_ALWAYS, parent, *source.compiled.line_fields, *source.older_line_fields)))
     select = f"SELECT {fields} FROM {source.line_object}"
     soql = [f"{select} WHERE {parent} IN ({soql_list(part)})" for part in _parts(sorted(ids), _ID_PART)]
     for page in seam.crm.query(soql):
