@@ -88,7 +88,7 @@ def open_database(config: Config, *, may_migrate: bool) -> Database:
     return database
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Leave what start-up made out of garbage collection, and collect less often: a page of records makes no cycles."""
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
@@ -369,7 +369,7 @@ def writing_house(
         seam, billing = build_seam(config, clock=used, database=database, crm=client, stop=stop, progress=progress)
         rounds.bind(seam, backend=config.billing.backend)
         rounds.adopt_mappings(seam)
-        _settle_memory()
+        settle_memory()
         yield House(config=config, clock=used, database=database, crm=client, billing=billing, seam=seam)
 
 

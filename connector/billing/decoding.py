@@ -1,10 +1,12 @@
-"""From the JSON text of terms and changes back to values; `store.terms_text` and `store.change_text` write them.
+"""Values as columns have them: from the JSON text of terms and changes back to values, from an instant to its text.
 
-Most of a contract's text is its prices, and many contracts share few prices, so that a price is read once for all of them.
+Most of a contract's text is its prices, and many contracts share few prices, so that a price is read once for all of them. Lines
+of a run share few instants, so that each is written once.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,7 @@ import msgspec
 
 from connector.core.terms import Change, ContractTerms, Price, change_from_data, price_from_data, terms_from_data
 
+INSTANTS_KEPT = 4096  # instants that were written last
 PRICES_KEPT = 4096  # prices that were read last; one takes about a kilobyte
 
 
@@ -31,6 +34,12 @@ _decoded = msgspec.json.Decoder(_Terms).decode
 @lru_cache(maxsize=PRICES_KEPT)
 def _price(text: bytes) -> Price:
     return price_from_data(msgspec.json.decode(text))
+
+
+@lru_cache(maxsize=INSTANTS_KEPT)
+def local_text(at: datetime) -> str:
+    """Return a local instant as the books write it."""
+    return at.isoformat()
 
 
 def terms_from_text(text: str) -> ContractTerms:

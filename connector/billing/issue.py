@@ -35,7 +35,7 @@ from connector.core.settlement import (
 from connector.core.terms import Change, DatedRates
 from connector.core.values import dataclass
 from connector.errors import Problem, RejectedError, Where
-from connector.kit.db import new_id
+from connector.kit.db import new_ids
 from connector.ports import AccountTax, TaxSource, Unit
 
 PREVIEW_STEPS = 400  # due instants that a preview walks through, those without an invoice included
@@ -49,6 +49,14 @@ class Moment:
     text: str
     hold: bool
     max_lines: int
+    _local: dict[str, datetime] = field(default_factory=dict, compare=False, repr=False)
+
+    def local(self, timezone: str) -> datetime:
+        """Return the moment in local time."""
+        found = self._local.get(timezone)
+        if found is None:
+            found = self._local[timezone] = to_local(self.at, timezone)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +127,7 @@ def billed(
     if contract.status == "withdrawn":
         return _withdrawn(contract), customer
     piece = piece_of(contract, facts, customer.tax_exempt, customer.rates, credited)
-    local = to_local(moment.at, contract.terms.timezone)
+    local = moment.local(contract.terms.timezone)
     plan = timeline(piece.contract, horizon=local)
     lines = proposed_on(plan, piece, local)
     if len(lines) > moment.max_lines:
@@ -195,7 +203,9 @@ def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Inv
     """Return the contract after its billing: status, when it is due next, what its changes caused."""
     due = next_due_on(plan, later, local)
     moves = [at for at in _status_instants(plan) if at > local]
-    look = min([*moves, due] if due else moves, default=None)
+    if due is not None:
+        moves.append(due)
+    look = min(moves, default=None)
     is_fact = invoice is not None and invoice.status != "draft"
     billed_until, window_on = contract.billed_until, contract.window_on
     if invoice is None or is_fact:
@@ -321,12 +331,13 @@ class Issue:
     def save_invoices(self, unit: Unit, series: Series) -> list[tuple[Billed, BookedInvoice]]:
         """Write invoices, lines, balances and events of everything that was billed; numbers are taken last."""
         made = [m for m in self.done if m.invoice is not None]
-        days = [to_local(self.moment.at, m.contract.terms.timezone).date() for m in made]
+        days = [self.moment.local(m.contract.terms.timezone).date() for m in made]
         years = [
             d.year for m, d in zip(made, days, strict=True) if m.invoice is not None and m.invoice.status != "draft"
         ]
         numbers = iter(series.numbers(unit, years))
-        booked = [self._booked(m, day, numbers) for m, day in zip(made, days, strict=True)]
+        ids = new_ids("in", self.moment.at, len(made))
+        booked = [self._booked(i, m, day, numbers) for i, m, day in zip(ids, made, days, strict=True)]
         store.insert_invoices(unit, booked)
         for b in booked:
             if b.invoice.status == "void":  # made so during a pause: no change may credit what nobody owes
@@ -338,10 +349,9 @@ class Issue:
             self.mailing.write(unit, mails, self.moment.at)
         return list(zip(made, booked, strict=True))
 
-    def _booked(self, made: Billed, issued_on: date, numbers: Iterator[str]) -> BookedInvoice:
+    def _booked(self, invoice_id: str, made: Billed, issued_on: date, numbers: Iterator[str]) -> BookedInvoice:
         invoice = made.invoice
         assert invoice is not None
-        invoice_id = new_id("in", self.moment.at)
         return BookedInvoice(
             id=invoice_id,
             number=None if invoice.status == "draft" else next(numbers),

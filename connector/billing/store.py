@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from connector.billing.decoding import change_from_text, terms_from_text
+from connector.billing.decoding import change_from_text, local_text, terms_from_text
 from connector.core.invoicing import Line
 from connector.core.settlement import Invoice
 from connector.core.terms import (
@@ -167,7 +167,7 @@ def at_text(at: datetime) -> str:
     at = at.astimezone(UTC)
     if at.microsecond:
         at = at.replace(microsecond=0) + timedelta(seconds=1)
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return at.isoformat()[:19] + "Z"
 
 
 def terms_text(terms: ContractTerms) -> str:
@@ -702,9 +702,9 @@ def _line_values(line: Line) -> tuple[Any, ...]:
         line.is_pending,
         line.change_id,
         line.credits,
-        line.start.isoformat(),
-        line.end.isoformat(),
-        line.due.isoformat(),
+        local_text(line.start),
+        local_text(line.end),
+        local_text(line.due),
         msgspec.json.encode(line.discounts).decode() if line.discounts else "",
         msgspec.json.encode(line.taxes).decode() if line.taxes else "",
         line.order,

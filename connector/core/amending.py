@@ -9,7 +9,7 @@ from decimal import Decimal
 from connector.core.drawing import Drawing
 from connector.core.matching import candidates_text, in_running_interval, quantity_text, target_of
 from connector.core.period import is_boundary, next_boundary, to_local
-from connector.core.segments import Cause, Cut, PrebillWindow, day_after
+from connector.core.segments import Cause, Cut, PrebillWindow, Term, day_after
 from connector.core.terms import Change, Coupon, Item, ItemChange
 from connector.errors import Problem
 
@@ -330,7 +330,8 @@ class Amending(Drawing):
         self.is_over = True
         self.timeline.end, self.timeline.ended_by = at, cause
         self.end_cause = cause
-        self.term = replace(self.term, end=at)
+        term = self.term
+        self.term = Term(start=term.start, end=at, change_id=term.change_id, is_automatic=term.is_automatic)
 
     def _pause(self, change: Change, at: datetime, cause: Cause) -> None:
         self.timeline.pauses.append((at, None, change.pause_behavior))

@@ -131,26 +131,26 @@ def price_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
 
 
 def line_of(plan: Timeline, charge: Charge) -> Line:
-    """Return a priced charge as a line, without its taxes."""
+    """Return a priced and taxed charge as a line."""
     price = charge.segment.price
+    product = price.product or price.id
     return Line(
-        key=charge.key, contract_id=plan.contract.id, item_id=charge.item.id, price_id=price.id,
-        product=price.product or price.id, description=price.description or price.product or price.id, quantity=charge.quantity,
-        unit_amount=price.unit_amount, amount=charge.amount, kind=charge.kind, start=charge.start, end=charge.end, due=charge.due,
-        is_proration=charge.is_event, change_id=charge.cause_id, discounts=charge.discounts, is_pending=charge.is_pending,
+        key=charge.key, contract_id=plan.contract.id, item_id=charge.item.id, price_id=price.id, product=product,
+        description=price.description or product, quantity=charge.quantity, unit_amount=price.unit_amount, amount=charge.amount,
+        kind=charge.kind, start=charge.start, end=charge.end, due=charge.due, is_proration=charge.is_event,
+        change_id=charge.cause_id, discounts=charge.discounts, taxes=charge.taxes, is_pending=charge.is_pending,
         order=charge.number + (0 if charge.is_pending or charge.is_event else 1_000_000),
     )  # fmt: skip
 
 
-def taxed(plan: Timeline, piece: Slice, pairs: list[tuple[Line, Item]]) -> list[Line]:
-    """Return the charges with their taxes, rounded per line or per document."""
-    if piece.tax_exempt != "none":
-        return [line for line, _ in pairs]
-    rates = [rates_for(plan, piece, item, line.start) for line, item in pairs]
-    if not any(rates):
-        return [line for line, _ in pairs]
+def tax_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
+    """Give priced charges their taxes, rounded per line or per document."""
+    if piece.tax_exempt != "none" or not (piece.rates or plan.root.tax_rates or any(c.item.tax_rates for c in charges)):
+        return
+    rates = [rates_for(plan, piece, charge.item, charge.start) for charge in charges]
     if plan.root.settings.tax_rounding == "invoice":
-        taxes = document_taxes([(line.net, r) for (line, _), r in zip(pairs, rates, strict=True)])
+        taxes = document_taxes([(charge.net, r) for charge, r in zip(charges, rates, strict=True)])
     else:
-        taxes = [line_taxes(line.net, r) if r else () for (line, _), r in zip(pairs, rates, strict=True)]
-    return [replace(line, taxes=t) if t else line for (line, _), t in zip(pairs, taxes, strict=True)]
+        taxes = [line_taxes(charge.net, r) if r else () for charge, r in zip(charges, rates, strict=True)]
+    for charge, found in zip(charges, taxes, strict=True):
+        charge.taxes = found

@@ -13,10 +13,11 @@ from decimal import Decimal
 
 from connector.core.lines import LineKind, Slice, line_key
 from connector.core.money import Ratio
-from connector.core.period import MICROSECOND, boundary, index, next_boundary
+from connector.core.period import MICROSECOND, next_boundary, period_of
 from connector.core.pricing import cost
 from connector.core.proration import share
 from connector.core.segments import OneTime, Segment, Timeline
+from connector.core.tax import TaxEntry
 from connector.core.terms import Item
 
 
@@ -40,7 +41,13 @@ class Charge:
     cause_id: str = ""
     full: Ratio = (0, 1)
     discounts: tuple[tuple[str, int], ...] = ()
+    taxes: tuple[TaxEntry, ...] = ()
     amount: int = 0
+
+    @property
+    def net(self) -> int:
+        """Return the amount less discounts."""
+        return self.amount - sum(d for _, d in self.discounts) if self.discounts else self.amount
 
 
 def next_invoice_after(plan: Timeline, at: datetime) -> datetime:
@@ -99,7 +106,7 @@ def _period_start(segment: Segment, at: datetime) -> datetime:
     interval = segment.price.interval
     if interval is None:
         return segment.start
-    return max(boundary(segment.anchor, interval, index(segment.anchor, interval, at)), segment.charge_from)
+    return max(period_of(segment.anchor, interval, at)[0], segment.charge_from)
 
 
 def _covers(
@@ -112,16 +119,12 @@ def _covers(
     interval, end, begin, anchor = segment.price.interval, segment.end, segment.charge_from, segment.anchor
     if interval is None or (end is not None and begin >= end):
         return
-    k = index(anchor, interval, begin if since is None or since <= begin else since)
-    low = boundary(anchor, interval, k)
-    while True:
-        start = max(low, begin)
-        if (end is not None and start >= end) or (last is not None and start > last):
-            return
-        k += 1
-        high = boundary(anchor, interval, k)
+    low, high = period_of(anchor, interval, begin if since is None or since <= begin else since)
+    start = max(low, begin)
+    while (end is None or start < end) and (last is None or start <= last):
         yield start, high, low, high
-        low = high
+        low, high = period_of(anchor, interval, high)
+        start = low
 
 
 def _cut(plan: Timeline, segment: Segment, start: datetime, end: datetime, due: datetime) -> datetime:
@@ -173,8 +176,7 @@ def rest_of(plan: Timeline, charge: Charge, start: datetime) -> Charge:
     interval, anchor = charge.segment.price.interval, charge.segment.anchor
     if interval is None:
         return charge
-    k = index(anchor, interval, charge.start)
-    full = (boundary(anchor, interval, k), boundary(anchor, interval, k + 1))
+    full = period_of(anchor, interval, charge.start)
     part = share(plan.root.settings.proration, (start, charge.end), full, interval, plan.root.timezone)
     key = line_key(plan.contract.id, charge.item.id, charge.cause_id, start, "charge")
     return replace(charge, start=start, share=part, key=key)

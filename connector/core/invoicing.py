@@ -11,12 +11,12 @@ Worked example: 30.00 a month billed on 1 April; +5 on 16 April leaves the charg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 
-from connector.core.amounts import line_of, price_charges, taxed
+from connector.core.amounts import line_of, price_charges, tax_charges
 from connector.core.charges import (
     Charge,
     all_charges,
@@ -61,8 +61,10 @@ def _unbilled(plan: Timeline, charge: Charge, known: Mapping[str, Line], taken_b
     return charge
 
 
-def _has_events(plan: Timeline) -> bool:
-    return any(s.ended_by is not None for s in plan.segments)
+def _ends_early(plan: Timeline, charges: Sequence[Charge]) -> bool:
+    """Whether a segment ends inside the time that new charges cover, so that some of it may have to be credited."""
+    last = max((c.end for c in charges), default=None)
+    return last is not None and any(s.end is not None and s.end < last for s in plan.segments)
 
 
 def proposed_on(plan: Timeline, piece: Slice, until: datetime) -> list[Line]:
@@ -84,24 +86,16 @@ def proposed_on(plan: Timeline, piece: Slice, until: datetime) -> list[Line]:
             charge = left
         fresh.append(charge)
     price_charges(plan, piece, fresh)
-    pairs = _with_taxes(plan, piece, fresh, until)
-    lines = [(line, charge.created) for line, charge in pairs]
-    if _has_events(plan):
-        debits = [f for f in piece.facts if f.kind == "charge"] + [line for line, _ in pairs if line.kind == "charge"]
+    tax_charges(plan, piece, [c for c in fresh if c.due <= until or c.is_pending])
+    lines = [(line_of(plan, c), c.created) for c in fresh]
+    if piece.facts or _ends_early(plan, fresh):
+        debits = [line for line in piece.facts if line.kind == "charge"]
+        debits += [line for line, _ in lines if line.kind == "charge"]
         lines += [(c, created) for c, created in credits_for(plan, piece, debits) if c.key not in known]
     ready = [line for line, _ in lines if line.due <= until]
     if ready:
         ready += [line for line, created in lines if line.is_pending and line.due > until and created <= until]
     return sorted(ready, key=lambda line: (line.order, line.start, line.kind == "charge", line.key))
-
-
-def _with_taxes(plan: Timeline, piece: Slice, charges: list[Charge], until: datetime) -> list[tuple[Line, Charge]]:
-    lines = [line_of(plan, c) for c in charges]
-    billed = [i for i, c in enumerate(charges) if c.due <= until or c.is_pending]
-    done = taxed(plan, piece, [(lines[i], charges[i].item) for i in billed])
-    for i, line in zip(billed, done, strict=True):
-        lines[i] = line
-    return list(zip(lines, charges, strict=True))
 
 
 def proposed(piece: Slice, until: datetime) -> list[Line]:
@@ -221,7 +215,8 @@ def priced_charges(piece: Slice) -> list[Line]:
     plan = timeline(piece.contract)
     first = [c for c in (next(charges_of(plan, s, piece, None), None) for s in plan.segments) if c is not None]
     price_charges(plan, piece, first)
-    return taxed(plan, piece, [(line_of(plan, c), c.item) for c in first])
+    tax_charges(plan, piece, first)
+    return [line_of(plan, c) for c in first]
 
 
 def contract_status(contract: Contract, on: datetime, *, has_overdue: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 from connector.core.tax import TaxEntry
@@ -89,6 +90,7 @@ class Slice:
     rates: DatedRates = ()
 
 
+@lru_cache(maxsize=4096)
 def stamp(at: datetime) -> str:
     """Return an instant as keys write it: a date where it is midnight."""
     return at.isoformat()[:10] if at.hour == at.minute == at.second == at.microsecond == 0 else at.isoformat()

@@ -19,6 +19,7 @@ _MONTHS = {"month": 1, "year": 12}
 _DAYS = {"day": 1, "week": 7}
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MICROSECOND = timedelta(microseconds=1)
+PERIODS_KEPT = 4096  # periods that were asked for last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +90,21 @@ def index(anchor: datetime, interval: Interval, at: datetime) -> int:
     return k
 
 
+@lru_cache(maxsize=PERIODS_KEPT)
+def period_of(anchor: datetime, interval: Interval, at: datetime) -> tuple[datetime, datetime]:
+    """Return the boundaries of the period that contains *at*; items of a contract, and contracts of a day, share periods."""
+    k = index(anchor, interval, at)
+    return boundary(anchor, interval, k), boundary(anchor, interval, k + 1)
+
+
 def next_boundary(anchor: datetime, interval: Interval, at: datetime) -> datetime:
     """Return the first boundary after *at*."""
-    return boundary(anchor, interval, index(anchor, interval, at) + 1)
+    return period_of(anchor, interval, at)[1]
 
 
 def is_boundary(anchor: datetime, interval: Interval, at: datetime) -> bool:
     """Whether *at* is a boundary of the periods of *interval* counted from *anchor*."""
-    return boundary(anchor, interval, index(anchor, interval, at)) == at
+    return period_of(anchor, interval, at)[0] == at
 
 
 def anchor_on(start: datetime, day: int, month: int | None = None) -> datetime:

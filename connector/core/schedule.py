@@ -18,7 +18,7 @@ from connector.core.amending import Amending
 from connector.core.bounds import bounds, is_too_large
 from connector.core.period import Interval, boundary, index, length_between, to_local
 from connector.core.pricing import raised
-from connector.core.segments import ALWAYS, Cause, PrebillWindow, Slot, Term, Timeline
+from connector.core.segments import ALWAYS, Cause, PrebillWindow, Slot, Term, Timeline, ending
 from connector.core.terms import Change, Contract, Item, Phase
 from connector.errors import Problem
 
@@ -110,7 +110,7 @@ class _Whole(Amending):
                 )
                 self.board.restart_all(end, go_on)
         else:
-            self.end_contract(end, replace(self.end_cause, at=end, is_final=True), known=ALWAYS)
+            self.end_contract(end, ending(self.end_cause, end), known=ALWAYS)
         return True
 
     def _continues(self, renewal: Change, end: datetime, following: datetime, *, is_automatic: bool) -> bool:

@@ -315,6 +315,14 @@ def quiet(cause: Cause) -> Cause:
     return Cause(id=cause.id, at=cause.at, known=cause.known, made=cause.made, prorates=False, is_event=cause.is_event)
 
 
+def ending(cause: Cause, at: datetime) -> Cause:
+    """Return the cause as one that ends the contract at *at*."""
+    return Cause(
+        id=cause.id, at=at, known=cause.known, made=cause.made, prorates=cause.prorates, pending=cause.pending,
+        is_event=cause.is_event, up_front=cause.up_front,
+    )  # fmt: skip
+
+
 def day_after(at: datetime) -> datetime:
     """Return the start of the next civil day."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

@@ -111,24 +111,31 @@ def reason_for(lines: Sequence[Line], *, is_first: bool) -> BillingReason:
     )
 
 
-def drafted(lines: Sequence[Line], *, terms: ContractTerms, at: datetime, is_first: bool) -> Invoice:
-    """Return the lines as a draft: sums without balance, number or due date."""
-    subtotal = discount = tax = total = 0
+def _sums(lines: Sequence[Line]) -> tuple[int, int, int, int]:
+    """Return subtotal, discount, tax and total of lines."""
+    subtotal = discount = tax = outside = 0
     for line in lines:
         subtotal += line.amount
-        total += line.amount
         for _, off in line.discounts:
             discount += off
-            total -= off
         for _, amount, is_inside in line.taxes:
             tax += amount
-            total += 0 if is_inside else amount
+            outside += 0 if is_inside else amount
+    return subtotal, discount, tax, subtotal - discount + outside
+
+
+def drafted(lines: Sequence[Line], *, terms: ContractTerms, at: datetime, is_first: bool) -> Invoice:
+    """Return the lines as a draft: sums without balance, number or due date."""
+    subtotal, discount, tax, total = _sums(lines)
     return Invoice(
-        contract_ids=tuple(dict.fromkeys(line.contract_id for line in lines)), currency=terms.currency, lines=tuple(lines),
-        created_at=at, finalized_at=None, due_on=None, status="draft", billing_reason=reason_for(lines, is_first=is_first),
-        subtotal=subtotal, discount=discount, tax=tax, total=total, starting_balance=0, ending_balance=0, amount_due=total,
-        amount_paid=0, amount_remaining=total,
+        contract_ids=_contracts_of(lines), currency=terms.currency, lines=tuple(lines), created_at=at, finalized_at=None,
+        due_on=None, status="draft", billing_reason=reason_for(lines, is_first=is_first), subtotal=subtotal, discount=discount,
+        tax=tax, total=total, starting_balance=0, ending_balance=0, amount_due=total, amount_paid=0, amount_remaining=total,
     )  # fmt: skip
+
+
+def _contracts_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([line.contract_id for line in lines]))
 
 
 def finalized(
@@ -138,18 +145,19 @@ def finalized(
 
     The balance is applied; charged automatically it is paid at once where payment succeeds; without anything due it is paid.
     """
-    draft = drafted(lines, terms=terms, at=at, is_first=is_first)
+    subtotal, discount, tax, total = _sums(lines)
     start = customer.balance(terms.currency)
-    owed = draft.total + start
-    due = max(0, owed)
-    end = min(0, owed)
+    owed = total + start
+    due, end = (owed, 0) if owed > 0 else (0, owed)
     is_paid = due == 0 or (terms.collection_method == "charge_automatically" and customer.payment == "succeeds")
     due_on = None
     if terms.collection_method == "send_invoice":
         due_on = to_local(at, terms.timezone).date() + timedelta(days=terms.days_until_due)
-    invoice = replace(
-        draft, finalized_at=at, due_on=due_on, status="paid" if is_paid else "open", starting_balance=start, ending_balance=end,
-        amount_due=due, amount_paid=due if is_paid else 0, amount_remaining=0 if is_paid else due,
+    invoice = Invoice(
+        contract_ids=_contracts_of(lines), currency=terms.currency, lines=tuple(lines), created_at=at, finalized_at=at,
+        due_on=due_on, status="paid" if is_paid else "open", billing_reason=reason_for(lines, is_first=is_first),
+        subtotal=subtotal, discount=discount, tax=tax, total=total, starting_balance=start, ending_balance=end, amount_due=due,
+        amount_paid=due if is_paid else 0, amount_remaining=0 if is_paid else due,
     )  # fmt: skip
     invariant(invoice.total == invoice.amount_due + end - start, "the balance and the amount due make up the total")
     return invoice, customer.moved(terms.currency, end - start)

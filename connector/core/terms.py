@@ -17,9 +17,11 @@ from dataclasses import MISSING, field
 from dataclasses import fields as dataclass_fields
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 from connector.core.period import Interval as Interval  # noqa: PLC0414 - part of this vocabulary, for everybody
+from connector.core.period import IntervalUnit
 from connector.core.values import dataclass
 
 Timing = Literal["in_advance", "in_arrears"]
@@ -319,6 +321,11 @@ def _many(codec: _Codec) -> _Codec:
     return (lambda v, n: [encode(x, n) for x in v]), (lambda v, n: tuple([decode(x, n) for x in v]))
 
 
+@lru_cache(maxsize=64)
+def _interval(unit: IntervalUnit, count: int) -> Interval:
+    return Interval(unit=unit, count=count)
+
+
 _PLAIN: _Codec = (_same, _same)
 _NUMBER: _Codec = ((lambda v, _: str(v)), (lambda v, _: Decimal(v)))
 _TIME: _Codec = (_day, lambda v, _: datetime.fromisoformat(v))
@@ -326,7 +333,7 @@ _TEXTS: _Codec = ((lambda v, _: list(v)), (lambda v, _: tuple(v)))
 _PAIRS: _Codec = ((lambda v, _: dict(v)), (lambda v, _: tuple(v.items())))
 _SPAN: _Codec = (
     (lambda v, _: {"interval": v.unit, "interval_count": v.count}),
-    (lambda v, _: Interval(unit=v["interval"], count=v["interval_count"])),
+    (lambda v, _: _interval(v["interval"], v["interval_count"])),
 )
 _ANCHOR: _Codec = (
     (lambda v, n: _day(v, n) if isinstance(v, datetime) else v),

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,9 @@ class Unit:
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        return [tuple(row) for row in self._connection.exec_driver_sql(self._sql(sql), tuple(params))]
+        result = self._connection.exec_driver_sql(self._sql(sql), tuple(params))
+        with closing(result.cursor) as cursor:  # the driver's own rows: tuples already, and a third of the time
+            return list(cursor.fetchall())
 
     def after_commit(self, act: Callable[[], None]) -> None:
         """Run *act* once this transaction is safely committed."""
@@ -206,23 +208,29 @@ def _translated(error: DBAPIError, url: URL) -> HaltError | RetryableError:
 
 _last = 0
 _id_lock = threading.Lock()
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]  # two signs for ten bits
 
 
-def new_id(prefix: str, now: datetime) -> str:
-    """Return `prefix_` and 18 signs that sort by time of making, strictly increasing within a process.
+def new_ids(prefix: str, now: datetime, count: int) -> list[str]:
+    """Return *count* ids, `prefix_` and 18 signs each, that sort by time of making, strictly increasing within a process.
 
-    Random ids would make a growing file four to eight times slower; ten signs of milliseconds, four of a counter, four of chance.
+    Random ids would make a growing file four to eight times slower; twelve signs of milliseconds and a counter, six of chance.
     """
     global _last  # noqa: PLW0603 - the last id of this process; guarded by _id_lock
     with _id_lock:
-        _last = max(_last + 1, int(now.timestamp() * 1000) << 10)
-        high = _last
-    return f"{prefix}_{_base32(high, 12)}{_base32(int.from_bytes(os.urandom(4), 'big'), 6)}"
+        first = max(_last + 1, int(now.timestamp() * 1000) << 10)
+        _last = first + count - 1
+    chance = os.urandom(4 * count)
+    return [
+        f"{prefix}_{_base32(first + n, 6)}{_base32(int.from_bytes(chance[4 * n : 4 * n + 4], 'big'), 3)}"
+        for n in range(count)
+    ]
 
 
-def _base32(number: int, width: int) -> str:
-    signs = []
-    for _ in range(width):
-        signs.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(signs))
+def new_id(prefix: str, now: datetime) -> str:
+    """Return one id; see `new_ids`."""
+    return new_ids(prefix, now, 1)[0]
+
+
+def _base32(number: int, pairs: int) -> str:
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * pairs - 10, -1, -10)])
