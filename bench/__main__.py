@@ -1,4 +1,4 @@
-"""`python -m bench`: measures, checks the counts on both sides, prints the four figures."""
+"""`python -m bench`: measures, checks the counts on both sides, prints the figures."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
 
 from bench.crm import FIRST_DAY, LINES, CrmProcess, counters
-from bench.figures import Calls, Figures, Memory, Round, rate, table
+from bench.figures import BillFigures, Calls, Figures, History, Memory, Round, SyncFigures, rate, table
 
 _ROOT = Path(__file__).parent.parent
 _TIMEOUT_S = 1800
 _RECORDS_A_DEAL = 3  # opportunity, account and invoice row
+OLD_MONTHS = 60
 
 
 def main() -> int:
@@ -32,7 +34,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Four figures, each beside a floor of the same run."
+        prog="python -m bench", description="Figures, each beside a floor of the same run."
     )
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and one round: does it work, not how fast is it"
@@ -43,17 +45,32 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--call-deals", type=int, help="deals of the run whose CRM calls are counted (1,000; quick as --deals)"
     )
+    parser.add_argument("--contracts", type=int, help="contracts due in the billing run (100,000; quick 400)")
+    parser.add_argument(
+        "--old-contracts", type=int, help="contracts of the runs with 1 and 60 months of history (2,000; quick 100)"
+    )
+    parser.add_argument("--only", choices=["sync", "bill"], help="measure one half only")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     asked = parser.parse_args()
     asked.deals = asked.deals or (400 if asked.quick else 4000)
     asked.rounds = asked.rounds or (1 if asked.quick else 3)
     asked.memory_deals = asked.memory_deals or (asked.deals if asked.quick else 20_000)
     asked.call_deals = asked.call_deals or (asked.deals if asked.quick else 1000)
+    asked.contracts = asked.contracts or (400 if asked.quick else 100_000)
+    asked.old_contracts = asked.old_contracts or (100 if asked.quick else 2000)
     return asked
 
 
 def measured(asked: argparse.Namespace, folder: Path) -> Figures:
-    """Return all figures."""
+    """Return all figures that were asked for."""
+    return Figures(
+        sync=None if asked.only == "bill" else sync_figures(asked, folder),
+        bill=None if asked.only == "sync" else bill_figures(asked, folder),
+    )
+
+
+def sync_figures(asked: argparse.Namespace, folder: Path) -> SyncFigures:
+    """Measure the sync, its CRM calls and its memory."""
     rounds = []
     for number in range(asked.rounds):
         _say(f"round {number + 1} of {asked.rounds}: {asked.deals:,} deals")
@@ -65,35 +82,66 @@ def measured(asked: argparse.Namespace, folder: Path) -> Figures:
         memory = memory_of(asked.deals, rounds[0].sync, rounds[0].sync_floor)
     else:
         memory = peaks(asked.memory_deals, _made(folder / "memory"))
-    return Figures(
+    return SyncFigures(
         deals=asked.deals,
         rounds=asked.rounds,
         sync=rate("deals, end to end", asked.deals, [(r.sync, r.sync_floor) for r in rounds]),
-        bill=rate("invoices of a billing run", asked.deals, [(r.bill, r.bill_floor) for r in rounds]),
         calls=calls,
         memory=memory,
         opening_s=sorted(r.sync["opening_s"] for r in rounds)[len(rounds) // 2],
     )
 
 
-def one_round(deals: int, folder: Path) -> Round:
-    """Measure our sync and billing run, then both floors, each against a fresh CRM."""
-    with CrmProcess(deals) as crm:
-        ours = child("ours", {"crm": crm.url, "folder": str(folder), "kind": "sync and bill"})
-        check_sync(ours["sync"], deals, counters(crm.url))
-    bill = ours["bill"]
-    expect("invoices of the billing run", bill["invoices"], deals)
-    expect("lines of the billing run", bill["lines"], deals * LINES)
-    expect("problems of the billing run", bill["problems"], 0)
-    expect("invoices in the books", bill["counts"]["invoices"], deals * 2)
-    sync_floor = floor_of(deals, folder, folder / "before.db")
-    bill_floor = child(
-        "floor", _floor_task("", folder, folder / "before.db", deals) | {"after": str(folder / "ledger.db")}
+def bill_figures(asked: argparse.Namespace, folder: Path) -> BillFigures:
+    """Measure the billing run over many contracts due, and over contracts with a short and with a long history."""
+    _say(f"billing run: {asked.contracts:,} contracts due")
+    due = _made(folder / "due")
+    child("due", {"kind": "make", "folder": str(due), "contracts": asked.contracts})
+    runs = [due_run(asked.contracts, due) for _ in range(asked.rounds)]
+    months: dict[int, list[float]] = {}
+    for span in (1, OLD_MONTHS):
+        _say(f"billing run: {asked.old_contracts:,} contracts with {span} month(s) of history")
+        child("due", {"kind": "make", "folder": str(_made(folder / f"old-{span}")), "contracts": asked.old_contracts, "months": span})
+    for _ in range(asked.rounds * 2 - 1):
+        for span in (1, OLD_MONTHS):
+            ours = _ours_due(asked.old_contracts, folder / f"old-{span}")
+            months.setdefault(span, []).append(ours["cpu_s"] / asked.old_contracts * 1e6)
+    return BillFigures(
+        contracts=asked.contracts,
+        rounds=asked.rounds,
+        bill=rate("invoices of a billing run", asked.contracts, runs),
+        peak_mib=max(ours["peak_mib"] for ours, _ in runs),
+        history=History(
+            contracts=asked.old_contracts, months=OLD_MONTHS, young_us=median(months[1]), old_us=median(months[OLD_MONTHS])
+        ),
     )
-    expect("invoices of the floor", bill_floor["invoices"], deals)
-    expect("lines of the floor", bill_floor["lines"], deals * LINES)
-    expect("tables that differ from ours", bill_floor["differing"], [])
-    return Round(sync=ours["sync"], bill=bill, sync_floor=sync_floor, bill_floor=bill_floor)
+
+
+def due_run(contracts: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measure a billing run over contracts due, then the floor: the very rows that it wrote, written by hand."""
+    ours = _ours_due(contracts, folder)
+    floor = child("floor", _floor_task("", folder, folder / "before.db", contracts) | {"after": str(folder / "ledger.db")})
+    expect("invoices of the floor", floor["invoices"], contracts)
+    expect("lines of the floor", floor["lines"], contracts * LINES)
+    expect("tables that differ from ours", floor["differing"], [])
+    return ours, floor
+
+
+def _ours_due(contracts: int, folder: Path) -> dict[str, Any]:
+    ours = child("due", {"kind": "run", "folder": str(folder), "contracts": contracts})
+    expect("contracts of the billing run", ours["contracts"], contracts)
+    expect("invoices of the billing run", ours["invoices"], contracts)
+    expect("lines of the billing run", ours["lines"], contracts * LINES)
+    expect("problems of the billing run", ours["problems"], 0)
+    return ours
+
+
+def one_round(deals: int, folder: Path) -> Round:
+    """Measure our sync, then the floor, each against a fresh CRM."""
+    with CrmProcess(deals) as crm:
+        sync = child("ours", {"crm": crm.url, "folder": str(folder), "kind": "sync"})["sync"]
+        check_sync(sync, deals, counters(crm.url))
+    return Round(sync=sync, sync_floor=floor_of(deals, folder, folder / "ledger.db"))
 
 
 def floor_of(deals: int, folder: Path, ledger: Path) -> dict[str, Any]:

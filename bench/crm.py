@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-FIRST_DAY = datetime(2026, 2, 1, 9, tzinfo=UTC)  # net 30 falls due on 3 March, so that nothing is overdue a month later
-NEXT_MONTH = datetime(2026, 3, 1, 9, tzinfo=UTC)
+FIRST_DAY = datetime(2026, 2, 1, 9, tzinfo=UTC)
 LINES = 3
 _STOP_TIMEOUT_S = 20
 

@@ -7,6 +7,7 @@ WAL, synchronous=FULL, 200 deals a transaction). Preparing the rows is free here
 from __future__ import annotations
 
 import http.client
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Task(msgspec.Struct, kw_only=True):
-    """What to measure: *ledger* holds the rows, *trail* the calls. A billing run: also *before*, the books before it."""
+    """What to measure: *ledger* holds the rows, *trail* the calls. Of a billing run *ledger* is the books before it, *after* those after it."""
 
     crm: str
     ledger: str
@@ -215,40 +216,63 @@ def _kinds(path: Path) -> Iterator[str]:
 
 
 _ADVANCE = "UPDATE contract SET status=?, is_invoiced=?, billed_until=?, window_on=?, next_due_at=?, problem=?, updated_at=? WHERE id=?"
+_TELL = "UPDATE deal SET write_due = 1, write_next_try_at = NULL, write_attempts = 0 WHERE name = ?"
 _MADE = ("invoice", "line", "event")
 
 
+class Made:
+    """What a billing run wrote, read from its books chunk by chunk: rows added to tables, contracts moved on, deals marked."""
+
+    def __init__(self, before: Path, after: Path, contracts: int) -> None:
+        self._books = sqlite3.connect(after)
+        with sqlite3.connect(before) as old:
+            last = {name: old.execute(f"SELECT MAX(rowid) FROM {name}").fetchone()[0] or 0 for name in _MADE}
+        old.close()
+        self.sizes = {
+            name: self._books.execute(f"SELECT COUNT(*) FROM {name} WHERE rowid > ?", (at,)).fetchone()[0]
+            for name, at in last.items()
+        } | {"moved": contracts, "told": contracts}
+        moved = (
+            "SELECT c.status, c.is_invoiced, c.billed_until, c.window_on, c.next_due_at, c.problem, c.updated_at, c.id"
+            " FROM invoice i JOIN contract c ON c.id = i.contract_id WHERE i.rowid > ? ORDER BY i.rowid"
+        )
+        told = "SELECT deal FROM invoice WHERE rowid > ? ORDER BY rowid"
+        self._cursors = {
+            name: self._books.execute(f"SELECT * FROM {name} WHERE rowid > ? ORDER BY rowid", (at,))
+            for name, at in last.items()
+        } | {
+            "moved": self._books.execute(moved, (last["invoice"],)),
+            "told": self._books.execute(told, (last["invoice"],)),
+        }
+        self._sql = {
+            name: f"INSERT INTO {name} VALUES ({','.join('?' * len(self._cursors[name].description))})" for name in _MADE
+        } | {"moved": _ADVANCE, "told": _TELL}
+
+    def chunk(self, number: int, chunks: int) -> list[tuple[str, list[tuple[Any, ...]]]]:
+        """Return the share of chunk *number* of *chunks* as (statement, rows) each."""
+        shares = {name: size * (number + 1) // chunks - size * number // chunks for name, size in self.sizes.items()}
+        return [(self._sql[name], self._cursors[name].fetchmany(share)) for name, share in shares.items() if share]
+
+    def close(self) -> None:
+        """Close the books."""
+        self._books.close()
+
+
 def billed(task: Task) -> dict[str, Any]:
-    """Add the invoices, lines and events that our billing run added and move the contracts on as it did."""
-    target = opened(Path(task.ledger))
-    target.execute("ATTACH ? AS made", (task.after,))
-    fresh = {
-        "invoice": "id NOT IN (SELECT id FROM main.invoice)",
-        "line": "invoice_id NOT IN (SELECT id FROM main.invoice)",
-        "event": "id NOT IN (SELECT id FROM main.event)",
-    }
-    rows = {
-        name: target.execute(f"SELECT * FROM made.{name} WHERE {fresh[name]} ORDER BY rowid").fetchall()
-        for name in _MADE
-    }
-    moved = target.execute(
-        "SELECT status, is_invoiced, billed_until, window_on, next_due_at, problem, updated_at, id FROM made.contract ORDER BY id"
-    ).fetchall()
-    inserts = {name: f"INSERT INTO {name} VALUES ({','.join('?' * len(rows[name][0]))})" for name in _MADE}
-    target.execute("DETACH made")
-    chunks = max(1, -(-len(moved) // CHUNK_CONTRACTS))
+    """Write the very rows that our billing run wrote into a copy of the books before it, chunk by chunk as it did."""
+    path = Path(task.folder) / "floor.db"
+    shutil.copyfile(task.ledger, path)
+    made, target = Made(Path(task.ledger), Path(task.after), task.deals), opened(path)
+    chunks = max(1, -(-task.deals // CHUNK_CONTRACTS))
     watch = Watch()
-    with watch.running():
-        for number in range(chunks):
-            work = [(inserts[name], _share(rows[name], number, chunks)) for name in _MADE]
-            committed(target, [*work, (_ADVANCE, _share(moved, number, chunks))])
-    differ = differing(target, Path(task.after), (*_MADE, "contract"))
+    for number in range(chunks):
+        work = made.chunk(number, chunks)
+        with watch.running():
+            committed(target, work)
+    made.close()
+    differ = differing(target, Path(task.after), (*_MADE, "contract", "deal"))
     target.close()
-    return watch.times | {"invoices": len(rows["invoice"]), "lines": len(rows["line"]), "differing": differ}
-
-
-def _share(rows: Sequence[Any], number: int, chunks: int) -> Sequence[Any]:
-    return rows[len(rows) * number // chunks : len(rows) * (number + 1) // chunks]
+    return watch.times | {"invoices": made.sizes["invoice"], "lines": made.sizes["line"], "differing": differ}
 
 
 def main(text: str) -> None:

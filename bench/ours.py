@@ -1,17 +1,15 @@
-"""Our side, in a process of its own: the composition root's house, a sync from an empty ledger, a billing run, idle polls.
+"""Our side, in a process of its own: the composition root's house, a sync from an empty ledger, idle polls.
 
 `python -m bench.ours {"crm": …, "folder": …}` prints one line of JSON. The trail is written with the watch paused.
 """
 
 from __future__ import annotations
 
-import gc
 import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from bench import trail
-from bench.crm import FIRST_DAY, NEXT_MONTH, counters
+from bench.crm import FIRST_DAY, counters
 from bench.watch import Watch, hand_back, peak_mib
 from connector import app
 from connector.app import House
@@ -35,11 +33,11 @@ _MAPPINGS = [Path(__file__).parent.parent / "mappings" / f"salesforce-{name}.yam
 
 
 class Task(msgspec.Struct, kw_only=True):
-    """What to measure: a sync from an empty ledger, then a billing run a month later; or polls of what is synced already."""
+    """What to measure: a sync from an empty ledger, or polls of what is synced already."""
 
     crm: str
     folder: str
-    kind: Literal["sync", "sync and bill", "poll"]
+    kind: Literal["sync", "poll"]
 
 
 class _TrackedCrm(SalesforceCrm):
@@ -71,8 +69,6 @@ def house(
 ) -> Iterator[House]:
     """Open the house as `connector sync` does; *watch*: also leave a trail."""
     config = demo_config(database=f"sqlite:///{folder}/ledger.db", crm_url=crm, mappings=_MAPPINGS, port=0)
-    # the billing run comes a month after the last poll: 0 says that such a silence is no reason to leave drafts
-    config = replace(config, billing=replace(config.billing, max_crm_age_s=0))
     client = None
     if watch is not None:
         login = Login(url=crm, client_id=config.crm.client_id, client_secret=config.crm.client_secret)
@@ -92,23 +88,6 @@ def synced(crm: str, folder: Path) -> dict[str, Any]:
         "peak_mib": peak_mib(),
         "applied": tally.applied,
         "written": tally.written,
-        "counts": counts(folder / "ledger.db"),
-    }
-
-
-def billed(crm: str, folder: Path) -> dict[str, Any]:
-    """Bill the contracts of the ledger a month later, without telling the CRM; the books before it stay in `before.db`."""
-    copy_database(folder / "ledger.db", folder / "before.db")
-    with house(crm, folder, "bill", at=NEXT_MONTH) as opened:
-        gc.collect()
-        watch = Watch()
-        # an unreachable CRM leaves the write-back to a later round, so this is the billing run and nothing else
-        with watch.running():
-            done = rounds.bill(opened.seam, NEXT_MONTH, Tally(is_unreachable=True), reads_crm=False)
-    return watch.times | {
-        "invoices": done.invoices,
-        "lines": done.lines,
-        "problems": len(done.problems),
         "counts": counts(folder / "ledger.db"),
     }
 
@@ -153,10 +132,7 @@ def main(text: str) -> None:
     if task.kind == "poll":
         hand_back(polled(task.crm, folder))
         return
-    result = {"sync": synced(task.crm, folder)}
-    if task.kind == "sync and bill":
-        result["bill"] = billed(task.crm, folder)
-    hand_back(result)
+    hand_back({"sync": synced(task.crm, folder)})
 
 
 if __name__ == "__main__":
