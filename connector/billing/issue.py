@@ -13,8 +13,10 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from connector.billing import outbox, store
+from connector.billing.decoding import local_text
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
 from connector.billing.taken import take_from_lines
 from connector.billing.taxing import Untaxed, require_tax, state_of
@@ -49,14 +51,10 @@ class Moment:
     text: str
     hold: bool
     max_lines: int
-    _local: dict[str, datetime] = field(default_factory=dict, compare=False, repr=False)
 
     def local(self, timezone: str) -> datetime:
         """Return the moment in local time."""
-        found = self._local.get(timezone)
-        if found is None:
-            found = self._local[timezone] = to_local(self.at, timezone)
-        return found
+        return to_local(self.at, timezone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +208,7 @@ def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Inv
     billed_until, window_on = contract.billed_until, contract.window_on
     if invoice is None or is_fact:
         since = window_start(later.contract, due)
-        billed_until, window_on = (due.isoformat(), since.isoformat()) if due and since else ("", "")
+        billed_until, window_on = (local_text(due), local_text(since)) if due and since else ("", "")
     return Billed(
         contract=contract,
         invoice=invoice,
@@ -219,7 +217,7 @@ def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Inv
         is_invoiced=contract.is_invoiced or is_fact,
         billed_until=billed_until,
         window_on=window_on,
-        next_due_at=store.at_text(to_utc(look, contract.terms.timezone)) if look else None,
+        next_due_at=utc_text(look, contract.terms.timezone) if look else None,
         changes=_caused(contract, plan, later, invoice, due) if contract.changes else (),
     )
 
@@ -266,7 +264,10 @@ def is_effect(line: Line) -> bool:
 
 def first_recurring(lines: Sequence[Line]) -> Line:
     """Return the first recurring line of an invoice, else its first (deals.md section 5)."""
-    return next((line for line in lines if line.kind == "charge"), lines[0])
+    for line in lines:
+        if line.kind == "charge":
+            return line
+    return lines[0]
 
 
 def deal_of_line(plan: Timeline, contract: BookedContract, line: Line) -> str:
@@ -389,6 +390,12 @@ def with_invoice(changes: Sequence[BookedChange], lines: Sequence[Line], invoice
     """Return the changes of a contract, those whose effect stands on the invoice with its id."""
     shown = {line.change_id for line in lines if line.change_id and is_effect(line)}
     return tuple(replace(c, invoice_id=invoice_id) if c.change.id in shown else c for c in changes)
+
+
+@lru_cache(maxsize=4096)
+def utc_text(local: datetime, timezone: str) -> str:
+    """Return a local instant as the books write instants; many contracts fall due at once."""
+    return store.at_text(to_utc(local, timezone))
 
 
 def token_for(invoice_id: str) -> str:

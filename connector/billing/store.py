@@ -599,13 +599,14 @@ def facts(unit: Unit, windows: Mapping[str, str]) -> dict[str, list[Line]]:
     pairs = list(windows.items())
     for start in range(0, len(pairs), READ_ROWS):
         batch = pairs[start : start + READ_ROWS]
-        drafts = _draft_ids(unit, [contract_id for contract_id, _ in batch])
         columns = ", ".join("l." + c.strip() for c in _LINE.split(","))
         sql = (
             f"WITH w(id, since) AS (VALUES {','.join(['(?,?)'] * len(batch))}) SELECT {columns}, l.invoice_id FROM w"
             " JOIN line l ON l.contract_id = w.id AND l.service_end > w.since ORDER BY l.invoice_id, l.position"
         )
-        for row in unit.query(sql, [value for pair in batch for value in pair]):
+        rows = unit.query(sql, [value for pair in batch for value in pair])
+        drafts = _draft_ids(unit, [contract_id for contract_id, _ in batch]) if rows else set()
+        for row in rows:
             if row[-1] not in drafts and COPY not in row[1]:
                 found.setdefault(row[0], []).append(_line(row))
     return found

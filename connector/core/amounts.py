@@ -110,7 +110,7 @@ def price_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
             n, d = n * factor[0], d * factor[1]
         charge.full = (n, d)
         charge.amount = quotient(n * charge.share[0], d * charge.share[1])
-    if not plan.has_coupons and not any(o.item.discounts for o in plan.one_times):
+    if not plan.has_coupons and not any(c.item.discounts for c in charges):
         return
     groups: dict[tuple[datetime, str], list[Charge]] = {}
     for charge in charges:

@@ -20,6 +20,8 @@ from connector.core.segments import OneTime, Segment, Timeline
 from connector.core.tax import TaxEntry
 from connector.core.terms import Item
 
+_ONE = Decimal(1)
+
 
 @dataclass(slots=True, kw_only=True)
 class Charge:
@@ -111,8 +113,8 @@ def _period_start(segment: Segment, at: datetime) -> datetime:
 
 def _covers(
     segment: Segment, since: datetime | None, last: datetime | None
-) -> Iterator[tuple[datetime, datetime, datetime, datetime]]:
-    """Yield (start, end of the segment's coverage, period start, period end) for each period from the window on.
+) -> Iterator[tuple[datetime, datetime, datetime]]:
+    """Yield (start of the segment's coverage, period start, period end) for each period from the window on.
 
     last - where given, periods that begin after it are not asked for.
     """
@@ -122,7 +124,9 @@ def _covers(
     low, high = period_of(anchor, interval, begin if since is None or since <= begin else since)
     start = max(low, begin)
     while (end is None or start < end) and (last is None or start <= last):
-        yield start, high, low, high
+        yield start, low, high
+        if last is not None and high > last:
+            return
         low, high = period_of(anchor, interval, high)
         start = low
 
@@ -139,35 +143,32 @@ def _cut(plan: Timeline, segment: Segment, start: datetime, end: datetime, due: 
 
 def charges_of(plan: Timeline, segment: Segment, piece: Slice, last: datetime | None) -> Iterator[Charge]:
     """Yield the charges of a segment from the window on, in order of time; those due after *last* end it."""
-    contract, settings = plan.contract, plan.root.settings
-    interval = segment.price.interval
+    contract, cause, item, interval = plan.contract, segment.cause, segment.item, segment.price.interval
     if interval is None:
         return
     if segment.is_free:
         yield from _free(plan, segment, piece)
         return
     arrears = segment.price.timing == "in_arrears" or segment.price.usage_type == "metered"
-    reach = None if arrears or plan.prebills or segment.cause.up_front else last
-    for start, end, low, high in _covers(segment, piece.since, reach):
+    reach = None if arrears or plan.prebills or cause.up_front else last
+    for start, low, high in _covers(segment, piece.since, reach):
         due, is_pending, is_event = _charge_due(plan, segment, start, high, is_stub=start != low)
         if is_pending:
-            due = next_invoice_after(plan, segment.cause.known)
+            due = next_invoice_after(plan, cause.known)
         if last is not None and due > last and not is_pending:
             return
-        if arrears:
-            end = end if segment.end is None else min(end, segment.end)
+        end = high if not arrears or segment.end is None else min(high, segment.end)
         end = _cut(plan, segment, start, end, due)
         if piece.since is not None and end <= piece.since:
             continue
         part: Ratio = (1, 1)
         if start != low or end != high:
-            part = share(settings.proration, (start, end), (low, high), interval, plan.root.timezone)
+            part = share(plan.root.settings.proration, (start, end), (low, high), interval, plan.root.timezone)
         yield Charge(
-            segment=segment, item=segment.item, start=start, end=end, share=part, due=due, is_pending=is_pending,
-            key=line_key(contract.id, segment.item.id, segment.cause.id, start, "charge"),
-            is_event=is_event, created=max(segment.cause.known, start if not is_event else segment.cause.known),
-            number=segment.number, cause_id=segment.cause.id, full=segment.full,
-            quantity=Decimal(1) if segment.item.quantity is None else segment.item.quantity,
+            segment=segment, item=item, start=start, end=end, share=part, due=due, is_pending=is_pending,
+            key=line_key(contract.id, item.id, cause.id, start, "charge"), is_event=is_event,
+            created=cause.known if is_event or start < cause.known else start, number=segment.number, cause_id=cause.id,
+            full=segment.full, quantity=_ONE if item.quantity is None else item.quantity,
         )  # fmt: skip
 
 

@@ -95,9 +95,10 @@ class Drawing:
         is_anchor_new = not is_first and phase.billing_cycle_anchor == "phase_start"
         if is_anchor_new:
             board.anchor = at
-        kept = {i.id for i in phase.items if i.price.interval is not None}
-        for item_id in [k for k in board.slots if k not in kept]:
-            board.remove(item_id, at, cause)
+        if board.slots:
+            kept = {i.id for i in phase.items if i.price.interval is not None}
+            for item_id in [k for k in board.slots if k not in kept]:
+                board.remove(item_id, at, cause)
         for item in phase.items:
             is_changed = is_anchor_new or board.free_until != was_free
             self.agree(item, at, cause, is_anchor_new=is_changed)

@@ -123,8 +123,8 @@ def next_due_on(plan: Timeline, piece: Slice, after: datetime) -> datetime | Non
     """Return what `next_due` does, for a timeline that was drawn already."""
     known = {f.key for f in piece.facts}
     found = [_next_charge(plan, piece, segment, after, known) for segment in plan.segments]
-    causes = (c for s in plan.segments for c in (s.cause, s.ended_by) if c is not None and (c.id or c.is_event))
-    found.extend(next_invoice_after(plan, c.known) if c.pending else c.known for c in causes)
+    causes = [c for s in plan.segments for c in (s.cause, s.ended_by) if c is not None and (c.id or c.is_event)]
+    found += [next_invoice_after(plan, c.known) if c.pending else c.known for c in causes]
     found.extend(one_time_charge(plan, o, one_time_segment(o)).due for o in plan.one_times)
     if plan.term_end is not None and any(s.end is not None and s.end >= plan.term_end for s in plan.segments):
         found.append(plan.term_end)  # what runs until then goes on; a contract paused for good renews without a line

@@ -19,6 +19,7 @@ _MONTHS = {"month": 1, "year": 12}
 _DAYS = {"day": 1, "week": 7}
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MICROSECOND = timedelta(microseconds=1)
+INSTANTS_KEPT = 4096  # instants that were converted last; those of one run are few
 PERIODS_KEPT = 4096  # periods that were asked for last
 
 
@@ -136,6 +137,7 @@ def _zone(timezone: str) -> ZoneInfo:
     return ZoneInfo(timezone)
 
 
+@lru_cache(maxsize=INSTANTS_KEPT)
 def to_utc(local: datetime, timezone: str) -> datetime:
     """Return a naive local instant as aware UTC: in a gap the first valid time after it, in a fold the earlier (D-11)."""
     if timezone == "UTC":
@@ -157,10 +159,11 @@ def to_utc(local: datetime, timezone: str) -> datetime:
 
 def to_local(at: datetime, timezone: str) -> datetime:
     """Return an instant as naive local time; a naive one is local already."""
-    if at.tzinfo is None:
-        return at
-    if timezone == "UTC" and at.tzinfo is UTC:
-        return at.replace(tzinfo=None)
+    return at if at.tzinfo is None else _local(at, timezone)
+
+
+@lru_cache(maxsize=INSTANTS_KEPT)
+def _local(at: datetime, timezone: str) -> datetime:
     return at.astimezone(_zone(timezone)).replace(tzinfo=None, fold=0)
 
 

@@ -171,8 +171,8 @@ class Timeline:
 
     @property
     def has_coupons(self) -> bool:
-        """Whether any coupon could apply to a line."""
-        return any(coupons for _, coupons in self.discounts) or any(s.item.discounts for s in self.segments)
+        """Whether any coupon of the contract could apply to a line."""
+        return any([coupons for _, coupons in self.discounts])  # noqa: C419 - one entry as a rule, a generator costs more
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -302,7 +302,7 @@ class Board:
 
     def snapshot(self, at: datetime, metadata: tuple[tuple[str, str], ...] = ()) -> None:
         """Note the items that run from *at* on."""
-        items = tuple(s.item for s in self.slots.values() if s.segment is not None)
+        items = tuple([s.item for s in self.slots.values() if s.segment is not None])
         snapshots = self.timeline.snapshots
         if snapshots and snapshots[-1].at == at:
             snapshots.pop()

@@ -135,7 +135,7 @@ def drafted(lines: Sequence[Line], *, terms: ContractTerms, at: datetime, is_fir
 
 
 def _contracts_of(lines: Sequence[Line]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([line.contract_id for line in lines]))
+    return tuple({line.contract_id: None for line in lines})
 
 
 def finalized(

@@ -349,7 +349,7 @@ def _codec_of(cls: type, fields: Mapping[str, _Codec]) -> _Codec:
     rows = tuple(
         (f.name, f.default if f.default is not MISSING else missing, *fields[f.name]) for f in dataclass_fields(cls)
     )
-    readers = {name: decode for name, _, _, decode in rows}
+    readers = {name: decode for name, _, _, decode in rows if decode is not _same}  # plain values are as they stand
 
     def encode(value: Any, names: _Names) -> _Data:
         out = {}
@@ -360,10 +360,10 @@ def _codec_of(cls: type, fields: Mapping[str, _Codec]) -> _Codec:
         return out
 
     def decode(data: _Data, names: _Names) -> Any:
-        given = {}
+        given = data.copy()
         for key, value in data.items():
-            read = readers[key]
-            given[key] = value if read is _same or value is None else read(value, names)
+            if value is not None and (read := readers.get(key)) is not None:
+                given[key] = read(value, names)
         return cls(**given)
 
     return encode, decode
