@@ -9,6 +9,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     cli, printing     verbs of the command line, exit codes, what they print
     demo, verbs       the demo story; one function a verb
     service           pages and jobs over the house
+    portal, quoted    what customers see and ask for behind their links
     papers            invoices as pages and PDF, with the seller of the configuration
     app               composition root: the only file that names concrete adapters
     daemon, web, config, simulate, migrations

@@ -45,7 +45,7 @@ def invoice_xml(sheet: InvoiceSheet, config: Config) -> bytes | None:
     issuer = Seller(
         name=seller.name, address=seller.address, country=seller.country, vat_id=seller.vat_id, email=seller.email, iban=seller.iban
     )
-    return einvoice_xml(sheet, issuer, country, _tax_note(sheet.tax_note, sheet.language or config.crm.language))
+    return einvoice_xml(sheet, issuer, country, tax_note(sheet.tax_note, sheet.language or config.crm.language))
 
 
 def invoice_page(sheet: InvoiceSheet, config: Config) -> InvoicePage:
@@ -75,7 +75,7 @@ def invoice_page(sheet: InvoiceSheet, config: Config) -> InvoicePage:
         memo=sheet.memo,
         discount=money(-sheet.discount) if sheet.discount else "",
         taxes=_tax_lines(sheet, language, money),
-        tax_note=_tax_note(sheet.tax_note, language),
+        tax_note=tax_note(sheet.tax_note, language),
         balance=money(-used) if used else "",
         paid=money(sheet.amount_paid) if sheet.amount_paid else "",
         bank=BankTransfer(iban=seller.iban, holder=seller.name, reference=sheet.number) if seller.iban else None,
@@ -110,7 +110,7 @@ def _tax_lines(sheet: InvoiceSheet, language: str, money: Callable[[int], str]) 
     return tuple(TaxLine(label=label, amount=money(amount)) for label, amount in sums.items())
 
 
-def _tax_note(note: str, language: str) -> str:
+def tax_note(note: str, language: str) -> str:
     """Return why an invoice bears no tax in the customer's language; the place of `outside:PLACE` is a code or a name."""
     if not note:
         return ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connector import __version__, app, papers, portal
+from connector import __version__, app, papers, portal, quoted
 from connector.billing import books
 from connector.billing.figures import figures
 from connector.config import Config
@@ -169,6 +169,9 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
     return WebServices(
         invoice_by_token=invoice_by_token,
         invoice_pdf_by_token=invoice_pdf_by_token,
+        quote_by_token=lambda token: quoted.page(house_now(), token),
+        quote_pdf_by_token=lambda token: quoted.document(house_now(), token),
+        quote_answer=lambda token, given: quoted.answer(house_now(), token, given),
         portal_by_token=lambda token: portal.page(house_now(), token),
         portal_ask=lambda token, asked: portal.ask(house_now(), token, asked),
         console=console,

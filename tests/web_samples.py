@@ -214,6 +214,9 @@ def some_services(**changes: object) -> WebServices:
     services = WebServices(
         invoice_by_token={TOKEN: an_invoice()}.get,
         invoice_pdf_by_token={TOKEN: Pdf(name="INV-0007.pdf", content=b"%PDF-1.7 sample")}.get,
+        quote_by_token={}.get,
+        quote_pdf_by_token={}.get,
+        quote_answer=lambda _token, _given: None,
         portal_by_token={TOKEN: a_portal()}.get,
         portal_ask=lambda token, asked: PortalAnswer(language="en", is_kept=True) if token == TOKEN else None,
         console=a_console,

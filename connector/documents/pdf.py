@@ -17,7 +17,7 @@ from pathlib import Path
 import typst
 
 from connector.documents.texts import known_language, texts_in
-from connector.documents.views import InvoicePage
+from connector.documents.views import InvoicePage, QuotePage, Total
 
 TEMPLATE = Path(__file__).with_name("document.typ")
 
@@ -26,7 +26,8 @@ TEMPLATE = Path(__file__).with_name("document.typ")
 class Sheet:
     """What a PDF has besides the page's values: its *heading*, *status* in words, more *facts* (label, value) and *notes*.
 
-    day - of issue; it stands in the file's properties. shows_due - whether what is open is part of it.
+    day - of issue; it stands in the file's properties. shows_due - whether what is open is part of it. sums - rows that stand in
+    place of the invoice's totals.
     """
 
     heading: str
@@ -35,6 +36,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
     day: date
     shows_due: bool = True
+    sums: tuple[Total, ...] = ()
 
 
 def invoice_pdf(page: InvoicePage, day: date) -> bytes:
@@ -51,6 +53,14 @@ def invoice_pdf(page: InvoicePage, day: date) -> bytes:
     return document_pdf(page, sheet)
 
 
+def quote_pdf(page: QuotePage, day: date) -> bytes:
+    """Return a quote as PDF/A-3b; *day* is when it was opened."""
+    words = texts_in(page.language)
+    notes = (page.note,) if page.note else ()
+    sheet = Sheet(heading=words["quote"], status=page.status_text, facts=page.facts, notes=notes, day=day, shows_due=False, sums=page.sums)
+    return document_pdf(page.sheet, sheet)
+
+
 def document_pdf(page: InvoicePage, sheet: Sheet) -> bytes:
     """Return a document as PDF/A-3b."""
     data = {
@@ -61,6 +71,7 @@ def document_pdf(page: InvoicePage, sheet: Sheet) -> bytes:
         "status": sheet.status,
         "facts": sheet.facts,
         "notes": sheet.notes,
+        "sums": [asdict(s) for s in sheet.sums],
         "due": page.due if sheet.shows_due else "",
         "bank": asdict(page.bank) if page.bank and page.is_payable else None,
         "has_quantities": page.has_quantities,

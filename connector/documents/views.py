@@ -23,7 +23,7 @@ class InvoicePageLine:
     """One line; *period* is the service period as people read it ("1 Apr – 30 Apr 2026", last day included).
 
     amount - before discounts and exclusive tax. discount - what is taken off, with its sign. tax - rates ("VAT 20 %").
-    details - further lines of small print below the description.
+    details - further lines of small print below the description. heading - what stands above the line, where a group begins.
     """
 
     description: str
@@ -34,6 +34,7 @@ class InvoicePageLine:
     discount: str = ""
     tax: str = ""
     details: tuple[str, ...] = ()
+    heading: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,39 @@ class InvoicePage:
         return any(line.discount for line in self.lines)
 
     @property
+    def columns(self) -> int:
+        """How many columns the table of lines has."""
+        return 2 + 2 * self.has_quantities + self.has_discounts + self.has_taxes
+
+    @property
     def has_taxes(self) -> bool:
         """Whether any line is taxed."""
         return any(line.tax for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """One row of sums: its label and amount; *is_strong* for what counts most."""
+
+    label: str
+    amount: str
+    is_strong: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotePage:
+    """A quote for the customer's eyes: *sheet* has parties and lines, one group a stage.
+
+    status_text - in words. note - why it cannot be accepted, or what became of it. can_answer - whether it can be accepted or
+    declined now. revision - what is shown, so that nobody accepts what was changed meanwhile.
+    """
+
+    language: str
+    sheet: InvoicePage
+    status: Literal["draft", "open", "accepted", "canceled", "expired", "outdated", "replaced"]
+    status_text: str
+    revision: int
+    sums: tuple[Total, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    can_answer: bool = False

@@ -19,6 +19,7 @@ from connector.web.monitor import monitor_routes
 from connector.web.pages import STATIC, Pages
 from connector.web.portal import portal_routes
 from connector.web.public import public_routes
+from connector.web.quote import quote_routes
 from connector.web.shield import Shield, headers_for
 from connector.web.signin import SESSION_COOKIE, SESSION_S, session_key
 from connector.web.views import WebServices
@@ -31,6 +32,7 @@ def create_app(services: WebServices) -> FastAPI:
     app.include_router(monitor_routes(services))
     app.include_router(public_routes(services, pages))
     app.include_router(portal_routes(services, pages))
+    app.include_router(quote_routes(services, pages))
     app.include_router(console_routes(services, pages))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_api_route("/", _front_door, methods=["GET", "HEAD"], response_class=RedirectResponse)

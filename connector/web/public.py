@@ -29,7 +29,7 @@ def public_routes(services: WebServices, pages: Pages) -> APIRouter:
     @router.api_route("/i/{token}.pdf", methods=["GET", "HEAD"])
     def invoice_pdf(token: str, request: Request) -> Response:
         found = services.invoice_pdf_by_token(token) if _TOKEN.fullmatch(token) else None
-        return missing(request) if found is None else _download(found)
+        return missing(request) if found is None else download(found)
 
     @router.api_route("/i/{token}", methods=["GET", "HEAD"])
     def invoice(token: str, request: Request) -> Response:
@@ -43,7 +43,8 @@ def public_routes(services: WebServices, pages: Pages) -> APIRouter:
     return router
 
 
-def _download(pdf: Pdf) -> Response:
+def download(pdf: Pdf) -> Response:
+    """Return a document as the reply, under its own name."""
     return Response(
         pdf.content, media_type="application/pdf", headers={"Content-Disposition": f'inline; filename="{pdf.name}"'}
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from connector.documents.views import InvoicePage, InvoiceStatus, Party
+from connector.documents.views import InvoicePage, InvoiceStatus, Party, QuotePage
 
 Tone = Literal["plain", "good", "busy", "warn", "bad"]
 
@@ -207,6 +207,31 @@ class PortalAnswer:
     what: str = ""
 
 
+# ---------------------------------------------------------------- answers to quotes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteAnswer:
+    """What a customer answers to the *revision* it read: *what* is accept or decline. address - the visitor's network address."""
+
+    what: str
+    revision: str
+    name: str = ""
+    title: str = ""
+    reason: str = ""
+    is_agreed: bool = False
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteReply:
+    """Whether an answer is kept; else the *complaint*."""
+
+    language: str
+    is_kept: bool = False
+    complaint: str = ""
+
+
 # ---------------------------------------------------------------- what monitors ask
 
 
@@ -255,6 +280,9 @@ class WebServices:
 
     invoice_by_token: Callable[[str], InvoicePage | None]
     invoice_pdf_by_token: Callable[[str], Pdf | None]
+    quote_by_token: Callable[[str], QuotePage | None]
+    quote_pdf_by_token: Callable[[str], Pdf | None]
+    quote_answer: Callable[[str, QuoteAnswer], QuoteReply | None]
     portal_by_token: Callable[[str], PortalPage | None]
     portal_ask: Callable[[str, PortalAsk], PortalAnswer | None]
     console: Callable[[], ConsoleView]
