@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from connector.charging import Chased
 from connector.core.closing import Difference
+from connector.core.elsewhere import BilledThrough
 from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates, Interval
 from connector.core.values import dataclass
 from connector.errors import Problem
@@ -242,8 +243,8 @@ CommandKind = Literal["create", "replace", "details", "withdraw", "change", "rep
 class Command:
     """One decision for the billing backend, saved with its *key* `{org}/{deal}/r{revision}` before it is carried out.
 
-    create - customer (made or updated) and contract from *terms*. replace - the terms of a contract nothing of which is
-    invoiced. details - new *customer* and *how* only. withdraw - the contract was never billed and shall not be. change,
+    create - customer (made or updated) and contract from *terms*; *billed*: how far another system billed it already. replace - the
+    terms of a contract nothing of which is invoiced. details - new *customer* and *how* only. withdraw - the contract was never billed and shall not be. change,
     replace_change, withdraw_change - one `Change`, keyed by its deal; *currency*, where said, must be the contract's.
     """
 
@@ -257,6 +258,7 @@ class Command:
     change: Change | None = None
     contract_id: str | None = None
     currency: str | None = None
+    billed: BilledThrough | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -420,11 +422,13 @@ class IntentResult:
     """What a person's request led to: plain values for whoever asked, and the deals whose CRM records must be told.
 
     retry - codes of problems that it may have solved: deals that are held by one of them are tried again.
+    linked - (deal, its label, contract id, account) of deals that have a contract now which no record of theirs made.
     """
 
     result: Mapping[str, Any]
     deals: tuple[str, ...] = ()
     retry: tuple[str, ...] = ()
+    linked: tuple[tuple[str, str, str, str], ...] = ()
 
 
 class Unit(Protocol):

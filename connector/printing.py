@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 
@@ -187,6 +188,47 @@ def import_text(result: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{result[word]} {word}" for word in ("made", "changed", "unchanged", "refused"))
     head = "Nothing was written. This would be: " if result["dry_run"] else ""
     return table(("row", "kind", "id", "result", "what"), rows) + f"{head}{counts}."
+
+
+def import_line(row: Mapping[str, Any]) -> str:
+    """Return one row of an import of contracts: where it stands, its id, what became of it, when it is billed next."""
+    head = f"{row['row']}  {row['id'] or '(no id)'}  {row['result']}"
+    if row["kind"] == "item":
+        return f"{head}, with the row above"
+    said = []
+    if row["contract"]:
+        said.append(str(row["contract"]))
+    if row["billed_now"]:
+        number = f" with {row['billed_now']['number']}" if row["billed_now"]["number"] else ""
+        said.append(f"{row['billed_now']['total']} {row['currency']} at once{number}")
+    if row["next_on"]:
+        said.append(f"next invoice {row['next_on']}, {row['next_amount']} {row['currency']}")
+    elif row["result"] in ("made", "would be made"):
+        said.append("no further invoice")
+    lines = [f"{head}: {'; '.join(said)}" if said else head]
+    for problem in row["problems"]:
+        where = problem["where"]
+        place = ":".join(str(p) for p in (where["file"], where["line"], where["column"]) if p)
+        lines.append(f"  {place}: {problem['code']}: {problem['message']} {problem['hint']}".rstrip())
+    return "\n".join(lines)
+
+
+def import_sum(counts: Mapping[str, int], *, is_dry: bool) -> str:
+    """Return how many rows of an import became what."""
+    text = ", ".join(f"{n} {word}" for word, n in counts.items())
+    return f"{'Nothing was written. This would be: ' if is_dry else ''}{text}."
+
+
+def streamed(head: Mapping[str, Any], name: str, rows: Iterable[Any], tail: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a JSON object with a list *name* of any length; *tail* is read once all rows have come, nothing before the first row."""
+    coming = iter(rows)
+    first = next(coming, None)
+    yield json.dumps(dict(head), default=_plain, ensure_ascii=False)[:-1] + f', "{name}": ['
+    mark = "\n"
+    for row in [] if first is None else chain([first], coming):
+        yield mark + json.dumps(row, default=_plain, ensure_ascii=False)
+        mark = ",\n"
+    yield "\n], " + json.dumps(dict(tail), default=_plain, ensure_ascii=False)[1:] + "\n"
 
 
 def prices_text(result: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from connector import migrations
 from connector.billing import tables
 from connector.errors import HaltError
 from connector.kit.db import Database
-from connector.sync import ledger
+from connector.sync import imported, intents, ledger
 
 
 def test_the_revisions_make_the_tables_of_ledger_and_books(tmp_path: Path) -> None:
@@ -22,6 +22,7 @@ def test_the_revisions_make_the_tables_of_ledger_and_books(tmp_path: Path) -> No
     with database.engine.begin() as connection:
         migrations.upgrade(connection)
         wanted = MetaData()
+        assert ledger.METADATA is intents.IntentRow.metadata is imported.WantedRecordRow.metadata
         for metadata in (ledger.METADATA, tables.METADATA):
             for table in metadata.sorted_tables:
                 table.to_metadata(wanted)

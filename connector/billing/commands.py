@@ -14,6 +14,8 @@ from datetime import date, datetime, timedelta
 from connector.billing import portal, store
 from connector.billing.named import Names, names_for, settled_change, settled_terms
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
+from connector.core.elsewhere import BilledThrough, through_problems
+from connector.core.invoicing import Line
 from connector.core.quoting import annual_value, change_value, contract_value
 from connector.core.schedule import ends_on, problems
 from connector.core.terms import Change, ContractTerms
@@ -26,6 +28,7 @@ from connector.ports import EDIT, Command, CustomerDetails, HowBilled, Unit
 class Copy:
     """A working copy of what some commands are about; *touched* is to be billed: contract id to the keys of its commands.
 
+    billed - how far another system billed contracts that are imported; imported - the lines that stand for it, by contract id.
     known - customers as they were, customers - as they shall be, both by account. merged - contracts that followed a merge of
     accounts, with the customer's id before and after. said - what customers said of themselves in the portal, by account.
     names - what the catalogue has of the names that the commands use.
@@ -42,6 +45,8 @@ class Copy:
     merged: dict[str, tuple[str, str]] = field(default_factory=dict)
     said: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
+    billed: dict[str, BilledThrough] = field(default_factory=dict)
+    imported: dict[str, list[Line]] = field(default_factory=dict)
 
     def contract_of(self, deal: str) -> BookedContract | None:
         """Return the contract that a deal made or changed."""
@@ -130,6 +135,11 @@ def _create(copy: Copy, command: Command) -> BookedContract:
         starts_on=terms.start.date(),
     )
     checked = _valued(_checked(made, command))
+    if command.billed is not None:
+        found = through_problems(checked.contract, command.billed)
+        if found:
+            raise _refused(found[0].code, " ".join(p.message for p in found), command, hint=found[0].hint)
+        copy.billed[made.id] = command.billed
     return replace(checked, customer_id=copy.customer(command.customer).id)
 
 
@@ -428,6 +438,7 @@ def drop(copy: Copy, contract_ids: Iterable[str]) -> None:
     for contract_id in contract_ids:
         invariant(contract_id not in copy.merged, "a contract that follows a merge of accounts can be billed")
         copy.touched.pop(contract_id, None)
+        copy.imported.pop(contract_id, None)
         standing = copy.before.get(contract_id)
         if standing is None:
             del copy.after[contract_id]

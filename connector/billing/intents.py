@@ -11,12 +11,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from connector.billing.issue import Moment, Series
+from connector.billing.issue import Issue, Moment, Series
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
 from connector.charging import Payments
+from connector.core.lines import Line
 from connector.errors import Problem, RejectedError
 from connector.ports import Command, IntentResult, Outcome, Preview, TaxSource, Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What commands come to before it is written: one outcome a command, what was billed, and the function that writes it all.
+
+    imported - the lines that stand for what another system billed, by contract id.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    issue: Issue
+    imported: Mapping[str, Sequence[Line]]
+    write: Callable[[Unit], None]
 
 
 class Engine(Protocol):
@@ -33,6 +47,9 @@ class Engine(Protocol):
 
     def apply(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> list[Outcome]:
         """Carry out commands and bill what became due."""
+
+    def worked_out(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> Work:
+        """Return what `apply` would do, with nothing written yet."""
 
     def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
         """Return what a command would cause."""

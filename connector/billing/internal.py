@@ -21,6 +21,7 @@ from connector.billing import (
     contracting,
     customers,
     dunning,
+    imports,
     methods,
     notes,
     offering,
@@ -36,7 +37,7 @@ from connector.billing import commands as carrying
 from connector.billing.commands import Copy
 from connector.billing.desk import note_views
 from connector.billing.dunning import Dunned
-from connector.billing.intents import HANDLERS, Request, carried_out
+from connector.billing.intents import HANDLERS, Request, Work, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, ahead, retry_at, today_in, window_with, with_invoice
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
@@ -71,7 +72,7 @@ OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; t
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
-for _room in (portal, notes, offering, reissues, contracting, customers, stocking, methods, sending):
+for _room in (portal, notes, imports, offering, reissues, contracting, customers, stocking, methods, sending):
     HANDLERS.update(_room.HANDLED)
 
 
@@ -112,14 +113,19 @@ class InternalBilling:
         A refused command leaves no trace and holds back only the other commands of its contract that need it. A command whose
         work is already done succeeds without a trace.
         """
+        work = self.worked_out(commands, unit, now, hold=hold)
+        work.write(unit)
+        return list(work.outcomes)
+
+    def worked_out(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> Work:
+        """Return what `apply` would do, with nothing written yet."""
         copy = carrying.loaded(unit, self.org, commands, now)
         outcomes = [_carried(copy, command) for command in commands]
-        moment = self.moment(now, hold=hold)
-        issue, refused = self._bill_touched(copy, unit, moment)
+        issue, refused = self._bill_touched(copy, unit, self.moment(now, hold=hold))
         if refused:
             carrying.drop(copy, refused)
-        self._save_applied(copy, issue, unit, moment)
-        return [_final(copy, outcome, refused) for outcome in outcomes]
+        final = tuple(_final(copy, outcome, refused) for outcome in outcomes)
+        return Work(outcomes=final, issue=issue, imported=copy.imported, write=lambda unit: self._save(copy, issue, unit))
 
     def moment(self, at: datetime, *, hold: bool) -> Moment:
         """Return how something is billed at an instant."""
@@ -140,14 +146,16 @@ class InternalBilling:
         for contract_id in sorted(copy.touched):
             try:
                 _require_known_tax(issue, copy, contract_id)
-                made = issue.bill(copy.after[contract_id], facts.get(contract_id, ()))
+                known = facts[contract_id] if contract_id in facts else imports.begun(issue, copy, contract_id)
+                made = issue.bill(copy.after[contract_id], known)
             except RejectedError as error:
                 refused[contract_id] = error.problem
             else:
                 copy.after[contract_id] = made.after
         return issue, refused
 
-    def _save_applied(self, copy: Copy, issue: Issue, unit: Unit, moment: Moment) -> None:
+    def _save(self, copy: Copy, issue: Issue, unit: Unit) -> None:
+        moment = issue.moment
         if not copy.touched:
             return
         store.delete_drafts(unit, [i for i in copy.touched if i in copy.before])
@@ -159,6 +167,7 @@ class InternalBilling:
                 copy.after[standing.id] = replace(standing, changes=shown)
         carrying.save(copy, unit, moment.text)
         quotes.outdate(unit, self.org, copy.before, [copy.after[i] for i in copy.touched], moment.at)
+        imports.save_lines(copy, unit)
         events = [
             Event(
                 id=new_id("ev", moment.at),

@@ -648,9 +648,12 @@ def take_numbers(unit: Unit, series: str, count: int) -> int:
 def insert_invoices(unit: Unit, made: Sequence[BookedInvoice]) -> None:
     """Add invoices with their lines."""
     unit.executemany(_INSERT_INVOICE, [_invoice_values(i) for i in made])
-    unit.executemany(
-        _INSERT_LINE, [(i.id, n, *_line_values(x)) for i in made for n, x in enumerate(i.invoice.lines, 1)]
-    )
+    insert_lines(unit, [(i.id, i.invoice.lines) for i in made])
+
+
+def insert_lines(unit: Unit, made: Iterable[tuple[str, Sequence[Line]]]) -> None:
+    """Add lines, each list with the id of its invoice, or of the import that stands for another system's."""
+    unit.executemany(_INSERT_LINE, [(i, n, *_line_values(x)) for i, lines in made for n, x in enumerate(lines, 1)])
 
 
 def _invoice_values(booked: BookedInvoice) -> tuple[Any, ...]:
@@ -763,10 +766,7 @@ def insert_events(unit: Unit, made: Sequence[Event], at: str) -> None:
 
 def mark_overdue(unit: Unit, today: date, limit: int) -> list[str]:
     """Mark up to *limit* open invoices that were due before *today* and not seen so yet; return their contract ids."""
-    sql = (
-        "SELECT id, contract_id FROM invoice WHERE status = 'open' AND NOT is_overdue AND due_on < ? ORDER BY due_on, id"
-        " LIMIT ?"
-    )
+    sql = "SELECT id, contract_id FROM invoice WHERE status = 'open' AND NOT is_overdue AND due_on < ? ORDER BY due_on, id LIMIT ?"
     rows = unit.query(sql, (today.isoformat(), limit))
     unit.executemany("UPDATE invoice SET is_overdue=? WHERE id=?", [(True, row[0]) for row in rows])
     return list(dict.fromkeys(row[1] for row in rows))

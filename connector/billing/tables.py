@@ -206,7 +206,10 @@ class InvoicePartRow(Books, table=True):
 
 
 class LineRow(Books, table=True):
-    """One line; its key says what it bills (decision D-10) and is unique, so that nothing can be billed twice."""
+    """One line; its key says what it bills (decision D-10) and is unique, so that nothing can be billed twice.
+
+    invoice_id - of its invoice; `im_…` for what another system billed, which no invoice of ours bears.
+    """
 
     __tablename__ = "line"
     __table_args__ = (
@@ -321,6 +324,21 @@ class CreditNoteLineRow(Books, table=True):
     amount: int = _money()
     tax: int = _money()
     taxes: str
+
+
+class ImportedRow(Books, table=True):
+    """A contract that came from another system under its *external_id*; *digest* and *data* (JSON) say what the row of the file said.
+
+    What that system billed stands in `line` under the contract's id with `im_` for `ct_` in place of an invoice's id.
+    """
+
+    __tablename__ = "imported"
+    org: str = Field(primary_key=True)
+    external_id: str = Field(primary_key=True)
+    contract_id: str
+    digest: str
+    data: str
+    made_at: str
 
 
 class PaymentRow(Books, table=True):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +13,7 @@ from connector.commands.shared import Global, show
 
 app = typer.Typer(no_args_is_help=True, help="What comes into the books from files, other systems and the CRM.")
 REFUSED = 1
+Contracts = Annotated[Path, typer.Argument(help="CSV (one row an item), YAML, JSON, or JSON Lines of contracts.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would become of each row; write nothing.")]
 
 
@@ -25,3 +28,28 @@ def import_catalog(
     result = catalogue.import_file(Global.config, file, is_dry=dry_run)
     show(result, printing.import_text)
     raise typer.Exit(REFUSED if result["refused"] else 0)
+
+
+@app.command("contracts")
+def import_contracts(file: Contracts, *, dry_run: Dry = False) -> None:
+    """Bring contracts of another system into the books; what that system billed already is not billed again."""
+    from connector import printing
+    from connector.asking import imports
+
+    counts = {"made": 0, "unchanged": 0, "refused": 0}
+
+    def counted() -> Iterator[dict[str, Any]]:
+        for rows in imports.contract_rows(Global.config, file, is_dry=dry_run):
+            for row in rows:
+                if row["kind"] == "contract":
+                    counts["made" if row["result"] == "would be made" else row["result"]] += 1
+                yield row
+
+    if Global.is_json:
+        for text in printing.streamed({"dry_run": dry_run}, "rows", counted(), counts):
+            sys.stdout.write(text)
+    else:
+        for row in counted():
+            sys.stdout.write(printing.import_line(row) + "\n")
+        sys.stdout.write(printing.import_sum(counts, is_dry=dry_run) + "\n")
+    raise typer.Exit(REFUSED if counts["refused"] else 0)

@@ -17,7 +17,7 @@ from connector.core.tax import document_taxes, inclusive_factor, line_taxes, rat
 from connector.core.terms import Coupon, Item, TaxRate
 
 
-def _first_use(plan: Timeline, coupon: Coupon, since: datetime, *, is_due: bool, item_id: str | None) -> datetime:
+def first_use(plan: Timeline, coupon: Coupon, since: datetime, *, is_due: bool, item_id: str | None) -> datetime:
     """Return the first charged start (or due date) at or after *since* of what the coupon covers (memoized)."""
     memo = (f"{coupon.id}/{item_id or ''}/{stamp(since)}", "due" if is_due else "start")
     if memo in plan.first_uses:
@@ -48,8 +48,8 @@ def _is_running(plan: Timeline, coupon: Coupon, since: datetime, charge: Charge,
     if coupon.duration == "forever":
         return True
     if coupon.duration == "once":
-        return charge.due == _first_use(plan, coupon, since, is_due=True, item_id=item_id)
-    first = _first_use(plan, coupon, since, is_due=False, item_id=item_id)
+        return charge.due == first_use(plan, coupon, since, is_due=True, item_id=item_id)
+    first = first_use(plan, coupon, since, is_due=False, item_id=item_id)
     return charge.start < plus_months(first, coupon.duration_in_months or 0)
 
 

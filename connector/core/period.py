@@ -123,6 +123,12 @@ def anchor_on(start: datetime, day: int, month: int | None = None) -> datetime:
     raise ValueError(f"there is no day {day} in month {month}")
 
 
+def months_between(start: datetime, end: datetime) -> int:
+    """Return how many whole months lie between two instants: the most by which *start* moves without passing *end*."""
+    months = (end.year - start.year) * 12 + end.month - start.month
+    return months if plus_months(start, months) <= end else months - 1
+
+
 def length_between(start: datetime, end: datetime) -> Interval:
     """Return the interval from *start* to *end*: whole months where it is some, else days."""
     months = (end.year - start.year) * 12 + end.month - start.month

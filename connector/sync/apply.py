@@ -412,6 +412,9 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
     settled = replace(deal, apply_due=False, begun=False, attempts=0, next_try_at=None, wait_for=None)
     if isinstance(decision, Nothing):
         if decision.is_deal:
+            if _stands(deal) and deal.applied_terms is None and case.desired is not None and case.desired.condition == "won":
+                digests = case.digests or digests_of(case.desired)
+                settled = replace(settled, applied_terms=digests.terms, applied_who=digests.who, applied_how=digests.how)
             return replace(settled, problem=None, write_due=deal.write_due or deal.problem is not None)
         was_shown = deal.state in ("parked", "waiting")
         state = deal.state if deal.is_withdrawn else "idle"

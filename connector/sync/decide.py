@@ -27,6 +27,7 @@ Keeps = Literal["nothing", "terms", "all"]
 class Applied:
     """What the ledger knows of a deal: its contract and digests of what was last applied.
 
+    terms - None though there is a contract: the deal was linked to it, and no record of the deal was compared yet.
     is_invoiced - a line that stems from this deal stands on a finalized invoice. is_started - the day of a change has come.
     paused_by - the change that paused the contract, None while it is not paused. is_running - the deal's own term is not over.
     """
@@ -150,6 +151,8 @@ def decide(
     before this one.
     """
     stands = applied.contract_id is not None and not applied.is_withdrawn
+    if stands and applied.terms is None and applied.account in (None, desired.customer.account):
+        return Nothing()  # linked to a contract that no record made: what this one says counts as agreed
     if desired.condition != "won":
         return _no_longer_won(desired, applied, ways) if stands else Nothing(is_deal=False)
     if stands:

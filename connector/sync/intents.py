@@ -17,7 +17,7 @@ from sqlmodel import Field, Index
 from connector.errors import ConnectorError, Problem, RejectedError
 from connector.kit.db import new_id
 from connector.ports import Billing, IntentResult, Unit
-from connector.sync import ledger
+from connector.sync import imported, ledger
 from connector.sync.ledger import Ledger
 from connector.sync.seam import Transactions
 
@@ -126,6 +126,8 @@ def _carry_one(
                 if handler is not None
                 else billing.carry_out(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor)
             )
+            if done.linked:
+                imported.link(unit, ledger.meta(unit, "org") or "", done.linked, ledger.iso(now))
             ledger.tell_crm(unit, done.deals)
             _try_again(unit, done.retry)
             _settle(unit, intent.id, "done", done.result, now)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from connector.ports import Unit
-from connector.sync import ledger
+from connector.sync import imported, ledger
 from connector.sync.ledger import Cursor, Record, Seen, Staged
 from connector.sync.seam import Seam, Source, Tally
 
@@ -64,13 +64,17 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = 
     if merged:
         with seam.database.transaction() as unit:
             ledger.follow_merges(unit, merged)
-    staged_count = 0
+    staged_count, is_more = 0, False
     for source in seam.sources:
-        staged, seen = _changed(seam, source, by_object)
+        with seam.database.read() as unit:
+            wanted = imported.wanted(unit, source.object)
+        is_more = is_more or len(wanted) == imported.READ_AT_ONCE
+        staged, seen = _changed(seam, source, by_object, wanted)
         staged_count += len(staged)
         with seam.database.transaction() as unit:
             ledger.save_staged(unit, staged, ledger.iso(seam.now()))
             ledger.touch_seen(unit, seen)
+            imported.were_read(unit, source.object, wanted)
             for stream in streams:
                 if stream.object in (source.object, source.line_object):
                     ledger.save_cursor(unit, _advanced(seam, stream, by_object[stream.object]))
@@ -81,7 +85,7 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = 
                 ledger.save_cursor(unit, _advanced(seam, stream, by_object[stream.object]))
     tally.staged += staged_count
     seam.progress("staged", staged_count)
-    return any(len(page) >= seam.settings.page_rows for page in pages)
+    return is_more or any(len(page) >= seam.settings.page_rows for page in pages)
 
 
 def stage_record(seam: Seam, record_id: str, tally: Tally) -> bool:
@@ -197,11 +201,13 @@ def _advanced(seam: Seam, stream: _Stream, page: Sequence[Mapping[str, Any]]) ->
 # ---------------------------------------------------------------- what changed
 
 
-def _changed(seam: Seam, source: Source, pages: Mapping[str, list[dict[str, Any]]]) -> tuple[list[Staged], list[Record]]:
-    """Return the records of a source that are new or changed, and those of which only stamps moved."""
+def _changed(
+    seam: Seam, source: Source, pages: Mapping[str, list[dict[str, Any]]], wanted: Sequence[str]
+) -> tuple[list[Staged], list[Record]]:
+    """Return the records of a source that are new or changed, and those of which only stamps moved; *wanted*: ids to read anyway."""
     rows = {row["Id"]: row for row in pages[source.object]}
     touched = set(_moved_by_lines(seam, source, pages)) | set(_moved_by_related(seam, source, pages))
-    missing = sorted(touched - rows.keys())
+    missing = sorted((touched | set(wanted)) - rows.keys())
     rows.update((row["Id"], row) for row in _by_id(seam, source, missing))
     return _compared(seam, source, list(rows.values()), touched)
 

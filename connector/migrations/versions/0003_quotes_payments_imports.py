@@ -9,12 +9,32 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Add the tables and columns; what stands in the books keeps its meaning."""
+    _imports()
     _consolidated_invoices()
     _portal()
     _edits_and_links()
     _quotes()
     _payments()
     _mails()
+
+
+def _imports() -> None:
+    op.create_table(
+        "imported",
+        sa.Column("org", sa.String(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=False),
+        sa.Column("contract_id", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("data", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "external_id"),
+    )
+    op.create_table(
+        "wanted_record",
+        sa.Column("object", sa.String(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("object", "id"),
+    )
 
 
 def _consolidated_invoices() -> None:
