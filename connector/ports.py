@@ -7,7 +7,6 @@ currency unless a name says `_major` (only the CRM speaks major units, decision 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -483,22 +482,3 @@ class Billing(Protocol):
 
         Raises: RejectedError with the words for whoever asked; the unit must then be rolled back.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappedValue:
-    """One field of a record as the mapping read it, for previews: where it came from and what it became."""
-
-    target: str
-    source: str
-    value: Any
-    rule: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapResult:
-    """What the mapping made of one record: a desired state, or every problem it has."""
-
-    desired: Desired | None
-    problems: tuple[Problem, ...] = ()
-    values: tuple[MappedValue, ...] = field(default=())

@@ -32,7 +32,8 @@ from connector.mapping.language import (
 )
 from connector.mapping.lines import LineDiscounts, LineReader
 from connector.mapping.readers import Leaf, Reading, Record, Scene, absent, leaf_for
-from connector.ports import NAMED_IN, Condition, MappedValue, MapResult, Org
+from connector.mapping.results import MappedValue, MapResult
+from connector.ports import NAMED_IN, Condition, Org
 
 _NOT_BILLING = ("label", "editor")
 _NOT_WATCHED = ("User",)

@@ -33,7 +33,8 @@ from connector.core.terms import (
 )
 from connector.mapping.lines import LineReader, items_of, steps_of
 from connector.mapping.readers import AGAIN, Leaf, Reading, Record
-from connector.ports import Action, Address, Condition, CustomerDetails, Desired, HowBilled, MapResult
+from connector.mapping.results import MapResult
+from connector.ports import Action, Address, Condition, CustomerDetails, Desired, HowBilled
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from connector.errors import Problem
-from connector.ports import Desired, MapResult
+from connector.mapping.results import MapResult
+from connector.ports import Desired
 from connector.sync import ledger
 from connector.sync.ledger import Deal, Record
 from connector.sync.seam import Seam, Source, Tally

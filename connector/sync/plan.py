@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from connector.errors import Problem, RejectedError, Where
-from connector.ports import MappedValue, Preview
+from connector.mapping.results import MappedValue
+from connector.ports import Preview
 from connector.sync import ledger
 from connector.sync.adopting import words_of
 from connector.sync.apply import decided
