@@ -24,6 +24,7 @@ from connector import migrations
 from connector.billing.internal import InternalBilling
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
+from connector.billing.sending import deals_about
 from connector.billing.taxing import Untaxed
 from connector.config import LOOPBACK, Config
 from connector.crm.login import Login
@@ -36,7 +37,7 @@ from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.payments.cards import TestCards
-from connector.ports import ObjectInfo, Org, TaxSource
+from connector.ports import ObjectInfo, Org, TaxSource, Unit
 from connector.sync import adopting, intents, ledger, rounds
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
@@ -117,6 +118,11 @@ def lock_path(config: Config) -> Path:
     """Return the file that the one writer of this ledger locks."""
     path = Database(config.database).path
     return path.with_name(path.name + ".lock") if path is not None else Path("connector.lock").absolute()
+
+
+def tell_about(unit: Unit, invoice_id: str) -> None:
+    """Make the deals due for write-back whose records say how an invoice stands."""
+    ledger.tell_crm(unit, deals_about(unit, invoice_id))
 
 
 # ---------------------------------------------------------------- the CRM and its mappings

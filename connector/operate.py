@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from connector import app, service
+from connector import app, posting, service
 from connector.config import Config
 from connector.daemon import Daemon, Jobs, JobState, Schedule
 from connector.documents import formats
@@ -39,7 +39,7 @@ class Running:
         seam = self._seam(stop)
         rounds.read_all(seam, tally, turn=self._turn)
         self._turn += 1
-        return tally_text(tally)
+        return tally_text(tally) + self._posted(stop)
 
     def billing_run(self, stop: threading.Event) -> str:
         """Bill what is due now; return what was done."""
@@ -48,7 +48,11 @@ class Running:
         drafts = f", {billed.drafts} wait as drafts" if billed.drafts else ""
         paid = f", {billed.paid} charged, {billed.failed} charges failed" if billed.paid or billed.failed else ""
         steps = f", {billed.steps} unpaid ones followed up" if billed.steps else ""
-        return f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}"
+        return f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}{self._posted(stop)}"
+
+    def _posted(self, stop: threading.Event) -> str:
+        """Send the mails that are due; return what was done, in words."""
+        return posting.post(self.house.config, self.house.database, self.house.clock.now(), stop=stop).text()
 
     def _seam(self, stop: threading.Event) -> Seam:
         return replace(self.house.seam, stop=stop)

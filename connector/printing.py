@@ -72,7 +72,8 @@ def bill_text(result: Mapping[str, Any]) -> str:
     head = f"{result['invoices']} invoices with {result['lines']} lines for {result['contracts']} contracts"
     if result["drafts"]:
         head += f"; {result['drafts']} wait as drafts (the CRM was not read for too long)"
-    for key, word in (("paid", "charged"), ("failed", "charges failed"), ("steps", "unpaid invoices followed up")):
+    for key, word in (("paid", "charged"), ("failed", "charges failed"), ("steps", "unpaid invoices followed up"), ("mailed", "mails sent"),
+                      ("mails_failed", "mails failed"), ("mails_waiting", "mails to be tried again")):
         head += f"; {result[key]} {word}" if result[key] else ""
     told = f"{result['written']} CRM records written, {result['api_calls']} CRM calls"
     return "\n".join([f"{head}; {told}", *_problem_lines(result["problems"])])

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connector import __version__, app, papers, portal, quoted
-from connector.billing import books
-from connector.billing.figures import figures
+from connector.billing import books, outbox
+from connector.billing.figures import chasing, figures
 from connector.config import Config
 from connector.documents import formats
 from connector.documents.views import InvoicePage
@@ -40,6 +40,7 @@ from connector.web.views import (
 )
 
 _HELD_SHOWN = 100
+_MAILS_SHOWN = 5
 _TONES: Mapping[str, Tone] = {"written": "good", "applied": "busy", "waiting": "warn", "parked": "bad"}
 
 
@@ -65,13 +66,13 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
         where=f"{house.seam.org.name} ({house.seam.org.id})",
         now=time_text(now, house.config.timezone),
         version=__version__,
-        groups=(_deal_counts(unit), _book_counts(unit)),
+        groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit)),
         runs=tuple(watch.runs()),
         polls=_polls(house, unit, now),
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
         held_note=f"{len(held)} deals, the first {_HELD_SHOWN} shown" if len(held) > _HELD_SHOWN else "",
         clock="Demo clock: it runs on from the end of the story" if is_shifted else "",
-        notices=tuple(watch.notices()),
+        notices=(*watch.notices(), *_mail_notices(unit)),
     )
 
 
@@ -97,6 +98,27 @@ def _book_counts(unit: Unit) -> CountGroup:
         counts.append(Count(label=f"billed, {currency.upper()}", value=formats.amount_text(billed, currency, "en")))
         counts.append(Count(label=f"open, {currency.upper()}", value=formats.amount_text(due, currency, "en")))
     return CountGroup(title="Books", counts=tuple(counts))
+
+
+def _chasing_counts(unit: Unit) -> tuple[CountGroup, ...]:
+    """Return how what is not paid is followed up; nothing where there is nothing."""
+    found = chasing(unit)
+    tones: dict[str, Tone] = {"past due": "warn", "charge failed": "warn", "unpaid": "bad", "mails failed": "bad", "mails waiting": "busy"}
+    counts = tuple(Count(label=label, value=f"{n:,}", tone=tones.get(label, "plain")) for label, n in found.items() if n)
+    return (CountGroup(title="Open invoices", counts=counts),) if counts else ()
+
+
+def _mail_notices(unit: Unit) -> list[Notice]:
+    """Return the mails that were given up, the latest ones."""
+    return [
+        Notice(
+            title=f"The {mail.kind.replace('_', ' ')} mail of {number} could not be delivered",
+            text=f"{mail.recipient or 'Nobody'}: {mail.error}",
+            hint=f"Correct the address in the CRM, then `connector invoices send {number}`.",
+            tone="bad",
+        )
+        for mail, number in outbox.failed(unit, _MAILS_SHOWN)
+    ]
 
 
 def _polls(house: app.House, unit: Unit, now: datetime) -> tuple[PollRow, ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connector import app
+from connector import app, posting
 from connector.config import Config, load_config
 from connector.core.money import major
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
@@ -241,6 +241,7 @@ def sync(config_path: Path, *, source: str | None, record: str | None, is_full: 
     with app.writing_house(config, "sync", progress=progress_lines()) as house:
         before = house.crm.usage().calls
         rounds.sync(house.seam, tally, record=record, is_full=is_full)
+        posting.post(config, house.database, house.clock.now())
         rounds.count_open(house.seam, tally)
         calls = house.crm.usage().calls
     return _tally_result(tally, calls) | {"api_calls_before": before}
@@ -283,22 +284,24 @@ def bill(config_path: Path, *, as_of: str | None) -> Result:
                 )
             ]
         )
-    tally = Tally()
+    tally, posted = Tally(), posting.Posted()
     calls = 0
     try:
         with app.writing_house(config, "bill", progress=progress_lines()) as house:
             billed = rounds.bill(house.seam, instant, tally)
+            posted.add(posting.post(config, house.database, max(instant, now)))
             rounds.count_open(house.seam, tally)
             calls = house.crm.usage().calls
     except RetryableError as error:
-        billed = _billed_alone(config, instant, error)
+        billed = _billed_alone(config, instant, error, posted)
         tally.problems.append(Problem(code="crm-unreachable", message=str(error), hint="The CRM is told at the next round."))
     result = _tally_result(tally, calls)
     result["problems"] += [_problem(p) for p in billed.problems]
-    return result | {k: v for k, v in asdict(billed).items() if k != "problems"}
+    mails = {"mailed": posted.sent, "mails_failed": posted.failed, "mails_waiting": posted.later}
+    return result | {k: v for k, v in asdict(billed).items() if k != "problems"} | mails
 
 
-def _billed_alone(config: Config, instant: datetime, error: RetryableError) -> rounds.Billed:
+def _billed_alone(config: Config, instant: datetime, error: RetryableError, posted: posting.Posted) -> rounds.Billed:
     """Bill the books while the CRM cannot be reached; invoices stay drafts if it was last read too long ago (deals.md 9).
 
     Raises: *error* where there are no books yet.
@@ -311,6 +314,7 @@ def _billed_alone(config: Config, instant: datetime, error: RetryableError) -> r
         stop = threading.Event()
         done = rounds.bill_books(books.database, books.billing, instant, hold=hold, stop=stop)
         done.add(rounds.follow_up(books.database, books.billing, instant, hold=hold, stop=stop, log=observe.log))
+        posted.add(posting.post(config, books.database, max(instant, now)))
         return done
 
 

@@ -159,7 +159,6 @@ def test_the_login(tmp_path: Path, crm: str, code: str | None) -> None:
         "billing: {mode: shadow}",
         "quotes: {send: true}",
         "payments: {methods: [stripe]}",
-        "mail: {test_to: 'me@example.com'}",
         "webhooks: [{url: 'https://example.com'}]",
         "guards: {invoice_amount: 5000}",
         "schedule: {backup: '0 4 * * *'}",
@@ -201,3 +200,31 @@ def test_the_demo_needs_no_file(tmp_path: Path) -> None:
     assert config.crm.kind == "demo"
     assert [source.name for source in config.sources] == ["quote"]
     assert config.web.listen.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("payments: {methods: []}", "bad-type"),
+        ("payments: {methods: [cash]}", "bad-value"),
+        ("dunning: {remind: [7d, 1d]}", "bad-value"),
+        ("dunning: {remind: [soon]}", "bad-duration"),
+        ("dunning: {retry: [0d]}", "bad-value"),
+        ("dunning: {remind: [], after: cancel}", "bad-value"),
+        ("dunning: {after: forget}", "bad-value"),
+        ("mail: {url: 'http://mail.example.com', from: a@example.com}", "bad-url"),
+        ("mail: {url: 'smtp://mail.example.com'}", "missing-key"),
+        ("mail: {url: 'smtp://me:pass@mail.example.com', from: a@example.com}", "secret-in-file"),
+        ("mail: {from: nobody}", "bad-value"),
+        ("mail: {pay_link: 'perhaps'}", "bad-type"),
+    ],
+)
+def test_impossible_payments_steps_and_mails_are_problems(tmp_path: Path, line: str, code: str) -> None:
+    """Each has its own code at its own line, and a hint that says what to write."""
+    assert [found[0] for found in problems(tmp_path, f"{MINIMAL}{line}\n")] == [code]
+
+
+def test_the_steps_are_read_in_days(tmp_path: Path) -> None:
+    """Days before the due date are below zero; what is not said is the documented ladder."""
+    found = loaded(tmp_path, f"{MINIMAL}dunning: {{remind: [-5d, 10d], after: unpaid}}\n").dunning
+    assert (found.remind, found.retry, found.after) == ((-5, 10), (3, 5, 7), "unpaid")

@@ -51,6 +51,13 @@ def pay(config_path: Path, number: str, *, amount: str | None, on: str | None) -
     return _ask(config_path, "pay", "invoice.pay", data, f"{number}: payment recorded.")
 
 
+def send(config_path: Path, number: str) -> Result:
+    """Write the mail of an issued invoice again; it leaves with the next round."""
+    result = app.request(open_config(config_path), "invoices send", "invoice.send", {"invoice": number})
+    way = "is kept here, because the org is a sandbox and `mail.test_to` is not set" if result["is_held"] else "leaves with the next round"
+    return {"text": f"{number}: the mail to {result['to']} {way}.", **result}
+
+
 def void(config_path: Path, number: str) -> Result:
     """Take back an open invoice of which nothing was paid."""
     return _ask(config_path, "void", "invoice.void", {"invoice": number}, f"{number} is void; its periods are not billed again.")

@@ -97,7 +97,7 @@ def _paid(unit: Unit, held: Held, charge: Charge, result: ChargeResult, now: dat
     if charge.amount > taken:
         desk.move_balance(unit, held.customer_id, held.currency, taken - charge.amount, held.id, now)
     return {
-        "number": held.number, "amount": charge.amount, "to_balance": charge.amount - taken, "currency": held.currency,
+        "number": held.number, "amount": charge.amount, "open": left - taken, "to_balance": charge.amount - taken, "currency": held.currency,
         "method": charge.method, "on": on.isoformat(),
     }  # fmt: skip
 

@@ -31,3 +31,17 @@ def figures(unit: Unit) -> Figures:
         invoices=sum(int(row[1]) for row in rows),
         by_currency={row[0]: (int(row[2]), int(row[3])) for row in rows},
     )
+
+
+def chasing(unit: Unit) -> dict[str, int]:
+    """Return how many open invoices are past due, failed to be charged or are left unpaid, and how many mails wait or failed."""
+    ((late, failed, unpaid),) = unit.query(
+        "SELECT COALESCE(SUM(CASE WHEN is_overdue THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0),"
+        " COALESCE(SUM(CASE WHEN dunning = 'unpaid' THEN 1 ELSE 0 END), 0) FROM invoice WHERE status = 'open'"
+    )
+    sql = "SELECT COUNT(*) FROM {} WHERE state = '{}'"
+    counts = {name: unit.query(sql.format(*what))[0][0] for name, what in _STATES.items()}
+    return {"past due": int(late), "charge failed": int(failed), "unpaid": int(unpaid), **{k: int(n) for k, n in counts.items()}}
+
+
+_STATES = {"charges under way": ("charge", "pending"), "mails waiting": ("outbox", "queued"), "mails failed": ("outbox", "failed")}

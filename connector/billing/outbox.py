@@ -138,3 +138,13 @@ def _mail(row: Sequence[Any]) -> Mail:
         id=row[0], key=row[1], kind=row[2], invoice_id=row[3], step=row[4], data=json.loads(row[5]), state=row[6], recipient=row[7],
         attempts=row[8], next_try_at=row[9], error=row[10], made_at=row[11], done_at=row[12],
     )  # fmt: skip
+
+
+def state_of(unit: Unit, mail_id: str) -> str:
+    """Return how a mail stands."""
+    return str(unit.query("SELECT state FROM outbox WHERE id = ?", (mail_id,))[0][0])
+
+
+def instant_text(at: datetime) -> str:
+    """Return an instant as the outbox keeps it."""
+    return store.at_text(at)

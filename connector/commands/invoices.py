@@ -58,6 +58,15 @@ def invoices_pay(
     show(invoices.pay(Global.config, number, amount=amount, on=on), printing.plain)
 
 
+@app.command("send")
+def invoices_send(number: str) -> None:
+    """Send an issued invoice by mail again, to the customer's address of today."""
+    from connector import printing
+    from connector.asking import invoices
+
+    show(invoices.send(Global.config, number), printing.plain)
+
+
 @app.command("void")
 def invoices_void(number: str) -> None:
     """Take back an open invoice of which nothing was paid; its periods are not billed again."""

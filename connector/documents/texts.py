@@ -171,6 +171,20 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
+_FAILURES_FR = {
+    "The card was declined.": "La carte a été refusée.",
+    "The card has not enough funds.": "La carte n'est pas assez approvisionnée.",
+    "The card has expired.": "La carte a expiré.",
+    "The bank asks the customer to confirm the payment.": "La banque demande au client de confirmer le paiement.",
+}
+"""Why charges fail, as those who charge say it; what is not listed stays as they said it."""
+
+
+def failure_text(message: str, language: str) -> str:
+    """Return why a charge failed in a language of ours."""
+    return _FAILURES_FR.get(message, message) if known_language(language) == "fr" else message
+
+
 def known_language(wanted: str) -> str:
     """Return the language of ours that serves *wanted* ("fr-CA", "FR"); English where we have none."""
     primary = wanted.strip().replace("_", "-").partition("-")[0].lower()

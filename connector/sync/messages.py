@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from connector.charging import Chased
 from connector.core.money import major
+from connector.documents.texts import failure_text
 from connector.ports import InvoiceView, Standing
 
 _MONTHS = {
@@ -107,12 +108,6 @@ _TEXTS = {
 }
 
 _AND = {"en": " and ", "fr": " et "}
-_FAILURES_FR = {
-    "The card was declined.": "La carte a été refusée.",
-    "The card has not enough funds.": "La carte n'est pas assez approvisionnée.",
-    "The card has expired.": "La carte a expiré.",
-    "The bank asks the customer to confirm the payment.": "La banque demande au client de confirmer le paiement.",
-}
 _DAYS_TOLD = 3  # days of reminders that a message names, the latest ones
 
 _STATUS = {
@@ -209,7 +204,7 @@ class Words:
             return [self.say("unpaid_charge" if is_charged else "unpaid" if chased.reminded_on else "unpaid_untold", **told)]
         parts = [] if due >= self._today else [self.say("past_due", **told)]
         if chased.failed_on is not None:
-            why = _FAILURES_FR.get(chased.failure, chased.failure) if self._language == "fr" else chased.failure
+            why = failure_text(chased.failure, self._language)
             parts.append(self.say("charge_failed", **(told | {"day": self.day(chased.failed_on)}), why=why))
             parts.append(self.say("charge_again", day=self.day(chased.retry_on)) if chased.retry_on else self.say("charge_stuck"))
         days, following = self._days(chased.reminded_on), self.day(chased.next_on) if chased.next_on else ""

@@ -125,8 +125,6 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
     tally.charged.add(collect(seam.database, seam.collecting, seam.now(), stop=seam.stop, log=seam.log))
     while not seam.stop.is_set() and write_back(seam, tally):
         pass
-    if seam.post is not None:
-        seam.post(seam.now())
 
 
 def _applied_any(seam: Seam, tally: Tally, *, hold: bool) -> bool:
@@ -186,8 +184,6 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     if not tally.is_unreachable:
         while not seam.stop.is_set() and write_back(seam, tally):
             pass
-    if seam.post is not None:
-        seam.post(as_of)
     _note_run(seam, "bill")
     return done
 

@@ -112,7 +112,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """The two worlds and what lies between; *collecting* charges and reminds, *post* sends mails. *older* compiles the mapping revision of a hash (decision D-07)."""
+    """The two worlds and what lies between; *collecting* charges and reminds. *older* compiles the mapping revision of a hash (decision D-07)."""
 
     crm: Crm
     billing: Billing
@@ -126,7 +126,6 @@ class Seam:
     progress: Callable[[str, int], None] = field(default=lambda _what, _n: None)
     stop: threading.Event = field(default_factory=threading.Event)
     collecting: Collecting | None = None
-    post: Callable[[datetime], object] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
