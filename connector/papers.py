@@ -98,6 +98,7 @@ def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePa
         discount=money(-line.discount) if line.discount else "",
         tax=", ".join(rate for rate, _, _ in line.taxes),
         details=tuple(f"{coupon}: {money(-amount)}" for coupon, amount in line.discounts if amount),
+        heading=line.heading,
     )
 
 

@@ -65,8 +65,7 @@ class ObjectInfo:
 class Upsert:
     """One record to write: update by *id*, or upsert by the external id *key_field* = *key* (creates it where missing).
 
-    *values*: str, int, Decimal, bool, date, datetime or None. *group*: records with the same group (an account id) are
-    written together, because writing one locks its parent (pitfall P27).
+    *group*: records of one group (an account id) are written together, because writing one locks its parent (pitfall P27).
     """
 
     object: str
@@ -146,7 +145,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerDetails:
-    """Who is billed; *account* is the CRM account's 18-character id, the customer's identity."""
+    """Who is billed; *account* (18 characters) is its identity; *is_consolidated*: it wants one invoice for all contracts of a run."""
 
     account: str
     name: str
@@ -155,6 +154,7 @@ class CustomerDetails:
     tax_id: str = ""
     tax_exempt: Literal["none", "exempt", "reverse"] = "none"
     language: str = ""
+    is_consolidated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,8 +305,7 @@ class Standing:
     next_on, next_amount - the next invoice as the engine would make it (total with tax); None: there is none.
     value, annual_value - before tax, after discounts; of a change deal: the difference it made (value only).
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
-    oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. problem - why the next invoice cannot be made. invoices - only those of this deal that were
-    created or changed since the caller's last look (the caller passes `since`).
+    oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. problem - why the next cannot be made.
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
     customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
     """
@@ -366,20 +365,20 @@ class PreviewInvoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a command would do: its invoices in order (bounded), the value of the term, or the problem that stops it."""
+    """What a command would do: its invoices in order (bounded; *is_consolidated*: shared with other contracts), or what stops it."""
 
     invoices: tuple[PreviewInvoice, ...] = ()
     value: int = 0
     currency: str = ""
     problem: Problem | None = None
+    is_consolidated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What an edit of a billed deal would take to count (decision D-115); amounts in minor units, tax included.
+    """What an edit of a billed deal takes to count (decision D-115): *change*, None where none can do it; *problem*: the contract refuses.
 
-    change - the amendment, None where none can do it; *problem* then says why where the contract itself refuses it.
-    due_now - the invoice it makes at once, per_period - by how much each later period becomes dearer, by interval.
+    due_now - the invoice it makes at once, per_period - by how much later periods become dearer; minor units, tax included.
     """
 
     currency: str

@@ -88,6 +88,7 @@ def plan_text(result: Mapping[str, Any]) -> str:
         parts.append(f"Invoice on {invoice['on']}, due {invoice['due_on'] or 'at once'}, total {invoice['total']}")
         rows = [(x["description"], x["quantity"], x["start"], x["end"], x["amount"]) for x in invoice["lines"]]
         parts.append(table(("line", "quantity", "from", "to", "amount"), rows, right=(1, 4)))
+    parts += [result["note"]] if result["note"] and result["invoices"] else []
     parts += _problem_lines(result["problems"])
     return "\n".join(parts)
 
@@ -124,8 +125,12 @@ def invoices_text(result: Sequence[Mapping[str, Any]]) -> str:
 
 def invoice_text(result: Mapping[str, Any]) -> str:
     """Return one invoice with its lines, and what was tried to get it paid."""
-    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "followed_up") and v not in (None, "")]
-    rows = [(x["description"], x["quantity"], x["period"], x["amount"], x["discount"], x["tax"]) for x in result["lines"]]
+    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "followed_up", "parts") and v not in (None, "")]
+    head += [f"of it {p['name']}: {p['billed']} billed, {p['paid']} paid, {p['due']} due (contract {p['contract']})" for p in result["parts"]]
+    rows: list[tuple[str, ...]] = []
+    for x in result["lines"]:
+        rows += [(f"{x['group']}:", "", "", "", "", "")] if x.get("group") else []
+        rows.append((x["description"], x["quantity"], x["period"], x["amount"], x["discount"], x["tax"]))
     parts = [*head, "", table(("line", "quantity", "period", "amount", "discount", "tax"), rows, right=(1, 3, 4, 5))]
     if result["followed_up"]:
         steps = [(x["on"], x["what"], x["state"], x["detail"]) for x in result["followed_up"]]

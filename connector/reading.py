@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from connector import app, papers
 from connector.billing import books, dunning
+from connector.billing.parts import parts_with_shares
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, RejectedError
 from connector.verbs import Result, open_config
@@ -75,6 +76,7 @@ def invoices_show(config_path: Path, number: str) -> Result:
     with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
         sheet = books.invoice(unit, number, _local(house.now(), house.config.timezone).date())
         happened = dunning.history(unit, sheet.id) if sheet is not None else []
+        parts = parts_with_shares(unit, sheet.id) if sheet is not None and not sheet.contract else []
         url = house.config.web.public_url
     if sheet is None:
         raise _missing("invoice", number, "invoices")
@@ -104,11 +106,16 @@ def invoices_show(config_path: Path, number: str) -> Result:
             for at, what, state, detail in happened
         ],
         "lines": [_line(x, money) for x in sheet.lines],
+        "parts": [
+            {"name": p.label, "contract": p.contract_id, "deal": p.deal, "billed": money(s.billed), "paid": money(s.paid), "due": money(s.due)}
+            for p, s in parts
+        ],
     }
 
 
 def _line(line: books.SheetLine, money: Any) -> Result:
     return {
+        **({"group": line.heading} if line.heading else {}),
         "description": line.description or line.product,
         "quantity": str(line.quantity),
         "period": "" if line.kind == "one_time" else f"{line.start.date()} to {_last_day(line.end)}",

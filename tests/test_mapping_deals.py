@@ -283,11 +283,6 @@ def test_all_problems_of_a_record_come_at_once() -> None:
         ({"Prebill_Until__c": "2026-12-31"}, {}, "Prebill Until is not supported yet. Clear Prebill Until on this opportunity"),
         ({"Proration__c": "Up front"}, {}, 'Proration "Up front" is for Amend deals only. Choose another value in Proration on this opportunity'),
         ({"Account": {**ACCOUNT, "Tax_Exempt__c": "Exempt"}}, {}, "Tax Exempt is not supported yet. Clear Tax Exempt on the account"),
-        (
-            {"Account": {**ACCOUNT, "Consolidate_Invoices__c": True}},
-            {},
-            "Consolidate Invoices is not supported yet. Clear Consolidate Invoices on the account",
-        ),
         ({}, {"Trial_Price__c": 1}, 'line "Gold seats": Trial Price is not supported yet. Clear Trial Price on the line'),
     ],
 )

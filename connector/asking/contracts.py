@@ -17,7 +17,7 @@ from connector.core.terms import Change, Contract, change_to_data
 from connector.errors import ConfigError, Problem, RejectedError, Where
 from connector.kit import yamlpos
 from connector.simulate.actions import read_change
-from connector.verbs import Result, open_config, preview_invoices
+from connector.verbs import TOGETHER, Result, open_config, preview_invoices
 
 _NOUNS = {"amend": "amendment", "cancel": "cancellation", "pause": "pause", "resume": "resumption", "renew": "renewal"}
 
@@ -53,8 +53,10 @@ def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Pat
     invoices = preview_invoices(preview, preview.currency)
     when = f"{_NOUNS[verb]} of {contract.id} ({contract.label})"
     if is_dry:
-        return {"text": f"Nothing was written. This would be the {when}.", "contract": contract.id, "invoices": invoices, "issued": []}
+        together = f" {TOGETHER}" if preview.is_consolidated else ""
+        return {"text": f"Nothing was written. This would be the {when}.{together}", "contract": contract.id, "invoices": invoices, "issued": []}
     data = {"contract": contract.id, "label": label, "change": change_to_data(made)}
     done = app.request(config, f"contracts {verb}", "contract.change", data)
     issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]
-    return {"text": f"Done: {when}. {TOLD}", "contract": contract.id, "invoices": invoices, "issued": issued}
+    waits = f" {TOGETHER}" if done["is_consolidated"] else ""
+    return {"text": f"Done: {when}. {TOLD}{waits}", "contract": contract.id, "invoices": invoices, "issued": issued}

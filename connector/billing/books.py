@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from connector.billing import store
+from connector.billing.parts import parts_of
 from connector.core.invoicing import Line
 from connector.core.schedule import running_items
 from connector.core.terms import Change, Item
@@ -27,6 +28,7 @@ _HEAD = (
     f" i.amount_due - {store.REDUCED}, i.amount_paid - {store.RETURNED}, i.po_number, i.memo, i.bill_to, i.deal,"
     " i.contract_id, i.collection_method, i.billing_reason, i.token"
 )
+_OF_CONTRACT = "(i.contract_id = ? OR i.id IN (SELECT invoice_id FROM invoice_part WHERE contract_id = ?))"
 _OF_CUSTOMER = (
     "(i.contract_id IN (SELECT id FROM contract WHERE customer_id = ?) OR (i.contract_id = '' AND i.customer_id = ?))"
 )
@@ -60,7 +62,8 @@ class InvoiceListing:
 class SheetLine:
     """One line of an invoice: *end* is the first day after the period, *amount* before discounts and exclusive tax.
 
-    discounts - (coupon, amount). taxes - (rate, amount, is_inclusive).
+    discounts - (coupon, amount). taxes - (rate, amount, is_inclusive). heading - what stands above the first line of each contract
+    on an invoice that covers several.
     """
 
     description: str
@@ -74,6 +77,7 @@ class SheetLine:
     is_proration: bool
     discounts: tuple[tuple[str, int], ...]
     taxes: tuple[tuple[str, int, bool], ...]
+    heading: str = ""
 
     @property
     def discount(self) -> int:
@@ -171,7 +175,7 @@ def invoices(
     limit: int = 200,
 ) -> list[InvoiceListing]:  # fmt: skip
     """Return invoices, newest first; *before* is the id of the last one of the page before."""
-    wanted = [("i.status = ?", status), ("i.contract_id = ?", contract), (_OF_CUSTOMER, customer), ("i.id < ?", before)]
+    wanted = [("i.status = ?", status), (_OF_CONTRACT, contract), (_OF_CUSTOMER, customer), ("i.id < ?", before)]
     given = [(text, value) for text, value in wanted if value is not None]
     where = " AND ".join(text for text, _ in given) or "1=1"
     sql = (
@@ -240,7 +244,7 @@ def _sheet(unit: Unit, row: Sequence[Any], today: date) -> InvoiceSheet:
         issued_on=date.fromisoformat(row[4]),
         due_on=due_on,
         paid_on=_on(row[6]),
-        lines=tuple(_sheet_line(line) for line in store.invoice_lines(unit, row[0])),
+        lines=_sheet_lines(unit, row[0], row[20]),
         subtotal=row[8],
         discount=row[9],
         tax=row[10],
@@ -259,8 +263,14 @@ def _sheet(unit: Unit, row: Sequence[Any], today: date) -> InvoiceSheet:
     )
 
 
-def _sheet_line(line: Line) -> SheetLine:
+def _sheet_lines(unit: Unit, invoice_id: str, contract_id: str) -> tuple[SheetLine, ...]:
+    labels = {} if contract_id else {p.contract_id: p.label for p in parts_of(unit, [invoice_id]).get(invoice_id, ())}
+    return tuple(_sheet_line(line, labels.pop(line.contract_id, "")) for line in store.invoice_lines(unit, invoice_id))
+
+
+def _sheet_line(line: Line, heading: str) -> SheetLine:
     return SheetLine(
+        heading=heading,
         description=line.description,
         product=line.product,
         start=line.start,
@@ -280,8 +290,12 @@ def _sheet_line(line: Line) -> SheetLine:
 
 _CONTRACT = (
     "t.id, t.status, c.name, t.label, t.deal, t.starts_on, t.ends_on, t.value, t.annual_value, t.currency, t.next_due_at,"
-    " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND (i.due_on < ? OR i.attempts > 0)),"
+    " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND (i.due_on < ? OR i.attempts > 0))"
+    " OR EXISTS (SELECT 1 FROM invoice_part p JOIN invoice i ON i.id = p.invoice_id"
+    " WHERE p.contract_id = t.id AND i.status = 'open' AND (i.due_on < ? OR i.attempts > 0)),"
     " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND i.dunning = 'unpaid')"
+    " OR EXISTS (SELECT 1 FROM invoice_part p JOIN invoice i ON i.id = p.invoice_id"
+    " WHERE p.contract_id = t.id AND i.status = 'open' AND i.dunning = 'unpaid')"
 )
 
 
@@ -294,7 +308,7 @@ def contracts(
     sql = (
         f"SELECT {_CONTRACT} FROM contract t JOIN customer c ON c.id = t.customer_id {where} ORDER BY t.id DESC LIMIT ?"
     )
-    return [_listing(row) for row in unit.query(sql, [today.isoformat(), *(value for _, value in given), min(limit, LIST_ROWS)])]
+    return [_listing(row) for row in unit.query(sql, [today.isoformat(), today.isoformat(), *(value for _, value in given), min(limit, LIST_ROWS)])]
 
 
 def contract(unit: Unit, name: str, now: datetime, today: date) -> ContractSheet | None:
@@ -303,7 +317,7 @@ def contract(unit: Unit, name: str, now: datetime, today: date) -> ContractSheet
         f"SELECT {_CONTRACT} FROM contract t JOIN customer c ON c.id = t.customer_id WHERE t.id = ? OR t.deal = ?"
         " OR t.id IN (SELECT contract_id FROM change WHERE deal = ?) LIMIT 1"
     )
-    rows = unit.query(sql, (today.isoformat(), name, name, name))
+    rows = unit.query(sql, (today.isoformat(), today.isoformat(), name, name, name))
     if not rows:
         return None
     booked = store.contracts(unit, [rows[0][0]])[0]

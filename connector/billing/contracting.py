@@ -42,7 +42,12 @@ def changed(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     if outcome.problem is not None:
         raise RejectedError(outcome.problem)
     made = unit.query(sql, since)[len(before) :]
-    result = {"contract": contract.id, "invoices": [{"number": n, "total": t, "currency": c} for n, t, c in made]}
+    (customer,) = store.customers(unit, ids=[contract.customer_id])
+    result = {
+        "contract": contract.id,
+        "invoices": [{"number": n, "total": t, "currency": c} for n, t, c in made],
+        "is_consolidated": customer.is_consolidated,
+    }
     return IntentResult(result=result, deals=tuple(store.deals_of_contracts(unit, [contract.id])))
 
 

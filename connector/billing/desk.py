@@ -15,6 +15,7 @@ from typing import Any
 
 from connector.billing import store
 from connector.billing.intents import Engine, Handler, Request
+from connector.billing.parts import contracts_told
 from connector.billing.store import REDUCED, BalanceEntry
 from connector.core.invoicing import Line
 from connector.core.money import major
@@ -198,5 +199,5 @@ def once(handler: Callable[[Request, Engine, Unit], IntentResult]) -> Handler:
 
 
 def deals_to_tell(unit: Unit, invoice: Held) -> tuple[str, ...]:
-    """Return the deals whose records show something of an invoice: those of its contract."""
-    return tuple(store.deals_of_contracts(unit, [invoice.contract_id])) if invoice.contract_id else ()
+    """Return the deals whose records show something of an invoice: those of its contracts."""
+    return tuple(store.deals_of_contracts(unit, contracts_told(unit, [invoice.id])))

@@ -18,6 +18,7 @@ from typing import Any
 
 from connector.billing import (
     collecting,
+    consolidating,
     contracting,
     customers,
     dunning,
@@ -41,6 +42,7 @@ from connector.billing.intents import HANDLERS, Request, Work, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, ahead, retry_at, today_in, window_with, with_invoice
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
+from connector.billing.parts import invoices_of_no_contract, mark_overdue
 from connector.billing.proposing import proposed
 from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
@@ -158,7 +160,7 @@ class InternalBilling:
         moment = issue.moment
         if not copy.touched:
             return
-        store.delete_drafts(unit, [i for i in copy.touched if i in copy.before])
+        consolidating.delete_drafts(unit, [i for i in copy.touched if i in copy.before], moment.text)
         carrying.save_customers(copy, unit, moment.text)
         for made, booked in issue.save_invoices(unit, self.series):
             if made.changes and not booked.is_draft:
@@ -190,32 +192,35 @@ class InternalBilling:
         """
         moment = self.moment(as_of, hold=hold)
         ids = store.due_contracts(unit, moment.text, limit, with_drafts=not hold)
+        ids = consolidating.with_shared_drafts(unit, ids, limit, with_drafts=not hold)
         late: list[str] = []
         if len(ids) < limit:
-            late = store.mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES)
+            late = mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES)
         if not ids:
             return BilledRun(deals=tuple(store.deals_of_contracts(unit, late)))
         unreadable: list[Unreadable] = []
         contracts = store.contracts(unit, ids, unreadable)
-        drafts = store.delete_drafts(unit, ids)
+        people = store.customers(unit, ids=[c.customer_id for c in contracts])
+        contracts = consolidating.with_others(unit, contracts, people, moment.text, unreadable, with_drafts=not hold)
+        drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], moment.text)
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
-        people = store.customers(unit, ids=[c.customer_id for c in contracts])
         issue = Issue(
             moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts), source=self.tax,
-            mailing=self.mailing,
+            mailing=self.mailing, is_run=True,
         )  # fmt: skip
         problems = [_unread(issue, u) for u in unreadable]
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self.series)
+        booked = {b.id: b for _, b in pairs}.values()
         self._save_run(issue, pairs, unit)
         moved = [m.contract.id for m in issue.done if m.has_moved or drafts]
         moved += [contract_id for contract_id, problem in issue.problems if problem.code.startswith(MARK)]
         return BilledRun(
-            contracts=len(ids),
-            invoices=sum(1 for _, b in pairs if not b.is_draft),
-            drafts=sum(1 for _, b in pairs if b.is_draft),
-            lines=sum(len(b.invoice.lines) for _, b in pairs),
+            contracts=max(len(ids), len(contracts)),
+            invoices=sum(1 for b in booked if not b.is_draft),
+            drafts=sum(1 for b in booked if b.is_draft),
+            lines=sum(len(b.invoice.lines) for b in booked),
             deals=tuple(_deals(unit, issue, [*moved, *late])),
             problems=tuple(problems),
         )
@@ -265,9 +270,9 @@ class InternalBilling:
         return standings_of(unit, self.org, deals, now, self)
 
     def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
-        """Return the finalized invoices of the deals' contracts, oldest first."""
-        ids = store.contracts_of_deals(unit, self.org, deals)
-        found = store.finalized_invoices(unit, sorted(set(ids.values())))
+        """Return the finalized invoices of the deals' contracts, oldest first, and those of their customers that have no single one."""
+        ids = sorted(set(store.contracts_of_deals(unit, self.org, deals).values()))
+        found = sorted([*store.finalized_invoices(unit, ids), *invoices_of_no_contract(unit, ids)], key=lambda view: view.id)
         return found + note_views(unit, found)
 
     def contract(self, contract_id: str, unit: Unit) -> Contract | None:
@@ -312,6 +317,7 @@ class InternalBilling:
             invoices=tuple(_previewed(i, contract.terms.timezone) for i in made),
             value=change.value if change else contract.value,
             currency=contract.terms.currency,
+            is_consolidated=customer.is_consolidated,
         )
 
     def proposal(self, command: Command, change_id: str, unit: Unit, now: datetime) -> Proposal:

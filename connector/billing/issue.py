@@ -16,7 +16,9 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from connector.billing import outbox, store
+from connector.billing.consolidating import bundles, goes_together, holder_of, parts_for
 from connector.billing.decoding import local_text
+from connector.billing.parts import Part, insert_parts
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
 from connector.billing.taken import take_from_lines
 from connector.billing.taxing import Untaxed, require_tax, state_of
@@ -295,7 +297,10 @@ def _too_many(contract: BookedContract, count: int, most: int) -> RejectedError:
 
 @dataclass(slots=True, kw_only=True)
 class Issue:
-    """What a chunk of contracts made, gathered until everything is written at once."""
+    """What a chunk of contracts made, gathered until everything is written at once.
+
+    is_run - a billing run makes it: only there customers who want one invoice for all contracts are billed (decision D-35).
+    """
 
     moment: Moment
     customers: Mapping[str, Customer]
@@ -306,6 +311,7 @@ class Issue:
     source: TaxSource = field(default_factory=Untaxed)
     taxes: dict[str, AccountTax] = field(default_factory=dict)
     mailing: outbox.Mailing = outbox.OFF
+    is_run: bool = False
 
     def tax_of(self, customer_id: str) -> AccountTax:
         """Return how a customer is taxed; asked for once a chunk."""
@@ -325,21 +331,32 @@ class Issue:
             state = state_of(self.customers[contract.customer_id], tax)
         made, after = billed(contract, facts, state, self.moment, self.credited)
         require_tax(contract, made.invoice, tax)
+        if goes_together(self.customers[contract.customer_id], made.invoice):
+            after = state  # the balance counts towards the invoice of all
+            if not self.is_run:
+                made = self._waiting(contract, facts, state)
         self.states[contract.customer_id] = after
         self.done.append(made)
         return made
 
+    def _waiting(self, contract: BookedContract, facts: Sequence[Line], state: CustomerState) -> Billed:
+        """Return a contract whose lines wait for the next run: due at once, and its changes say what is pending."""
+        made, _ = billed(contract, facts, state, replace(self.moment, hold=True), self.credited)
+        return replace(made, invoice=None, next_due_at=self.moment.text)
+
     def save_invoices(self, unit: Unit, series: Series) -> list[tuple[Billed, BookedInvoice]]:
         """Write invoices, lines, balances and events of everything that was billed; numbers are taken last."""
         made = [m for m in self.done if m.invoice is not None]
-        days = [self.moment.local(m.contract.terms.timezone).date() for m in made]
-        years = [
-            d.year for m, d in zip(made, days, strict=True) if m.invoice is not None and m.invoice.status != "draft"
-        ]
+        found = [(m.contract, m.invoice) for m in made if m.invoice is not None]
+        sharing = [[made[n] for n in places] for places in bundles(found, self.customers)]
+        issued = [(members, self._invoice_of(members)) for members in sharing]
+        days = [self.moment.local(members[0].contract.terms.timezone).date() for members, _ in issued]
+        years = [day.year for (_, invoice), day in zip(issued, days, strict=True) if invoice.status != "draft"]
         numbers = iter(series.numbers(unit, years))
-        ids = new_ids("in", self.moment.at, len(made))
-        booked = [self._booked(i, m, day, numbers) for i, m, day in zip(ids, made, days, strict=True)]
+        ids = iter(new_ids("in", self.moment.at, len(issued)))
+        booked = [self._booked(next(ids), members, i, day, numbers) for (members, i), day in zip(issued, days, strict=True)]
         store.insert_invoices(unit, booked)
+        insert_parts(unit, [part for members, b in zip(sharing, booked, strict=True) if len(members) > 1 for part in _parts(b.id, members)])
         for b in booked:
             if b.invoice.status == "void":  # made so during a pause: no change may credit what nobody owes
                 take_from_lines(unit, b.id, taken_back(b.invoice))
@@ -348,18 +365,33 @@ class Issue:
         if self.mailing.is_on:
             mails = outbox.issued((b.id, b.invoice.status, b.invoice.total) for b in booked)
             self.mailing.write(unit, mails, self.moment.at)
-        return list(zip(made, booked, strict=True))
+        return [(m, b) for members, b in zip(sharing, booked, strict=True) for m in members]
 
-    def _booked(self, invoice_id: str, made: Billed, issued_on: date, numbers: Iterator[str]) -> BookedInvoice:
-        invoice = made.invoice
-        assert invoice is not None
+    def _invoice_of(self, members: Sequence[Billed]) -> Invoice:
+        """Return the invoice of contracts that share one, with the customer's balance; of a single one as it was made."""
+        first = members[0]
+        customer_id, own = first.contract.customer_id, [m.invoice for m in members if m.invoice is not None]
+        if not goes_together(self.customers[customer_id], own[0]):
+            return own[0]
+        lines, terms, at = [line for i in own for line in i.lines], first.contract.terms, self.moment.at
+        is_first = not any(m.contract.is_invoiced for m in members)
+        if own[0].status == "draft":
+            return drafted(lines, terms=terms, at=at, is_first=is_first)
+        invoice, self.states[customer_id] = finalized(lines, customer=self.states[customer_id], terms=terms, at=at, is_first=is_first)
+        return invoice
+
+    def _booked(
+        self, invoice_id: str, members: Sequence[Billed], invoice: Invoice, issued_on: date, numbers: Iterator[str]
+    ) -> BookedInvoice:
+        made = members[0]
+        is_alone = len(members) == 1
         return BookedInvoice(
             id=invoice_id,
             number=None if invoice.status == "draft" else next(numbers),
             token=token_for(invoice_id),
             invoice=invoice,
-            contract=made.contract,
-            deal=made.deal,
+            contract=made.contract if is_alone else holder_of([m.contract for m in members]),
+            deal=made.deal if is_alone else "",
             issued_on=issued_on,
             made_at=self.moment.text,
             bill_to=store.bill_to_text(
@@ -396,6 +428,10 @@ def with_invoice(changes: Sequence[BookedChange], lines: Sequence[Line], invoice
 def utc_text(local: datetime, timezone: str) -> str:
     """Return a local instant as the books write instants; many contracts fall due at once."""
     return store.at_text(to_utc(local, timezone))
+
+
+def _parts(invoice_id: str, members: Sequence[Billed]) -> list[Part]:
+    return parts_for(invoice_id, [(m.contract, m.deal, m.invoice) for m in members if m.invoice is not None])
 
 
 def token_for(invoice_id: str) -> str:

@@ -19,6 +19,7 @@ from connector.billing.desk import Held, money_text, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import Series, today_in, token_for
 from connector.billing.outbox import Entry
+from connector.billing.parts import credit_parts
 from connector.billing.payments import record_payment
 from connector.billing.taken import proration_credits, take_from_lines
 from connector.core.invoicing import Line
@@ -257,6 +258,11 @@ def _save(request: Request, unit: Unit, held: Held, issued: Issued) -> None:
             for n, ((line, net), entries) in enumerate(zip(rows, taxed, strict=True), 1)
         ],
     )
+    if not held.contract_id:
+        shared: dict[str, int] = {}
+        for (line, net), top in zip(rows, on_top, strict=True):
+            shared[line.contract_id] = shared.get(line.contract_id, 0) + net + top
+        credit_parts(unit, held.id, shared, note.credit)
     copies = {desk.root_key(line.key): net for line, net in rows if store.COPY in line.key}
     take_from_lines(unit, f"{note_id}/copies", copies)  # what a copy loses, the line it is a copy of loses
     for sent, reference in ((note.refund, number), (note.out_of_band, f"{number}, out of band")):

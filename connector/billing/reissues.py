@@ -17,6 +17,7 @@ from connector.billing import desk, notes, outbox, store
 from connector.billing.desk import Held, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import today_in, token_for
+from connector.billing.parts import copy_parts
 from connector.billing.store import BookedContract, BookedInvoice, Customer
 from connector.billing.taken import take_from_lines
 from connector.core.invoicing import Line
@@ -100,6 +101,7 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     invoice_id = new_id("in", request.now)
     made = _issued(request, engine, unit, new, invoice_id)
     unit.execute("UPDATE invoice SET reissues = ? WHERE id = ?", (held.id, made.id))
+    copy_parts(unit, held.id, made.id)
     again = {desk.root_key(line.key): -line.net for line in old.lines if line.net > 0}
     take_from_lines(unit, f"{made.id}/again", again)
     result = {"invoice": held.number, "note": note, "number": made.number, "status": made.invoice.status}

@@ -16,6 +16,7 @@ from connector.billing.commands import last_day
 from connector.billing.dunning import chased
 from connector.billing.intents import Engine
 from connector.billing.issue import piece_of
+from connector.billing.parts import both, drafts, standing_parts
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
 from connector.charging import Chased
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
@@ -93,16 +94,27 @@ def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
     ids = [c.id for c in contracts]
     windows = {c.id: c.window_on for c in contracts if c.is_invoiced and c.next_due_at}
     named = [c.invoice_id for k in contracts for c in k.changes if c.invoice_id]
+    shared = standing_parts(unit, ids)
+    opened = store.open_invoices(unit, ids)
+    for contract_id, views in shared.opened.items():
+        opened[contract_id] = sorted([*opened.get(contract_id, ()), *views], key=lambda view: (view.due_on or view.issued_on, view.id))
+    sums, last = store.sums(unit, ids), store.last_invoices(unit, ids)
+    last |= {deal: view for deal, view in shared.last.items() if deal not in last or _is_newer(view, last[deal])}
     return _Shelf(
         facts=store.facts(unit, windows) if windows else {},
         customers={c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])},
-        drafts=store.drafts(unit, ids),
-        opened=store.open_invoices(unit, ids),
-        sums=store.sums(unit, ids),
-        last=store.last_invoices(unit, ids),
+        drafts={**drafts(unit, ids), **shared.drafts},
+        opened=opened,
+        sums={**sums, **{deal: both(sums.get(deal, Sums()), more) for deal, more in shared.sums.items()}},
+        last=last,
         named=store.invoices_by_id(unit, named),
         chased={},
     )
+
+
+def _is_newer(view: InvoiceView, than: InvoiceView) -> bool:
+    """Whether an invoice is the later of two; a draft is it only where nothing was issued."""
+    return (view.status != "draft", view.id) > (than.status != "draft", than.id)
 
 
 def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: AccountTax) -> _Outlook:
@@ -115,7 +127,11 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
     piece = piece_of(contract, shelf.facts.get(contract.id, ()), tax.exempt, tax.rates)
     plan = timeline(piece.contract, horizon=local)
     draft = shelf.drafts.get(contract.id)
-    ahead = draft if draft is not None else next_invoice(plan, piece, local) if contract.next_due_at else None
+    ahead = draft
+    if draft is None and contract.next_due_at:
+        waits = shelf.customers[contract.customer_id].is_consolidated and contract.next_due_at <= store.at_text(now)
+        ahead = waiting_invoice(plan, piece, local) if waits else None
+        ahead = ahead or next_invoice(plan, piece, local)
     outlook = _Outlook(
         contract=contract,
         status="",
@@ -158,6 +174,12 @@ def _edits(contract: BookedContract, deal: str) -> list[BookedChange]:
 def is_overdue(invoice: InvoiceView, today: date) -> bool:
     """Whether an open invoice was due before *today*."""
     return invoice.due_on is not None and invoice.due_on < today
+
+
+def waiting_invoice(plan: Timeline, piece: Slice, local: datetime) -> tuple[date, int] | None:
+    """Return the day and total of what is due already and waits for the billing run, None: nothing does."""
+    lines = proposed_on(plan, piece, local)
+    return (local.date(), sum(line.gross for line in lines)) if lines else None
 
 
 def next_invoice(plan: Timeline, piece: Slice, local: datetime) -> tuple[date, int] | None:

@@ -39,11 +39,20 @@ READ_ROWS = 500  # parameters of one IN list; SQLite takes 32,766, short lists p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """A customer of the books; *balances*: currency to minor units, below zero is credit."""
+    """A customer of the books; *balances*: currency to minor units, below zero is credit.
+
+    consolidate_set - yes or no where a command said so, whatever the account says.
+    """
 
     id: str
     details: CustomerDetails
     balances: Mapping[str, int]
+    consolidate_set: str | None = None
+
+    @property
+    def is_consolidated(self) -> bool:
+        """Whether all contracts that fall due in a billing run go on one invoice (decision D-35)."""
+        return self.details.is_consolidated if self.consolidate_set is None else self.consolidate_set == "yes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +235,7 @@ def _insert(table: str, columns: str) -> str:
     return f"INSERT INTO {table} ({columns}) VALUES ({_marks(columns.count(',') + 1)})"
 
 
-_CUSTOMER = "id, account, name, email, line1, city, postal_code, state, country, tax_id, tax_exempt, language, balances"
+_CUSTOMER = "id, account, name, email, line1, city, postal_code, state, country, tax_id, tax_exempt, language, is_consolidated, balances"
 _CONTRACT = (
     "id, deal, label, customer_id, terms, seq, status, starts_on, ends_on, trial_ends_on, value, annual_value,"
     " collection_method, days_until_due, po_number, memo, is_invoiced, billed_until, window_on,"
@@ -245,10 +254,10 @@ _LINE = (
     "contract_id, key, item_id, price_id, product, description, quantity, unit_amount, amount, kind, is_proration,"
     " is_pending, change_id, credits, service_start, service_end, due_on, discounts, taxes, place"
 )
-_INSERT_CUSTOMER = _insert("customer", _CUSTOMER + ", org, created_at, updated_at")
+_INSERT_CUSTOMER = _insert("customer", _CUSTOMER + ", consolidate_set, org, created_at, updated_at")
 _UPDATE_CUSTOMER = (
     "UPDATE customer SET name=?, email=?, line1=?, city=?, postal_code=?, state=?, country=?, tax_id=?, tax_exempt=?,"
-    " language=?, updated_at=? WHERE id=?"
+    " language=?, is_consolidated=?, updated_at=? WHERE id=?"
 )
 _INSERT_CONTRACT = _insert("contract", _CONTRACT + ", org, currency, timezone, problem, created_at, updated_at")
 _UPDATE_CONTRACT = (
@@ -291,10 +300,10 @@ def customers(unit: Unit, *, org: str = "", accounts: Iterable[str] = (), ids: I
     """Return the customers of the CRM accounts of *org*, or those with the *ids*."""
     found: list[Customer] = []
     for batch in _batches(accounts):
-        sql = f"SELECT {_CUSTOMER} FROM customer WHERE org=? AND account IN ({_marks(len(batch))})"
+        sql = f"SELECT {_CUSTOMER}, consolidate_set FROM customer WHERE org=? AND account IN ({_marks(len(batch))})"
         found += map(_customer, unit.query(sql, (org, *batch)))
     for batch in _batches(ids):
-        sql = f"SELECT {_CUSTOMER} FROM customer WHERE id IN ({_marks(len(batch))})"
+        sql = f"SELECT {_CUSTOMER}, consolidate_set FROM customer WHERE id IN ({_marks(len(batch))})"
         found += map(_customer, unit.query(sql, batch))
     return found
 
@@ -308,11 +317,12 @@ def _customer(row: tuple[Any, ...]) -> Customer:
         tax_id=row[9],
         tax_exempt=row[10],
         language=row[11],
+        is_consolidated=bool(row[12]),
     )
-    return Customer(id=row[0], details=details, balances=msgspec.json.decode(row[12]))
+    return Customer(id=row[0], details=details, balances=msgspec.json.decode(row[13]), consolidate_set=row[14])
 
 
-def _who(details: CustomerDetails) -> tuple[str, ...]:
+def _who(details: CustomerDetails) -> tuple[str | bool, ...]:
     place = details.address
     return (
         details.name,
@@ -325,12 +335,13 @@ def _who(details: CustomerDetails) -> tuple[str, ...]:
         details.tax_id,
         details.tax_exempt,
         details.language,
+        details.is_consolidated,
     )
 
 
 def insert_customers(unit: Unit, org: str, made: Sequence[Customer], at: str) -> None:
     """Add customers."""
-    rows = [(c.id, c.details.account, *_who(c.details), _balances(c), org, at, at) for c in made]
+    rows = [(c.id, c.details.account, *_who(c.details), _balances(c), c.consolidate_set, org, at, at) for c in made]
     unit.executemany(_INSERT_CUSTOMER, rows)
 
 
@@ -451,7 +462,7 @@ def due_contracts(unit: Unit, as_of: str, limit: int, *, with_drafts: bool) -> l
     rows = unit.query(sql, (as_of, limit))
     ids = dict.fromkeys(row[0] for row in rows)
     if with_drafts and len(rows) < limit:
-        drafts = "SELECT DISTINCT contract_id FROM invoice WHERE status='draft' ORDER BY contract_id LIMIT ?"
+        drafts = "SELECT DISTINCT contract_id FROM invoice WHERE status='draft' AND contract_id<>'' ORDER BY contract_id LIMIT ?"
         ids |= dict.fromkeys(row[0] for row in unit.query(drafts, (limit - len(rows),)))
     if len(rows) == limit:
         for batch in _batches(row[1] for row in rows):
@@ -605,7 +616,7 @@ def facts(unit: Unit, windows: Mapping[str, str]) -> dict[str, list[Line]]:
             " JOIN line l ON l.contract_id = w.id AND l.service_end > w.since ORDER BY l.invoice_id, l.position"
         )
         rows = unit.query(sql, [value for pair in batch for value in pair])
-        drafts = _draft_ids(unit, [contract_id for contract_id, _ in batch]) if rows else set()
+        drafts = _draft_ids(unit, ["", *(contract_id for contract_id, _ in batch)]) if rows else set()  # "": of several contracts
         for row in rows:
             if row[-1] not in drafts and COPY not in row[1]:
                 found.setdefault(row[0], []).append(_line(row))
@@ -627,15 +638,6 @@ def delete_drafts(unit: Unit, contract_ids: Iterable[str]) -> int:
             unit.executemany("DELETE FROM invoice WHERE id=?", drafts)
             count += len(drafts)
     return count
-
-
-def drafts(unit: Unit, contract_ids: Iterable[str]) -> dict[str, tuple[date, int]]:
-    """Return the day and total of the draft of each contract that has one."""
-    found: dict[str, tuple[date, int]] = {}
-    for batch in _batches(contract_ids):
-        sql = f"SELECT contract_id, issued_on, total FROM invoice WHERE status='draft' AND contract_id IN ({_marks(len(batch))})"
-        found.update((row[0], (date.fromisoformat(row[1]), row[2])) for row in unit.query(sql, batch))
-    return found
 
 
 def take_numbers(unit: Unit, series: str, count: int) -> int:
@@ -764,14 +766,6 @@ def insert_events(unit: Unit, made: Sequence[Event], at: str) -> None:
 # ---------------------------------------------------------------- what is asked of the books
 
 
-def mark_overdue(unit: Unit, today: date, limit: int) -> list[str]:
-    """Mark up to *limit* open invoices that were due before *today* and not seen so yet; return their contract ids."""
-    sql = "SELECT id, contract_id FROM invoice WHERE status = 'open' AND NOT is_overdue AND due_on < ? ORDER BY due_on, id LIMIT ?"
-    rows = unit.query(sql, (today.isoformat(), limit))
-    unit.executemany("UPDATE invoice SET is_overdue=? WHERE id=?", [(True, row[0]) for row in rows])
-    return list(dict.fromkeys(row[1] for row in rows))
-
-
 def deals_of_contracts(unit: Unit, contract_ids: Iterable[str]) -> list[str]:
     """Return the deals of contracts and of their changes."""
     found: list[str] = []
@@ -841,7 +835,7 @@ def _views(unit: Unit, where: str, params: Sequence[Any], *, order: str = "i.id"
     return [
         InvoiceView(
             id=row[0],
-            deal=row[1],
+            deal=row[1] or None,
             account=row[2],
             contract_id=row[3],
             number=row[4] or "",

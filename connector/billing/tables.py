@@ -191,7 +191,8 @@ class InvoicePartRow(Books, table=True):
     """What one contract has of an invoice that covers several, in the order of its lines; *total* is that of its lines, tax included.
 
     credited - what credit notes took of them; to_balance - what of that went to the customer's balance, so that what was paid
-    stays paid. deal - the New or Renew deal in whose term its first recurring line lies.
+    stays paid. deal - the New or Renew deal in whose term its first recurring line lies. label - what the contract was called
+    when the invoice was issued, the heading of its lines.
     """
 
     __tablename__ = "invoice_part"
@@ -200,6 +201,7 @@ class InvoicePartRow(Books, table=True):
     place: int = Field(primary_key=True)
     contract_id: str
     deal: str
+    label: str
     total: int = _money()
     credited: int = _money()
     to_balance: int = _money()

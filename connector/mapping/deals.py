@@ -175,8 +175,6 @@ class Deals:
         tax_exempt: Literal["none", "exempt", "reverse"] = read["customer.tax_exempt"](record, reading) or "none"
         if tax_exempt != "none" and "tax_exempt" not in self._frame.supports:
             self._unsupported(self._deal["customer.tax_exempt"], record, reading)
-        if read["customer.consolidate"](record, reading):
-            self._unsupported(self._deal["customer.consolidate"], record, reading)
         return CustomerDetails(
             account=account,
             name=name or "",
@@ -191,6 +189,7 @@ class Deals:
             tax_id=read["customer.tax_id"](record, reading) or "",
             tax_exempt=tax_exempt,
             language=read["customer.language"](record, reading) or "",
+            is_consolidated=bool(read["customer.consolidate"](record, reading)),
         )
 
     def _how(self, record: Record, reading: Reading) -> HowBilled:

@@ -165,7 +165,7 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
         if standing is not None and deal.account and deal.account not in accounts and not deal.is_withdrawn:
             accounts.add(deal.account)
             rows += _account_rows(seam, deal, standing, now)
-    owners = {d.name: d for d in due}
+    owners = {**{d.account: d for d in due if d.account}, **{d.name: d for d in due}}
     invoices = seam.billing.changed_invoices([d.name for d in due if d.contract_id], unit)
     others = sorted({i.deal for i in invoices if i.deal} - records.keys())
     for start in range(0, len(others), 500):
@@ -331,7 +331,7 @@ def _invoice_rows(
     seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, now: datetime, gone: AbstractSet[str]
 ) -> list[_Row]:
     """Return the row of an invoice; *gone* are deleted records, which the CRM lets no lookup point to."""
-    deal = owners.get(invoice.deal or "")
+    deal = owners.get(invoice.deal or invoice.account)  # one of several deals, or of none, is told with one of its account
     own = deal.owner_object if deal and deal.owner_object else seam.sources[0].object
     fields = _fields(seam, _INVOICE, own)
     if not fields:
@@ -341,7 +341,7 @@ def _invoice_rows(
         "number": invoice.number,
         "status": invoice.status.title(),
         "type": "Credit note" if invoice.is_note else "Invoice",
-        "contract_id": invoice.contract_id,
+        "contract_id": invoice.contract_id or None,
         "issued_on": invoice.issued_on,
         "due_on": invoice.due_on,
         "total": major(invoice.total, invoice.currency),

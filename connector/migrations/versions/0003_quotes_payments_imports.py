@@ -44,6 +44,7 @@ def _consolidated_invoices() -> None:
         sa.Column("place", sa.Integer(), nullable=False),
         sa.Column("contract_id", sa.String(), nullable=False),
         sa.Column("deal", sa.String(), nullable=False),
+        sa.Column("label", sa.String(), nullable=False),
         sa.Column("total", sa.BigInteger(), nullable=False),
         sa.Column("credited", sa.BigInteger(), nullable=False),
         sa.Column("to_balance", sa.BigInteger(), nullable=False),
