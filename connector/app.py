@@ -21,12 +21,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connector import migrations
+from connector.billing.following import QuoteBooks
 from connector.billing.internal import InternalBilling
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
 from connector.billing.sending import deals_about
 from connector.billing.taxing import Untaxed
 from connector.config import LOOPBACK, Config
+from connector.config.offers import problems_with
 from connector.crm.login import Login
 from connector.crm.salesforce import SalesforceCrm
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, Where
@@ -200,6 +202,8 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
             hint = "Keep one of them; put both conditions into its `when`."
             problems.append(Problem(code="two-sources", message=text, hint=hint, where=Where(file=source.file)))
         claimed[source.object] = source.name
+    describe |= crm.describe(sorted({o for o, _, _ in config.quotes.on_accept} - describe.keys()))
+    problems += problems_with(config.quotes, sorted(claimed), describe)
     if problems:
         raise ConfigError(problems)
     return tuple(sources), describe
@@ -327,6 +331,7 @@ def build_seam(
         crm=crm,
         billing=billing,
         collecting=billing,
+        quotes=QuoteBooks(billing),
         database=database,
         sources=adopting.with_older(sources, database, older),
         org=org,
@@ -349,6 +354,8 @@ def settings_of(config: Config, org: Org) -> Settings:
         record_url=org.instance_url,
         max_crm_age_s=config.billing.max_crm_age_s,
         api_share=Decimal(config.crm.daily_api_budget),
+        quotes_start_on_won=config.quotes.start == "on_won",
+        quotes_on_accept=config.quotes.on_accept,
     )
 
 

@@ -91,6 +91,8 @@ class QuoteStage:
 class QuoteSheet:
     """What a quote shows: the first invoice (*first_on* None: there is none) and the stages after it.
 
+    Of a change, *first* is what it adds to the first invoice that it touches, and, below zero, what it takes off it; *due* is the difference.
+
     starts_on, ends_on - of the term. tax_note - why no tax is charged, as on invoices ("" = it is).
     """
 
@@ -183,6 +185,9 @@ class Quotes(Protocol):
 
     def of_deals(self, deals: Sequence[str], unit: Unit) -> Mapping[str, QuoteView]:
         """Return the quotes of these deals in their newest revision, by record."""
+
+    def is_moving(self, unit: Unit, now: datetime) -> bool:
+        """Return whether `moved` has anything to do."""
 
     def moved(self, unit: Unit, now: datetime, limit: int) -> tuple[str, ...]:
         """Expire what is past its day, and return the deals of up to *limit* quotes that moved since the last call."""

@@ -79,7 +79,7 @@ def test_sync_and_bill_report_what_they_did(desk: Desk) -> None:
     status, result = desk.json("sync")
     assert status == 1
     assert {k: result[k] for k in ("staged", "mapped", "applied", "waiting", "parked")} == {
-        "staged": 3, "mapped": 3, "applied": 1, "waiting": 0, "parked": 1,
+        "staged": 5, "mapped": 5, "applied": 1, "waiting": 0, "parked": 1,
     }  # fmt: skip
     assert result["api_calls"] > 0
     (problem,) = result["problems"]

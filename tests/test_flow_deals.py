@@ -256,10 +256,10 @@ def test_an_amount_alone_is_never_billed(demo: World) -> None:
 
 
 def test_an_open_deal_is_no_deal(demo: World) -> None:
-    """Nothing is written on an opportunity that was never won, nor on a lost one."""
+    """Nothing is written on an opportunity that was never won, nor on a lost one; only the quotes are priced."""
     demo.edit("gaia_trial", StageName="Closed Lost")
     tally = demo.sync()
-    assert (tally.applied, tally.written) == (0, 0)
+    assert (tally.applied, tally.written) == (0, len(list(demo.org.rows("Quote"))))
     assert demo.said("gaia_trial") == (None, "")
     demo.assert_quiet()
 

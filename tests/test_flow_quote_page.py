@@ -54,6 +54,8 @@ def asked(demo: World, kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
 def demo(tmp_path: Path) -> Iterator[World]:
     """A world with an empty ledger that is set up."""
     with world(tmp_path) as made:
+        for row in made.org.rows("Quote"):
+            made.delete(row["Id"], "Quote")
         made.sync()
         yield made
 

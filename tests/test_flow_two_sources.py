@@ -63,7 +63,7 @@ def test_a_quote_accepted_and_its_opportunity_won_are_one_contract(demo: World, 
     assert (opportunity["Billing_Status__c"], quote["Billing_Status__c"]) == ("Active", "Accepted")
     by_opportunity = rounds == "many" and order[0] == "win"
     other = ("offer", "Quote") if by_opportunity else ("deal", "Opportunity")
-    owner = "Billed through opportunity Deal." if by_opportunity else "Billed through quote Offer."
+    owner = "Billed through opportunity Deal." if by_opportunity else "Billed through quote Q-"
     assert demo.said(*other)[1].startswith(owner)
     demo.assert_quiet()
     demo.bill("2026-02-01")
@@ -125,7 +125,7 @@ def test_a_second_accepted_quote_is_parked_with_the_firsts_name(demo: World) -> 
     assert [r["Total__c"] for r in demo.invoices()] == [D(300)]
     status, message = demo.said("rival", "Quote")
     assert status == "Needs attention"
-    assert "Offer" in message
+    assert "quote Q-" in message
     assert demo.said("offer", "Quote")[0] == "Accepted"
     del tally
     demo.assert_quiet()
@@ -191,7 +191,7 @@ def test_an_opportunity_won_without_its_quote_is_billed_from_its_own_lines(demo:
 
 
 def test_the_quote_set_back_before_billing_withdraws_unless_the_opportunity_is_won(demo: World) -> None:
-    """A scheduled contract of an accepted quote is withdrawn when the quote is set back; the won opportunity then speaks."""
+    """A scheduled contract of an accepted quote is withdrawn when the quote is set back: it is quoted again; the won opportunity then speaks."""
     start = date(2026, 2, 1)
     demo.deal("deal", {"Quantity": 3}, Contract_Start_Date__c=start, **PLAIN)
     demo.quote("offer", "deal", {"Quantity": 2}, Contract_Start_Date__c=start, **PLAIN)
@@ -200,7 +200,8 @@ def test_the_quote_set_back_before_billing_withdraws_unless_the_opportunity_is_w
     assert demo.said("offer", "Quote")[0] == "Accepted"
     demo.edit("offer", "Quote", Status="Presented")
     demo.sync()
-    assert demo.said("offer", "Quote")[0] == "Withdrawn"
+    assert demo.said("offer", "Quote")[0] == "Quoted"
+    assert demo.contracts()[0][2] == "withdrawn"
     demo.assert_quiet()
     ACTS["win"](demo)
     demo.sync()
@@ -221,7 +222,7 @@ def test_a_quote_without_an_e_mail_parks_the_deal_and_heals(demo: World) -> None
     assert demo.sync().parked == 1
     assert demo.said("offer", "Quote")[0] == "Needs attention"
     assert demo.said("deal")[0] == "Needs attention"
-    assert demo.said("draft", "Quote")[0] is None
+    assert demo.said("draft", "Quote")[0] == "Needs attention"
     demo.edit("fjord", "Account", Billing_Email__c="billing@fjord.example")
     assert demo.sync().problems == []
     assert len(demo.contracts()) == 1

@@ -471,7 +471,7 @@ def test_quote_belongs_to_its_opportunitys_deal() -> None:
     assert wanted(quote(OpportunityId=None), line(), by=QUOTE).deal == "0Q0000000000001AAA"
 
 
-@pytest.mark.parametrize(("status", "condition"), [("Accepted", "won"), ("Presented", "open"), ("Denied", "dropped"), ("Draft", "idle")])
+@pytest.mark.parametrize(("status", "condition"), [("Accepted", "won"), ("Presented", "open"), ("Denied", "dropped"), ("Draft", "preview")])
 def test_conditions_of_a_quote(status: str, condition: str) -> None:
     """The quote's status decides what it is; only won and open ones have terms."""
     found = wanted(quote(Status=status), line(), by=QUOTE)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from connector.billing import quotes
 from connector.billing.intents import Engine
 from connector.billing.quoting import Figured, figures
+from connector.core.period import to_local, to_utc
 from connector.errors import Problem
 from connector.kit.db import new_id
 from connector.offers import Offer, QuoteView
 from connector.ports import Command, CustomerDetails, Unit
 
+_DAY_S = 86_400
 _LIVE = ("draft", "open", "expired", "outdated")
 
 
@@ -38,7 +40,18 @@ class Scene:
 
     made: Figured | None
     now: datetime
+    timezone: str
     expires_after_s: int
+
+    def last_instant(self) -> datetime | None:
+        """Return until when a quote that is opened now can be accepted, None: for good; days count to their end."""
+        if not self.expires_after_s:
+            return None
+        ends = self.now + timedelta(seconds=self.expires_after_s)
+        if self.expires_after_s < _DAY_S:
+            return ends
+        day = to_local(ends, self.timezone).date() + timedelta(days=1)
+        return to_utc(datetime.combine(day, time()), self.timezone)
 
 
 class QuoteBooks:
@@ -60,11 +73,7 @@ class QuoteBooks:
             if isinstance(made, Problem):
                 offer = replace(offer, terms=None, change=None)
                 made = None
-            scene = Scene(made=made, now=now, expires_after_s=engine.quote_expiry_s)
-            late = too_late(known.get(offer.record), offer, scene)
-            if late is not None:
-                problems[offer.record] = late
-                continue
+            scene = Scene(made=made, now=now, timezone=engine.timezone, expires_after_s=engine.quote_expiry_s)
             steps += [(offer.editor or "crm", s) for s in followed(known.get(offer.record), offer, scene)]
         save_steps(unit, engine.org, steps, now)
         return problems
@@ -72,6 +81,10 @@ class QuoteBooks:
     def of_deals(self, deals: Sequence[str], unit: Unit) -> Mapping[str, QuoteView]:
         """Return the quotes of these deals in their newest revision, by record."""
         return quotes.of_deals(unit, self._engine.org, deals)
+
+    def is_moving(self, unit: Unit, now: datetime) -> bool:
+        """Return whether `moved` has anything to do."""
+        return quotes.is_moving(unit, now)
 
     def moved(self, unit: Unit, now: datetime, limit: int) -> tuple[str, ...]:
         """Expire what is past its day, and return the deals of up to *limit* quotes that moved since the last call."""
@@ -121,13 +134,8 @@ def needs_figures(quote: QuoteView | None, offer: Offer) -> bool:
     return (quote.status != "open" and offer.asked == "open") or quote.customer != (offer.customer or quote.customer)
 
 
-def too_late(quote: QuoteView | None, offer: Offer, scene: Scene) -> Problem | None:
-    """Return the problem of a record that is presented after the last day it names."""
-    ends = offer.expires_at
-    if offer.asked != "open" or ends is None or ends > scene.now or (quote is not None and quote.status in ("open", "expired", "accepted")):
-        return None
-    day = (ends - timedelta(seconds=1)).date()
-    return Problem(code="quote-expired", message=f"Not quoted: the last day to accept it, {day}, has passed.", hint="Give it a later one.")
+def _is_too_late(offer: Offer, scene: Scene) -> bool:
+    return offer.expires_at is not None and offer.expires_at <= scene.now
 
 
 def followed(quote: QuoteView | None, offer: Offer, scene: Scene) -> Iterator[Step]:
@@ -174,7 +182,9 @@ def _presented(quote: QuoteView | None, offer: Offer, scene: Scene) -> Iterator[
     made = scene.made
     if quote is None:
         if made is not None:
-            yield Step(name="quote.opened", before=None, after=revision_of(None, offer, scene, "open"))
+            is_late = _is_too_late(offer, scene)  # presented after the last day that it names: it gets no number
+            after = revision_of(None, offer, scene, "expired" if is_late else "open")
+            yield Step(name="" if is_late else "quote.opened", before=None, after=after)
     elif quote.status == "accepted" and (offer.stands is not None or quote.asked == "open"):
         return
     elif not _offers_something(offer):
@@ -191,6 +201,10 @@ def _shown_again(quote: QuoteView, offer: Offer, scene: Scene) -> Iterator[Step]
     made, is_draft = scene.made, quote.status == "draft"
     is_longer = quote.digest == offer.digest and _is_longer(quote, offer, scene)
     if made is None or not (is_draft or is_longer or quote.asked != "open" or quote.digest != offer.digest):
+        return
+    if _is_too_late(offer, scene):
+        if is_draft:
+            yield _step("", quote, offer, status="expired", expires_at=offer.expires_at)
         return
     if quote.opened_at is None or (is_draft and not _differs(quote, offer, made)) or (quote.status == "expired" and is_longer):
         yield Step(name="quote.opened", before=quote, after=revision_of(quote, offer, scene, "open"))
@@ -260,12 +274,11 @@ def revision_of(quote: QuoteView | None, offer: Offer, scene: Scene, status: str
     assert made is not None
     who = offer.customer or CustomerDetails(account="", name="")
     is_open, due = status == "open", made.sheet.due
-    default = scene.now + timedelta(seconds=scene.expires_after_s) if scene.expires_after_s else None
     return QuoteView(
         id=quote.id if quote else new_id("qt", scene.now), deal=offer.deal, record=offer.record, label=offer.label,
         number=quote.number if quote else None, token=quote.token if quote else "", revision=quote.revision if quote else 1,
         status=status, kind=offer.kind, account=who.account, currency=made.currency, customer=who, how=offer.how,  # type: ignore[arg-type]
         due_now=due.total, per_period=made.per_period, tax=due.tax, discount=due.discount, value=made.value, sheet=made.sheet,
         data=made.data, digest=offer.digest, asked=offer.asked, base_contract=made.base_contract, base_seq=made.base_seq,
-        opened_at=scene.now if is_open else None, expires_at=(offer.expires_at or default) if is_open else offer.expires_at,
+        opened_at=scene.now if is_open else None, expires_at=(offer.expires_at or scene.last_instant()) if is_open else offer.expires_at,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def drafted(data: Mapping[str, Any], engine: Engine, unit: Unit, at: datetime) -
     quote_id = new_id("qt", now)
     offer = replace(offer, deal=quote_id, record=quote_id)
     made = _figured(engine, unit, offer, now)
-    scene = Scene(made=made, now=now, expires_after_s=engine.quote_expiry_s)
+    scene = Scene(made=made, now=now, timezone=engine.timezone, expires_after_s=engine.quote_expiry_s)
     return replace(revision_of(None, offer, scene, "draft"), id=quote_id, asked="")
 
 
@@ -116,7 +116,7 @@ def send(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     ends = offer.expires_at if view.status == "draft" else None
     if ends is not None and ends <= now:
         raise refused("quote-expired", f"The last day to accept {view.label} has passed.", "Create it again with a later `expires_at`.")
-    scene = Scene(made=_figured(engine, unit, offer, now), now=now, expires_after_s=engine.quote_expiry_s)
+    scene = Scene(made=_figured(engine, unit, offer, now), now=now, timezone=engine.timezone, expires_after_s=engine.quote_expiry_s)
     opened = replace(revision_of(view, replace(offer, expires_at=ends), scene, "open"), asked="")
     if view.opened_at is None:
         return _done(request, engine, unit, [Step(name="", before=view, after=opened)], "quote.opened")

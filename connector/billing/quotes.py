@@ -181,6 +181,12 @@ def outdate(unit: Unit, org: str, before: Mapping[str, BookedContract], after: I
     note(unit, [("contract", "quote.outdated", old, new) for old, new in moved], now)
 
 
+def is_moving(unit: Unit, now: datetime) -> bool:
+    """Return whether a quote has moved, or is past its day."""
+    late = "SELECT 1 FROM quote WHERE status = 'open' AND expires_at <= ? LIMIT 1"
+    return bool(unit.query("SELECT 1 FROM quote WHERE is_moved LIMIT 1") or unit.query(late, (store.at_text(now),)))
+
+
 def moved_deals(unit: Unit, org: str, now: datetime, limit: int) -> tuple[str, ...]:
     """Expire up to *limit* open quotes whose day has passed; return the deals of up to *limit* quotes that moved, once."""
     sql = f"SELECT {_COLUMNS} FROM quote WHERE status = 'open' AND expires_at <= ? LIMIT ?"

@@ -23,7 +23,7 @@ from connector.core.invoicing import Line
 from connector.core.period import Interval, days_of, months_of, to_local
 from connector.core.quoting import Stage, Totals, stages, totals_of
 from connector.core.schedule import timeline
-from connector.core.settlement import CustomerState, Invoice
+from connector.core.settlement import CustomerState
 from connector.errors import Problem, RejectedError
 from connector.offers import QuoteLine, QuoteSheet, QuoteStage, QuoteSum
 from connector.ports import AccountTax, Command, Unit
@@ -69,11 +69,11 @@ def _figured(engine: Engine, unit: Unit, copy: Copy, command: Command) -> Figure
     if tax.problem is not None:
         raise refusal(contract, tax.problem)
     state = state_of(customer, tax)
-    on, lines = _first(engine, unit, copy, contract, change, (state, tax))
+    on, lines, less = _first(engine, unit, copy, contract, change, (state, tax))
     since, starts_on, ends_on = _span(contract, change)
     later = stages(contract.contract, state, since=since)
     sheet = QuoteSheet(
-        first_on=on, first=tuple(quote_line(x) for x in lines), due=_sum("", totals_of(lines)), stages=tuple(_stage(s) for s in later),
+        first_on=on, first=(*[quote_line(x) for x in lines], *[_taken_off(quote_line(x)) for x in less]), due=_due(lines, less), stages=tuple(_stage(s) for s in later),
         starts_on=starts_on, ends_on=ends_on, tax_note=tax.note,
     )  # fmt: skip
     per_period = sum(p.total for p in sheet.stages[0].periods) if sheet.stages else 0
@@ -86,23 +86,41 @@ def _figured(engine: Engine, unit: Unit, copy: Copy, command: Command) -> Figure
 
 def _first(
     engine: Engine, unit: Unit, copy: Copy, contract: BookedContract, change: BookedChange | None, who: tuple[CustomerState, AccountTax]
-) -> tuple[date | None, Sequence[Line]]:
-    """Return the day and the lines of the first invoice; of a change, the lines that it makes on the first invoice with any."""
+) -> tuple[date | None, Sequence[Line], Sequence[Line]]:
+    """Return the day and the lines of the first invoice; of a change, what it adds to and takes off the first invoice that it touches."""
+    moment = engine.moment(copy.now, hold=False)
+    if change is None:
+        for at, invoice in islice(ahead(contract, (), who, moment, {}), 1):
+            return to_local(at, contract.terms.timezone).date(), invoice.lines, ()
+        return None, (), ()
     facts: Sequence[Line] = ()
     credited: Mapping[str, int] = {}
-    if change is not None and contract.is_invoiced:
+    if contract.is_invoiced:
         contract = replace(contract, window_on=window_with(contract, [change.change]))
         facts = store.facts(unit, {contract.id: contract.window_on}).get(contract.id, [])
         credited = taken_of(unit, [line.key for line in facts])
-    for at, invoice in islice(ahead(contract, facts, who, engine.moment(copy.now, hold=False), credited), LOOKS_AHEAD):
-        lines = _caused(invoice, change)
-        if lines:
-            return to_local(at, contract.terms.timezone).date(), lines
-    return None, ()
+    base = replace(copy.before[contract.id], window_on=contract.window_on)
+    old = {at: i.lines for at, i in islice(ahead(base, facts, who, moment, credited), LOOKS_AHEAD)}
+    new = {at: i.lines for at, i in islice(ahead(contract, facts, who, moment, credited), LOOKS_AHEAD)}
+    for at in sorted(old.keys() | new.keys()):
+        added, gone = _unlike(new.get(at, ()), old.get(at, ())), _unlike(old.get(at, ()), new.get(at, ()))
+        if added or gone:
+            return to_local(at, contract.terms.timezone).date(), added, gone
+    return None, (), ()
 
 
-def _caused(invoice: Invoice, change: BookedChange | None) -> Sequence[Line]:
-    return invoice.lines if change is None else [line for line in invoice.lines if line.change_id == change.change.id]
+def _unlike(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
+    """Return the lines that do not stand among *others* with the same total."""
+    known = {(line.key, line.end, line.gross) for line in others}
+    return [line for line in lines if (line.key, line.end, line.gross) not in known]
+
+
+def _due(lines: Sequence[Line], less: Sequence[Line]) -> QuoteSum:
+    new, old = totals_of(lines), totals_of(less)
+    return QuoteSum(
+        interval="", subtotal=new.subtotal - old.subtotal, discount=new.discount - old.discount, tax=new.tax - old.tax,
+        total=new.total - old.total,
+    )  # fmt: skip
 
 
 def _span(contract: BookedContract, change: BookedChange | None) -> tuple[datetime | None, date, date | None]:
@@ -139,6 +157,10 @@ def quote_line(line: Line, interval: Interval | None = None) -> QuoteLine:
         discount=line.amount - line.net, tax=sum(t[1] for t in line.taxes), total=line.gross, interval=interval_text(interval),
         is_proration=line.is_proration or line.kind == "credit",
     )  # fmt: skip
+
+
+def _taken_off(line: QuoteLine) -> QuoteLine:
+    return replace(line, amount=-line.amount, discount=-line.discount, tax=-line.tax, total=-line.total, is_proration=True)
 
 
 def _sum(interval: str, totals: Totals) -> QuoteSum:

@@ -9,8 +9,6 @@ LATER: dict[str, Any] = {
     "billing.mode": "live",
     "billing.draft_hold": "0m",
     "quotes.send": False,
-    "quotes.start": "on_accept",
-    "quotes.on_accept": {},
     "renewals.opportunity_days_before": 0,
     "webhooks": [],
     "alerts.mail": None,

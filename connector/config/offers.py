@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from connector.errors import Problem
 from connector.kit.yamlpos import Path as At
+from connector.ports import ObjectInfo
 
 _EXPIRES_AFTER_S = 30 * 86_400
 
@@ -22,7 +24,7 @@ class QuotesConfig:
 
     expires_after_s: int = _EXPIRES_AFTER_S
     start: Literal["on_accept", "on_won"] = "on_accept"
-    on_accept: tuple[tuple[str, str, str], ...] = field(default=())
+    on_accept: tuple[tuple[str, str, Any], ...] = field(default=())
 
 
 class Reader(Protocol):
@@ -50,7 +52,23 @@ def read_quotes(reader: Reader) -> QuotesConfig:
     )
 
 
-def _written(reader: Reader) -> list[tuple[str, str, str]]:
+def problems_with(quotes: QuotesConfig, objects: Sequence[str], describe: Mapping[str, ObjectInfo]) -> list[Problem]:
+    """Return what keeps the block from working in this org, where *objects* are polled."""
+    found = []
+    if quotes.start == "on_won" and "Opportunity" not in objects:
+        text = "`quotes.start: on_won` waits for the opportunity to be won, but no source reads opportunities."
+        found.append(Problem(code="no-opportunities", message=text, hint="Add the source of opportunities, or write `start: on_accept`."))
+    for object_name, field_name, _ in quotes.on_accept:
+        info = describe.get(object_name)
+        known = None if info is None else info.fields.get(field_name)
+        if known is None or not known.is_updateable:
+            what = "cannot be written" if known is not None else "does not exist, or is hidden from the integration user"
+            text = f"`quotes.on_accept`: {object_name}.{field_name} {what}."
+            found.append(Problem(code="unknown-field", message=text, hint="Correct its API name, or give the user the right to edit it."))
+    return found
+
+
+def _written(reader: Reader) -> list[tuple[str, str, Any]]:
     at: At = ("quotes", "on_accept")
     node = reader.raw(at)
     if node is None:
@@ -67,5 +85,5 @@ def _written(reader: Reader) -> list[tuple[str, str, str]]:
         elif not isinstance(value, (str, int, bool)) or value == "":
             reader.add("bad-type", (*at, key), f"`{key}` takes one value.", hint)
         else:
-            found.append((object_name, field_name, str(value)))
+            found.append((object_name, field_name, value))
     return found

@@ -91,14 +91,19 @@ class Compiled:
     _line_digest: tuple[Callable[[Record], Any], ...]
 
     def condition(self, record: Record) -> Condition:
-        """Return which source condition holds: won before open before dropped; idle if none does."""
+        """Return which source condition holds: won before open before dropped before preview; idle if none does."""
         if self._is_won(record):
             return "won"
         if self._is_open is not None and self._is_open(record):
             return "open"
         if self._is_dropped is not None and self._is_dropped(record):
             return "dropped"
-        return "idle"
+        return "preview" if self.is_previewed(record) else "idle"
+
+    @property
+    def shows_offers(self) -> bool:
+        """Whether its records may be quotes: shown to customers, or priced before."""
+        return self._is_open is not None or self._is_previewed is not None
 
     def is_previewed(self, record: Record) -> bool:
         """Say whether the record is to be shown what it would bill (`source.preview`)."""
@@ -201,7 +206,7 @@ def compile_mapping(mapping: MappingFile, describe: Describe, org: Org, options:
         record_fields=_unique(["Id", source.name, *condition_fields, *record_paths]),
         line_fields=_unique(["Id", source.lines.parent, *([source.lines.skip] if source.lines.skip else []), *[p for f in line_leaves for p in f.paths]]),
         related=_related(describe, source.object, watched),
-        first_load=soql(source.when) if source.open is None else f"({soql(source.when)}) OR ({soql(source.open)})",
+        first_load=soql(source.when) if len(conditions) == 1 else " OR ".join(f"({soql(c)})" for c in conditions if c is not source.drop),
         start_from=source.start_from,
         edits=mapping.edits,
         on_reopen=mapping.on_reopen,

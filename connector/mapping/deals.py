@@ -138,6 +138,7 @@ class Deals:
             amends=read["amends"](record, reading),
             amends_contract=read["amends_contract"](record, reading),
             synced_quote=read["synced_quote"](record, reading),
+            expires_on=day.date() if (day := read["expires_on"](record, reading)) is not None else None,
             contact=read["contact"](record, reading),
             editor=read["editor"](record, reading) or "",
             notes=tuple(reading.notes),

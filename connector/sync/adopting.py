@@ -16,10 +16,11 @@ from connector.mapping.compile import Compiled
 from connector.mapping.conditions import Condition, ConditionError, condition_paths, matcher, parsed_condition
 from connector.ports import Command, Desired, IntentResult, Unit
 from connector.sync import ledger
-from connector.sync.apply import decided, digests_of
+from connector.sync.apply import decided
 from connector.sync.decide import Decision, Do, Flag, Park, Wait
 from connector.sync.intents import Handler, Intent
 from connector.sync.ledger import Deal, Record, marks
+from connector.sync.mapper import digests_of
 from connector.sync.seam import Seam, Source, Transactions
 
 ADOPT = "mapping.adopt"

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError, Where
 from connector.ports import Desired, Outcome, Standing, Unit
-from connector.sync import edits, ledger, links
+from connector.sync import edits, ledger, links, quoting
 from connector.sync.decide import (
     Applied,
     Candidate,
@@ -32,7 +32,7 @@ from connector.sync.decide import (
 )
 from connector.sync.edits import Proposed
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import desired_of, outline_of, source_of
+from connector.sync.mapper import desired_of, digests_of, joined, outline_of, source_of
 from connector.sync.reasons import Reasons
 from connector.sync.seam import Seam, Tally
 
@@ -157,7 +157,8 @@ def _history(before: Sequence[Deal], after: Sequence[Deal]) -> list[tuple[str, s
 def _carried_out(seam: Seam, unit: Unit, part: Sequence[Deal], now: datetime, *, hold: bool) -> list[Deal]:
     """Return the deals of a part as they are after it, in the same order."""
     values = ledger.records_of_deals(unit, [d.name for d in part], with_values=True)
-    cases = [_case(seam, deal, values.get(deal.name, [])) for deal in part]
+    offered = quoting.quotes_of(seam, unit, [d.name for d in part])
+    cases = [_case(seam, deal, values.get(deal.name, []), offered, now) for deal in part]
     scene = _scene(seam, unit, cases, now)
     waiting = list(cases)
     while waiting:
@@ -167,16 +168,18 @@ def _carried_out(seam: Seam, unit: Unit, part: Sequence[Deal], now: datetime, *,
         done = {c.deal.name for c in ready}
         waiting = [c for c in waiting if c.deal.name not in done]
     edits.save(unit, part, scene.proposed, ledger.iso(now))
+    scene.deals |= quoting.follow(seam, unit, values, {d.name: scene.deals[d.name] for d in part}, offered, now)
     return [scene.deals[d.name] for d in part]
 
 
-def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
+def _case(seam: Seam, deal: Deal, found: Sequence[Record], offered: quoting.QuotesByRecord, now: datetime) -> _Case:
     settled = (deal.owner_object or "", deal.owner_record or "") if deal.contract_id and not deal.is_withdrawn else None
+    conditions = quoting.conditions(seam, found, offered)
     candidates = [
         Candidate(
             object=r.object,
             record=r.id,
-            condition=r.condition,
+            condition=conditions[r.id],
             made_at=ledger.instant(str((r.fields or {}).get("CreatedDate"))) if (r.fields or {}).get("CreatedDate") else None,
             synced_quote=(r.fields or {}).get("SyncedQuoteId"),
         )
@@ -190,32 +193,26 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record]) -> _Case:
     if result.desired is None:
         if settled and chosen.condition != "won":
             return _Case(deal=deal, record=record)
-        return _Case(deal=deal, record=record, desired=outline_of(seam, record), problem=_joined(result.problems, record))
+        return _Case(deal=deal, record=record, desired=outline_of(seam, record), problem=joined(result.problems, record))
     desired = result.desired
-    if chosen.condition == "won" and desired.condition != "won":
-        desired = replace(desired, condition="won")
+    if (chosen.condition == "won") != (desired.condition == "won"):
+        desired = replace(desired, condition="won" if chosen.condition == "won" else "open")
     if result.problems and desired.condition == "won":
-        return _Case(deal=deal, record=record, desired=desired, problem=_joined(result.problems, record))
+        return _Case(deal=deal, record=record, desired=desired, problem=joined(result.problems, record))
+    if settled is None and desired.condition == "won":
+        quote = offered.get(record.id)
+        refused = quoting.refusal(seam, record, quote, desired, now)
+        if refused is not None:
+            return _Case(deal=deal, record=record, desired=desired, problem=refused)
+        desired, digests = quoting.as_accepted(desired, digests_of(desired), quote)
+        return _Case(deal=deal, record=record, desired=desired, digests=digests)
     return _Case(deal=deal, record=record, desired=desired, digests=digests_of(desired))
 
 
 def decided(seam: Seam, unit: Unit, deal: Deal, found: Sequence[Record], now: datetime) -> tuple[Desired | None, Decision]:
     """Return what one deal wants and what would be decided for it now; writes nothing (for plans)."""
-    case = _case(seam, deal, found)
+    case = _case(seam, deal, found, quoting.quotes_of(seam, unit, [deal.name]), now)
     return case.desired, _decision(seam, unit, case, _scene(seam, unit, [case], now), now)
-
-
-def _joined(problems: Sequence[Problem], record: Record) -> Problem:
-    """Return all problems of a record as one, so that a rep reads all of them at once."""
-    if len(problems) == 1:
-        return problems[0]
-    first = problems[0] if problems else Problem(code="unmapped", message="Not billed: this record could not be read.")
-    texts = [f"{p.message} {p.hint}".strip().removeprefix("Not billed: ") for p in problems]
-    return Problem(
-        code=first.code,
-        message="Not billed, for several reasons. " + " ".join(f"({n}) {text}" for n, text in enumerate(texts, 1)),
-        where=first.where if first.where.record else Where(object=record.object, record=record.id),
-    )
 
 
 def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Scene:
@@ -359,15 +356,6 @@ def _applied_of(seam: Seam, deal: Deal, scene: _Scene) -> Applied:
 
 def _stands(deal: Deal) -> bool:
     return deal.contract_id is not None and not deal.is_withdrawn
-
-
-def digests_of(desired: Desired) -> Digests:
-    """Return the digests by which two desired states of a deal are compared."""
-    return Digests(
-        terms=ledger.terms_digest(desired.terms if desired.action == "new" else desired.change),
-        who=ledger.digest(desired.customer),
-        how=ledger.digest(desired.how),
-    )
 
 
 def _parent(seam: Seam, unit: Unit, desired: Desired, deal: Deal, scene: _Scene) -> Relative | None:

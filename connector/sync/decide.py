@@ -254,7 +254,7 @@ def _change(
         return Park(problem=reasons.problem(code, _where(desired, field), **values))
 
     if desired.amends is None and desired.amends_contract is None and parent is None:
-        return parked("no-parent", action=_with_article(desired.action))
+        return parked("no-parent", action=with_article(desired.action))
     if parent is None and desired.amends_contract is not None:
         return parked("unknown-contract", "Amends_Contract_Id__c", contract=desired.amends_contract)
     if parent is None or (parent.contract_id is None and parent.state in ("idle", "staged")):
@@ -268,7 +268,8 @@ def _change(
     return _do("change", desired, applied, contract_id=parent.contract_id)
 
 
-def _with_article(action: Literal["new", "amend", "renew", "cancel", "pause", "resume"]) -> str:
+def with_article(action: Literal["new", "amend", "renew", "cancel", "pause", "resume"]) -> str:
+    """Return an action as messages name it: an Amend, a Renew."""
     return f"an {action.title()}" if action == "amend" else f"a {action.title()}"
 
 

@@ -455,10 +455,10 @@ def save_record_problems(unit: Unit, rows: Iterable[tuple[Problem | None, str, s
 
 
 def aside_problems(unit: Unit, limit: int) -> list[Problem]:
-    """Return the problems of won records whose deal is billed through another record."""
+    """Return the problems of presented records, and of won ones whose deal is billed through another record."""
     sql = (
-        "SELECT r.map_problem FROM record r JOIN deal d ON d.name = r.deal WHERE r.map_problem IS NOT NULL AND"
-        " r.condition = 'won' AND d.owner_record <> r.id AND d.state IN ('applied', 'written') ORDER BY r.id LIMIT ?"
+        "SELECT r.map_problem FROM record r JOIN deal d ON d.name = r.deal WHERE r.map_problem IS NOT NULL AND (r.condition = 'open' OR"
+        " (r.condition = 'won' AND d.owner_record <> r.id AND d.state IN ('applied', 'written'))) ORDER BY r.id LIMIT ?"
     )
     return [p for row in unit.query(sql, (limit,)) for p in _problems_decoder.decode(row[0])]
 

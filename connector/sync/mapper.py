@@ -6,14 +6,15 @@ name, the condition, the problems), and apply maps the winning record again from
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from connector.errors import Problem
+from connector.errors import Problem, Where
 from connector.mapping.results import MapResult
 from connector.ports import Desired
 from connector.sync import ledger
+from connector.sync.decide import Digests
 from connector.sync.ledger import Deal, Record
 from connector.sync.seam import Seam, Source, Tally
 
@@ -75,6 +76,28 @@ def desired_of(seam: Seam, record: Record, deal: Deal | None, *, as_won: bool = 
 def outline_of(seam: Seam, record: Record) -> Desired | None:
     """Return whose chain a record belongs to and when it was made, though its terms cannot be read; None if not even that."""
     return source_of(seam, record).compiled.map(record.fields or {}, (), as_gone=True).desired
+
+
+def joined(problems: Sequence[Problem], record: Record) -> Problem:
+    """Return all problems of a record as one, so that a rep reads all of them at once."""
+    if len(problems) == 1:
+        return problems[0]
+    first = problems[0] if problems else Problem(code="unmapped", message="Not billed: this record could not be read.")
+    texts = [f"{p.message} {p.hint}".strip().removeprefix("Not billed: ") for p in problems]
+    return Problem(
+        code=first.code,
+        message="Not billed, for several reasons. " + " ".join(f"({n}) {text}" for n, text in enumerate(texts, 1)),
+        where=first.where if first.where.record else Where(object=record.object, record=record.id),
+    )
+
+
+def digests_of(desired: Desired) -> Digests:
+    """Return the digests by which two desired states of a deal are compared."""
+    return Digests(
+        terms=ledger.terms_digest(desired.terms if desired.action == "new" else desired.change),
+        who=ledger.digest(desired.customer),
+        how=ledger.digest(desired.how),
+    )
 
 
 def _mapped(

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
-from connector.sync import adopting, intents, ledger
+from connector.sync import adopting, intents, ledger, quoting
 from connector.sync.apply import apply
 from connector.sync.collect import collect, dun
 from connector.sync.mapper import map_records
@@ -119,6 +119,7 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
         pass
     while not seam.stop.is_set() and map_records(seam, tally):  # what a request moved to another mapping
         pass
+    quoting.take_up_moved(seam)
     for _ in range(_bound(seam)):
         if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
             break
@@ -130,6 +131,7 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
 def _applied_any(seam: Seam, tally: Tally, *, hold: bool) -> bool:
     """Apply one chunk; a chunk that wakes waiting deals makes more work, so look again until none is due."""
     apply(seam, tally, hold=hold)
+    quoting.take_up_moved(seam)
     with seam.database.read() as unit:
         return bool(ledger.due_for_apply(unit, ledger.iso(seam.now()), 1))
 
@@ -181,6 +183,7 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     done.add(tally.charged)
     tally.internal_errors += sum(p.code == "internal-error" for p in done.problems)
     seam.progress("billed", done.contracts)
+    quoting.take_up_moved(seam)
     if not tally.is_unreachable:
         while not seam.stop.is_set() and write_back(seam, tally):
             pass

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from connector.charging import Charge, ChargeResult, Payments
 from connector.errors import Problem
 from connector.mapping.compile import Compiled
+from connector.offers import Quotes
 from connector.ports import Billing, Crm, Org, Unit
 
 
@@ -93,7 +94,8 @@ class Source:
 class Settings:
     """overlap_s - how far a poll looks back for rows that became visible late (pitfall P5). page_rows - rows a query asks for.
 
-    api_share - the share of the org's calls in 24 hours that polling may bring it to. chunk_deals - deals in one transaction. max_attempts - tries of one deal before it is parked as our own error.
+    api_share - the share of the org's calls in 24 hours that polling may bring it to. quotes_on_accept - (object, field, value) to write
+    when a customer accepts by page or command. chunk_deals - deals in one transaction. max_attempts - tries of one deal before it is parked as our own error.
     """
 
     timezone: str
@@ -108,6 +110,8 @@ class Settings:
     max_pages_a_round: int = 50
     max_crm_age_s: int = 86_400
     api_share: Decimal = Decimal("0.5")
+    quotes_start_on_won: bool = False
+    quotes_on_accept: tuple[tuple[str, str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,7 @@ class Seam:
 
     crm: Crm
     billing: Billing
+    quotes: Quotes
     database: Transactions
     sources: tuple[Source, ...]
     org: Org

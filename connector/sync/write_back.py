@@ -16,12 +16,14 @@ from zoneinfo import ZoneInfo
 
 from connector.core.money import major
 from connector.errors import ConnectorError, Problem, Where
-from connector.ports import Command, InvoiceView, Standing, Unit, Upsert, Written
-from connector.sync import ledger
-from connector.sync.apply import digests_of
+from connector.offers import QuoteView
+from connector.ports import Command, Condition, InvoiceView, Standing, Unit, Upsert, Written
+from connector.sync import ledger, quoting
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import desired_of
+from connector.sync.mapper import desired_of, digests_of
 from connector.sync.messages import Words, status_word
+from connector.sync.quote_words import QuoteWords
+from connector.sync.quoting import QuotesByRecord
 from connector.sync.seam import Seam, Tally
 
 _SYNCED_AT = "synced_at"
@@ -55,6 +57,8 @@ class _Telling:
     unit: Unit
     words: Words
     now: datetime
+    quotes: QuotesByRecord
+    quote_words: QuoteWords
     told: AbstractSet[tuple[str, str]] = frozenset()
 
 
@@ -83,7 +87,7 @@ def write_back(seam: Seam, tally: Tally) -> bool:
     if others:
         with seam.database.transaction() as unit:
             ledger.save_record_problems(unit, others)
-    tally.written += sum(r.id is not None for r in results)
+    tally.written += sum(r.id is not None for r in results) + _write_on_accept(seam, due, now)
     seam.progress("written", len(due))
     return len(due) == seam.settings.write_records
 
@@ -105,6 +109,23 @@ def _save(seam: Seam, due: Sequence[Deal], rows: Sequence[_Row], results: Sequen
             [(name, "write_back", "failed", (r[0].problem.message if r[0].problem else "")) for name, r in failed.items()],
             ledger.iso(now),
         )
+
+
+def _write_on_accept(seam: Seam, due: Sequence[Deal], now: datetime) -> int:
+    """Write what the configuration wants on records whose quote was accepted by page or command, once; return how many."""
+    if not seam.settings.quotes_on_accept:
+        return 0
+    with seam.database.read() as unit:
+        wanted = quoting.on_accept(seam, quoting.quotes_of(seam, unit, [d.name for d in due]))
+        rows = [_Row(deal=n, upsert=u, key=(u.object, key), digest=ledger.digest(u.values)) for n, key, u in wanted]
+        known = ledger.written_digests(unit, [r.key for r in rows])
+    new = [r for r in rows if r.key not in known]
+    if not new:
+        return 0
+    results = seam.crm.write([r.upsert for r in new])
+    failed = {row.deal for row, result in zip(new, results, strict=True) if result.id is None}
+    _save(seam, [d for d in due if d.name in failed], new, results, now)
+    return sum(r.id is not None for r in results)
 
 
 def _ended(deal: Deal, failures: Sequence[Written], now: datetime) -> Deal:
@@ -148,7 +169,8 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     names = [d.name for d in due]
     standings = seam.billing.standings([d.name for d in due if d.contract_id], unit, now)
     words = Words(seam.settings.language, now.astimezone(ZoneInfo(seam.settings.timezone)).date())
-    telling = _Telling(seam=seam, unit=unit, words=words, now=now)
+    quotes = quoting.quotes_of(seam, unit, names)
+    telling = _Telling(seam=seam, unit=unit, words=words, now=now, quotes=quotes, quote_words=quoting.words_of(seam, now))
     rows: list[_Row] = []
     accounts: set[str] = set()
     records: dict[str, list[Record]] = {}
@@ -158,8 +180,9 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     telling = replace(telling, told=ledger.written_digests(unit, asides).keys())
     for deal in due:
         standing = standings.get(deal.name)
+        counted = quoting.conditions(seam, records.get(deal.name, ()), quotes)
         for record in records.get(deal.name, []):
-            row = _record_row(telling, deal, record, standing)
+            row = _record_row(telling, deal, record, standing, counted[record.id])
             if row is not None:
                 rows.append(row)
         if standing is not None and deal.account and deal.account not in accounts and not deal.is_withdrawn:
@@ -198,25 +221,44 @@ def _row(
     )
 
 
-def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standing | None) -> _Row | None:
+def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standing | None, counted: Condition) -> _Row | None:
     seam = telling.seam
     fields = _fields(seam, record.object, record.object)
     if not fields or record.is_deleted:
         return None
     problem: Problem | None = None
-    values: dict[str, Any] = {}
-    if _speaks(deal, record) or (deal.owner_record is None and record.condition == "won"):
+    quote = telling.quotes.get(record.id)
+    offered = _offered(telling, deal, record, quote, counted)
+    values: dict[str, Any] = offered or {}
+    if offered is not None:
+        pass
+    elif _speaks(deal, record) or (deal.owner_record is None and record.condition == "won"):
         values = _values(deal, standing, telling.words, seam.settings.public_url)
     elif record.condition == "won":
         values, problem = _other_values(telling, deal, record, standing)
     elif (record.object, record.id) not in telling.told:
         return None  # never a deal: what once stood on a record is cleared, nothing is put on the others
-    if record.object == "Quote" and values.get("status") in _STANDS:
+    if record.object == "Quote" and offered is None and values.get("status") in _STANDS:
         values["status"] = "Accepted"
+    if quote is not None:
+        values = telling.quote_words.values(quote, url=quoting.page_url(seam, quote)) | values
     values[_SYNCED_AT] = telling.now.replace(microsecond=0)
     how = {"id": record.id, "group": record.account or deal.account or ""}
     row = _row(deal.name, record.object, record.id, fields, values, how)
-    return replace(row, is_other=not _speaks(deal, record) and deal.owner_record is not None, problem=problem)
+    return replace(row, is_other=offered is None and not _speaks(deal, record) and deal.owner_record is not None, problem=problem)
+
+
+def _offered(telling: _Telling, deal: Deal, record: Record, quote: QuoteView | None, counted: Condition) -> dict[str, Any] | None:
+    """Return what stands on a record whose quote says more than its deal does, None where the deal speaks."""
+    is_billed = deal.contract_id is not None and not deal.is_withdrawn
+    if is_billed and (_speaks(deal, record) or record.condition == "won"):
+        return None
+    if record.condition == "won" and counted == "won":
+        return None
+    problem = deal.problem if counted == "won" else record.problems[0] if record.problems else None
+    if problem is not None and record.condition in ("open", "preview"):
+        return {"status": "Needs attention", "message": f"{problem.message} {problem.hint}".strip()}
+    return None if quote is None else telling.quote_words.shown(quote, waits=record.condition == "won")
 
 
 def _speaks(deal: Deal, record: Record) -> bool:
@@ -280,7 +322,7 @@ def _other_values(
     """Return what stands on a record of a deal that is billed through another record (decision D-01), and what is wrong with it."""
     seam, words = telling.seam, telling.words
     values = _values(deal, standing, words, seam.settings.public_url)
-    what, label = (deal.owner_object or "").lower(), deal.label
+    what, label = (deal.owner_object or "").lower(), quoting.name_of(deal, telling.quotes)
     if record.object == deal.owner_object:
         text = words.say("second", what=what, label=label)
         values = {"status": "Needs attention", "contract_id": deal.contract_id, "message": text}
