@@ -1,7 +1,8 @@
 """Which item of a contract a line means (decision D-03), and the words in which candidates are shown.
 
 An item is (product, unit price, interval, charge type, end); the start is not compared. A positive change grows the equal
-item, else it is a new item at its own price. A negative one shrinks the equal item, else the only item of its product;
+item, else it is a new item at its own price; more at another discount than the item's own is such a new item, because another
+discount is another price (decision D-117). A negative one shrinks the equal item, else the only item of its product;
 with several left a person decides by number: "1: Gold 10 x 10.00 · 2: Gold 5 x 12.00".
 """
 
@@ -124,10 +125,12 @@ def target_of(
             hint="Name one of these by its number.",
         )
     equal = [k for k, i in items.items() if is_equal_item(i, wanted, end)]
-    if equal:
-        return equal[0]
+    alike = [k for k in equal if items[k].discounts == wanted.discounts]
+    is_more = (wanted.quantity or 0) >= 0
+    if alike or (len(equal) == 1 and not is_more):
+        return (alike or equal)[0]
     product = product_of(wanted.price)
-    if (wanted.quantity or 0) >= 0:
+    if is_more:
         return _other_interval(wanted, [(n, i) for n, i in numbered if product_of(i.price) == product], currency)
     of_product = [(n, k, i) for n, (k, i) in enumerate(items.items(), 1) if product_of(i.price) == product]
     if len(of_product) == 1:
