@@ -58,7 +58,7 @@ def _cause_now(plan: Timeline, line: Line) -> Cause | None:
     return last.ended_by if last is not None and last.ended_by is not None else plan.ended_by
 
 
-def _break(plan: Timeline, line: Line) -> tuple[datetime, Cause] | None:
+def broken_at(plan: Timeline, line: Line) -> tuple[datetime, Cause] | None:
     """Return where and why the time of a charge stops being its own, None where it keeps all of it."""
     segment = _segment_of(plan, line)
     if segment is None or not is_as_agreed(segment, line):
@@ -73,7 +73,7 @@ def _break(plan: Timeline, line: Line) -> tuple[datetime, Cause] | None:
     return None
 
 
-def _mirrored(amount: int, earlier: int, part: Ratio | None) -> int:
+def mirrored(amount: int, earlier: int, part: Ratio | None) -> int:
     """Return *part* of an amount, at most what *earlier* credits left; None: all that is left."""
     left = amount - earlier
     if part is None:
@@ -82,7 +82,7 @@ def _mirrored(amount: int, earlier: int, part: Ratio | None) -> int:
     return min(share, left) if amount >= 0 else max(-share, left)
 
 
-def _part(plan: Timeline, line: Line, at: datetime, end: datetime) -> Ratio | None:
+def part_of(plan: Timeline, line: Line, at: datetime, end: datetime) -> Ratio | None:
     """Return the share of the line's time that `[at, end)` is, None where it is all that is left of it."""
     interval = next((s.price.interval for s in plan.segments if s.item.id == line.item_id), None)
     basis = basis_for(plan.root.settings.proration, interval)
@@ -114,15 +114,15 @@ def _spread(off: int, left: list[int]) -> list[int]:
 def _credit(plan: Timeline, piece: Slice, debit: _Debit, at: datetime, cause: Cause) -> Line | None:
     """Return the credit for the debit's time from *at* on, at most what is left of it."""
     line, end = debit.line, debit.end
-    part = _part(plan, line, at, end)
+    part = part_of(plan, line, at, end)
     off_before = _earlier(d for c in debit.credits for d in c.discounts)
     tax_before = _earlier((t[0], t[1]) for c in debit.credits for t in c.taxes)
-    net = _mirrored(line.net, -sum(c.net for c in debit.credits), part)
+    net = mirrored(line.net, -sum(c.net for c in debit.credits), part)
     left = [max(0, off - off_before.get(coupon, 0)) for coupon, off in line.discounts]
-    off = min(sum(left), max(0, _mirrored(line.amount, -sum(c.amount for c in debit.credits), part) - net)) if left else 0
+    off = min(sum(left), max(0, mirrored(line.amount, -sum(c.amount for c in debit.credits), part) - net)) if left else 0
     amount = net + off
     discounts = [(coupon, share) for (coupon, _), share in zip(line.discounts, _spread(off, left), strict=True)]
-    taxes = [(rate, _mirrored(tax, tax_before.get(rate, 0), part), inside) for rate, tax, inside in line.taxes]
+    taxes = [(rate, mirrored(tax, tax_before.get(rate, 0), part), inside) for rate, tax, inside in line.taxes]
     creditable = max(0, line.net - piece.credited.get(line.key, 0) + sum(c.net for c in debit.credits))
     if line.net > 0 and net > creditable:  # credit notes took their part before
         amount -= net - creditable
@@ -157,7 +157,7 @@ def credits_for(plan: Timeline, piece: Slice, debits: list[Line]) -> list[tuple[
     for line in debits:
         if line.amount == 0:
             continue
-        found = _break(plan, line)
+        found = broken_at(plan, line)
         if found is None:
             continue
         debit = _Debit(line=line, credits=against.get(line.key, []))

@@ -27,6 +27,7 @@ from connector.core.charges import (
     rest_of,
 )
 from connector.core.credits import credits_for, is_as_agreed
+from connector.core.forgiving import forgive
 from connector.core.lines import Line, Slice, Usage, line_key
 from connector.core.period import MICROSECOND, Interval, boundary, index, next_boundary, to_local
 from connector.core.schedule import timeline
@@ -86,6 +87,8 @@ def proposed_on(plan: Timeline, piece: Slice, until: datetime) -> list[Line]:
             charge = left
         fresh.append(charge)
     price_charges(plan, piece, fresh)
+    if piece.credited:
+        forgive(plan, piece, fresh)
     tax_charges(plan, piece, [c for c in fresh if c.due <= until or c.is_pending])
     lines = [(line_of(plan, c), c.created) for c in fresh]
     if piece.facts or _ends_early(plan, fresh):
