@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from connector.commands import contracts, customers, deals, imports, invoices, prices, quotes
+from connector.commands import contracts, customers, deals, imports, invoices, prices, quotes, usage
 from connector.commands.shared import Global, show
 from connector.errors import ConfigError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
@@ -32,6 +32,7 @@ app.add_typer(contracts.app, name="contracts")
 app.add_typer(customers.app, name="customers")
 app.add_typer(imports.app, name="import")
 app.add_typer(prices.app, name="prices")
+app.add_typer(usage.app, name="usage")
 app.add_typer(quotes.app, name="quotes")
 app.add_typer(mapping_app, name="mapping")
 

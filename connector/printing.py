@@ -237,6 +237,14 @@ def streamed(head: Mapping[str, Any], name: str, rows: Iterable[Any], tail: Mapp
     yield "\n], " + json.dumps(dict(tail), default=_plain, ensure_ascii=False)[1:] + "\n"
 
 
+def usage_text(result: Mapping[str, Any]) -> str:
+    """Return what became of usage: the refused rows, then how many of each."""
+    rows = [(r["row"], r["id"], r["what"]) for r in result["rows"] if r["result"] == "refused"]
+    counts = ", ".join(f"{result[word]} {word}" for word in ("made", "unchanged", "refused"))
+    head = "Nothing was written. This would be: " if result["dry_run"] else ""
+    return (table(("row", "id", "refused because"), rows) if rows else "") + f"{head}{counts}."
+
+
 def prices_text(result: Sequence[Mapping[str, Any]]) -> str:
     """Return the catalogue's prices as a table."""
     rows = [(p["id"], p["product"], p["price"], "" if p["active"] else "no longer sold") for p in result]

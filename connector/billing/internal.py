@@ -23,6 +23,7 @@ from connector.billing import (
     customers,
     dunning,
     imports,
+    metering,
     methods,
     notes,
     offering,
@@ -48,6 +49,7 @@ from connector.billing.standing import standings_of
 from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
 from connector.billing.taken import taken_of
 from connector.billing.taxing import MARK, Untaxed, refusal, state_of
+from connector.billing.usage import with_usage
 from connector.charging import Charge, ChargeResult, Payments
 from connector.core.invoicing import Line
 from connector.core.settlement import Invoice
@@ -74,7 +76,7 @@ OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; t
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
-for _room in (portal, notes, imports, offering, reissues, contracting, customers, stocking, methods, sending):
+for _room in (portal, notes, imports, offering, reissues, contracting, customers, stocking, metering, methods, sending):
     HANDLERS.update(_room.HANDLED)
 
 
@@ -142,6 +144,7 @@ class InternalBilling:
                 copy.after[contract.id] = replace(contract, window_on=window)
         windows = {i: copy.after[i].window_on for i in sorted(copy.touched) if copy.after[i].is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
+        copy.after |= {c.id: c for c in with_usage(unit, [copy.after[i] for i in copy.touched])}
         people = {c.id: c for c in copy.customers.values()}
         issue = Issue(moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax, mailing=self.mailing)
         refused: dict[str, Problem] = {}
@@ -202,6 +205,7 @@ class InternalBilling:
         contracts = store.contracts(unit, ids, unreadable)
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
         contracts = consolidating.with_others(unit, contracts, people, moment.text, unreadable, with_drafts=not hold)
+        contracts = with_usage(unit, contracts)
         drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], moment.text)
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
@@ -300,7 +304,7 @@ class InternalBilling:
             return Preview(problem=outcome.problem)
         contract = copy.after[outcome.contract_id]
         window = window_with(contract, _changed(copy, contract))
-        contract = replace(contract, window_on=window)
+        (contract,) = with_usage(unit, [replace(contract, window_on=window)])
         facts = store.facts(unit, {contract.id: window}).get(contract.id, []) if contract.is_invoiced else []
         customer = copy.customer_by_id(contract.customer_id)
         tax = self.tax.tax_of(customer.details)

@@ -36,7 +36,7 @@ from connector.core.settlement import (
     pause_behavior,
     taken_back,
 )
-from connector.core.terms import Change, DatedRates
+from connector.core.terms import Change
 from connector.core.values import dataclass
 from connector.errors import Problem, RejectedError, Where
 from connector.kit.db import new_ids
@@ -92,18 +92,18 @@ class Billed:
         )
 
 
-def piece_of(
-    contract: BookedContract, facts: Sequence[Line], tax_exempt: str, rates: DatedRates, credited: Mapping[str, int] | None = None
-) -> Slice:
-    """Return the contract with its facts as the engine takes it; *tax_exempt* and *rates* are the customer's."""
+def piece_of(contract: BookedContract, facts: Sequence[Line], customer: CustomerState, credited: Mapping[str, int] | None = None) -> Slice:
+    """Return the contract with its facts as the engine takes it."""
     return Slice(
         contract=contract.contract,
         facts=tuple(facts),
         credited=credited or {},
         has_invoices=contract.is_invoiced,
         since=datetime.fromisoformat(contract.window_on) if contract.window_on else None,
-        tax_exempt=tax_exempt,  # type: ignore[arg-type]
-        rates=rates,
+        usage=contract.usage,
+        tax_exempt=customer.tax_exempt,
+        rates=customer.rates,
+        given=customer.given,
     )
 
 
@@ -126,7 +126,7 @@ def billed(
     """
     if contract.status == "withdrawn":
         return _withdrawn(contract), customer
-    piece = piece_of(contract, facts, customer.tax_exempt, customer.rates, credited)
+    piece = piece_of(contract, facts, customer, credited)
     local = moment.local(contract.terms.timezone)
     plan = timeline(piece.contract, horizon=local)
     lines = proposed_on(plan, piece, local)
@@ -142,8 +142,10 @@ def billed(
             credited=credited_after(piece.credited, invoice),
             has_invoices=True,
             since=piece.since,
+            usage=piece.usage,
             tax_exempt=piece.tax_exempt,
             rates=piece.rates,
+            given=piece.given,
         )
     return _billed(contract, plan, later, invoice, local), customer
 

@@ -15,6 +15,7 @@ from connector.billing.named import Names, settled_change, settled_terms
 from connector.billing.store import BookedChange, BookedContract
 from connector.billing.taken import taken_of
 from connector.billing.taxing import require_tax, state_of
+from connector.billing.usage import with_usage
 from connector.core.closing import Closing, Difference, closing_of
 from connector.core.invoicing import Line
 from connector.core.period import to_local
@@ -76,7 +77,7 @@ def _priced(engine: Engine, copy: Copy, standing: BookedContract, closing: Closi
         return Proposal(currency=standing.terms.currency, differences=differences)
     booked = BookedChange(seq=standing.seq + 1, change=change, data="")
     after = replace(standing, changes=(*standing.changes, booked))
-    after = replace(after, window_on=window_with(after, [change]))
+    after, standing = with_usage(unit, [replace(after, window_on=window_with(after, [change])), standing])
     facts = store.facts(unit, {standing.id: after.window_on}).get(standing.id, []) if standing.is_invoiced else []
     credited = taken_of(unit, [line.key for line in facts]) if facts else {}
     customer = copy.customer_by_id(standing.customer_id)

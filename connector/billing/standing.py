@@ -18,6 +18,8 @@ from connector.billing.intents import Engine
 from connector.billing.issue import piece_of
 from connector.billing.parts import both, drafts, standing_parts
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
+from connector.billing.taxing import state_of
+from connector.billing.usage import with_usage
 from connector.charging import Chased
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
@@ -71,7 +73,7 @@ def standings_of(
 ) -> dict[str, Standing]:
     """Return how the deals stand at *now* (aware); a deal without a contract is missing."""
     by_deal = store.contracts_of_deals(unit, org, deals)
-    contracts = store.contracts(unit, sorted(set(by_deal.values())))
+    contracts = with_usage(unit, store.contracts(unit, sorted(set(by_deal.values()))))
     shelf = _shelf(unit, contracts)
     opened = [i for found in shelf.opened.values() for i in found]
     if opened:
@@ -124,7 +126,7 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         return _Outlook(
             contract=contract, status="withdrawn", local=local, terms=(), next_on=None, next_amount=None, opened=()
         )
-    piece = piece_of(contract, shelf.facts.get(contract.id, ()), tax.exempt, tax.rates)
+    piece = piece_of(contract, shelf.facts.get(contract.id, ()), state_of(shelf.customers[contract.customer_id], tax))
     plan = timeline(piece.contract, horizon=local)
     draft = shelf.drafts.get(contract.id)
     ahead = draft

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from connector.billing.decoding import change_from_text, local_text, terms_from_text
-from connector.core.invoicing import Line
+from connector.core.invoicing import Line, Usage
 from connector.core.settlement import Invoice
 from connector.core.terms import (
     Change,
@@ -41,13 +41,14 @@ READ_ROWS = 500  # parameters of one IN list; SQLite takes 32,766, short lists p
 class Customer:
     """A customer of the books; *balances*: currency to minor units, below zero is credit.
 
-    consolidate_set - yes or no where a command said so, whatever the account says.
+    consolidate_set - yes or no where a command said so, whatever the account says. given - its discounts as JSON text.
     """
 
     id: str
     details: CustomerDetails
     balances: Mapping[str, int]
     consolidate_set: str | None = None
+    given: str = "[]"
 
     @property
     def is_consolidated(self) -> bool:
@@ -75,7 +76,7 @@ class BookedChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookedContract:
-    """A contract with what the books know of it; *data* is the JSON text of its terms."""
+    """A contract with what the books know of it; *data* is the JSON text of its terms, *usage* what `usage.with_usage` adds."""
 
     id: str
     deal: str
@@ -96,7 +97,7 @@ class BookedContract:
     billed_until: str = ""
     window_on: str = ""
     next_due_at: str | None = None
-
+    usage: tuple[Usage, ...] = field(default=(), compare=False)
     contract: Contract = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -300,10 +301,10 @@ def customers(unit: Unit, *, org: str = "", accounts: Iterable[str] = (), ids: I
     """Return the customers of the CRM accounts of *org*, or those with the *ids*."""
     found: list[Customer] = []
     for batch in _batches(accounts):
-        sql = f"SELECT {_CUSTOMER}, consolidate_set FROM customer WHERE org=? AND account IN ({_marks(len(batch))})"
+        sql = f"SELECT {_CUSTOMER}, consolidate_set, discounts FROM customer WHERE org=? AND account IN ({_marks(len(batch))})"
         found += map(_customer, unit.query(sql, (org, *batch)))
     for batch in _batches(ids):
-        sql = f"SELECT {_CUSTOMER}, consolidate_set FROM customer WHERE id IN ({_marks(len(batch))})"
+        sql = f"SELECT {_CUSTOMER}, consolidate_set, discounts FROM customer WHERE id IN ({_marks(len(batch))})"
         found += map(_customer, unit.query(sql, batch))
     return found
 
@@ -314,12 +315,9 @@ def _customer(row: tuple[Any, ...]) -> Customer:
         name=row[2],
         email=row[3],
         address=Address(line1=row[4], city=row[5], postal_code=row[6], state=row[7], country=row[8]),
-        tax_id=row[9],
-        tax_exempt=row[10],
-        language=row[11],
-        is_consolidated=bool(row[12]),
-    )
-    return Customer(id=row[0], details=details, balances=msgspec.json.decode(row[13]), consolidate_set=row[14])
+        tax_id=row[9], tax_exempt=row[10], language=row[11], is_consolidated=bool(row[12]),
+    )  # fmt: skip
+    return Customer(id=row[0], details=details, balances=msgspec.json.decode(row[13]), consolidate_set=row[14], given=row[15])
 
 
 def _who(details: CustomerDetails) -> tuple[str | bool, ...]:

@@ -19,7 +19,8 @@ __all__ = ["METADATA", "Books"]  # the whole schema: the tables here and those o
 class CustomerRow(Books, table=True):
     """Who is billed, one per CRM account; *balances* is JSON, currency to minor units (below zero = credit).
 
-    discounts - JSON list of coupon ids that every contract of the customer inherits. is_consolidated - what the account says in
+    discounts - JSON list of the coupons that contracts without their own inherit (decision D-120), each copied with the day from
+    which it counts. is_consolidated - what the account says in
     the CRM: one invoice per customer, currency and run (decision D-35); consolidate_set - yes or no, where a command said otherwise.
     """
 
@@ -396,7 +397,10 @@ class CouponRow(Books, table=True):
 
 
 class UsageRow(Books, table=True):
-    """A quantity used, recorded once under the sender's own *id*; *used_at* is local in the contract's time zone."""
+    """A quantity used, recorded once under the sender's own *id*; *used_at* is local in the contract's time zone.
+
+    item_id - the contract's item that it was recorded for; price_id - its price then.
+    """
 
     __tablename__ = "usage_record"
     __table_args__ = (Index("usage_contract", "contract_id", "used_at"),)
@@ -406,6 +410,7 @@ class UsageRow(Books, table=True):
     used_at: str
     quantity: str
     made_at: str
+    item_id: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class QuoteRow(Books, table=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from connector.billing.given import given_of
 from connector.billing.store import BookedContract, Customer
 from connector.core.settlement import CustomerState, Invoice
 from connector.errors import Problem, RejectedError, Where
@@ -27,7 +28,9 @@ class Untaxed:
 
 def state_of(customer: Customer, tax: AccountTax) -> CustomerState:
     """Return a customer as the engine takes it."""
-    return CustomerState(id=customer.id, balances=customer.balances, tax_exempt=tax.exempt, rates=tax.rates)
+    return CustomerState(
+        id=customer.id, balances=customer.balances, tax_exempt=tax.exempt, rates=tax.rates, given=given_of(customer.given)
+    )
 
 
 def require_tax(contract: BookedContract, invoice: Invoice | None, tax: AccountTax) -> None:

@@ -107,6 +107,8 @@ class Amending(Drawing):
             kept = tuple(c for c in current if c.id not in change.discounts_remove)
             return kept + tuple(c for c in change.discounts_add if all(c.id != k.id for k in kept))
 
+        if change.discounts_set is not None:
+            self.has_no_discounts = not change.discounts_set
         self.contract_discounts = amended(self.contract_discounts)
         if self.phase_discounts is not None:
             self.phase_discounts = amended(self.phase_discounts)

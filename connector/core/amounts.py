@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from connector.core.charges import Charge, charges_of, one_time_charge, one_time_segment
 from connector.core.discounts import Discountable, take_off
-from connector.core.lines import Line, Slice, stamp
+from connector.core.lines import Given, Line, Slice, Usage, stamp
 from connector.core.money import quotient
 from connector.core.period import plus_months
 from connector.core.pricing import cost
@@ -53,7 +53,9 @@ def _is_running(plan: Timeline, coupon: Coupon, since: datetime, charge: Charge,
     return charge.start < plus_months(first, coupon.duration_in_months or 0)
 
 
-def _contract_coupons(plan: Timeline, charge: Charge) -> tuple[Coupon, ...]:
+def _contract_coupons(plan: Timeline, piece: Slice, charge: Charge) -> tuple[Coupon, ...]:
+    if piece.given and plan.is_inheriting(charge.start):
+        return tuple([g.coupon for g in piece.given if _is_inherited(plan, g, charge)])
     log = plan.discounts
     at = max((i for i, (begin, _) in enumerate(log) if begin <= charge.start), default=-1)
     if at < 0:
@@ -69,6 +71,13 @@ def _contract_coupons(plan: Timeline, charge: Charge) -> tuple[Coupon, ...]:
     return tuple(found)
 
 
+def _is_inherited(plan: Timeline, given: Given, charge: Charge) -> bool:
+    """Whether a customer's coupon takes something off a charge of this contract, which uses it up for itself."""
+    if given.since > charge.start or given.currency not in ("", plan.root.currency):
+        return False
+    return _is_running(plan, given.coupon, max(given.since, plan.root.start), charge, None)
+
+
 def _item_coupons(plan: Timeline, charge: Charge) -> tuple[Coupon, ...]:
     found = []
     for coupon in charge.item.discounts:
@@ -81,9 +90,19 @@ def _item_coupons(plan: Timeline, charge: Charge) -> tuple[Coupon, ...]:
     return tuple(found)
 
 
-def _used(piece: Slice, charge: Charge) -> Decimal:
-    used = (u.quantity for u in piece.usage if u.price == charge.segment.price.id and charge.start <= u.at < charge.end)
+def _used(plan: Timeline, piece: Slice, charge: Charge) -> Decimal:
+    used = (u.quantity for u in piece.usage if charge.start <= u.at < charge.end and _is_of(plan, u, charge))
     return sum(used, Decimal(0))
+
+
+def _is_of(plan: Timeline, usage: Usage, charge: Charge) -> bool:
+    """Whether usage counts for a charge: by its item, or, where that item does not run then (any more), by its price."""
+    if usage.item == charge.item.id:
+        return True
+    if usage.price != charge.segment.price.id:
+        return False
+    others = (s for s in plan.segments if s.item.id == usage.item) if usage.item else ()
+    return not any(s.start <= usage.at and (s.end is None or usage.at < s.end) for s in others)
 
 
 def rates_for(plan: Timeline, piece: Slice, item: Item, start: datetime) -> tuple[TaxRate, ...]:
@@ -102,7 +121,7 @@ def price_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
     for charge in charges:
         n, d = charge.full
         if charge.segment.price.usage_type == "metered" and charge.kind == "charge":
-            charge.quantity = _used(piece, charge)
+            charge.quantity = _used(plan, piece, charge)
             n, d = cost(charge.segment.price, charge.quantity)
             charge.share = (1, 1)
         if is_exempt:
@@ -110,7 +129,7 @@ def price_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
             n, d = n * factor[0], d * factor[1]
         charge.full = (n, d)
         charge.amount = quotient(n * charge.share[0], d * charge.share[1])
-    if not plan.has_coupons and not any(c.item.discounts for c in charges):
+    if not plan.has_coupons and not piece.given and not any(c.item.discounts for c in charges):
         return
     groups: dict[tuple[datetime, str], list[Charge]] = {}
     for charge in charges:
@@ -120,7 +139,8 @@ def price_charges(plan: Timeline, piece: Slice, charges: list[Charge]) -> None:
         rows = [
             Discountable(
                 left=c.amount, list_left=quotient(*c.full), share=c.share, own=_item_coupons(plan, c),
-                shared=_contract_coupons(plan, c), price_id=c.segment.price.id,
+                shared=_contract_coupons(plan, piece, c), price_id=c.segment.price.id,
+                product=c.segment.price.product,
             )
             for c in members
             if c.amount > 0

@@ -27,6 +27,7 @@ class Discountable:
     own: tuple[Coupon, ...]
     shared: tuple[Coupon, ...]
     price_id: str
+    product: str = ""
     given: list[tuple[str, int]] = field(default_factory=list)
 
     def give(self, coupon: Coupon, amount: int, list_amount: int) -> None:
@@ -38,7 +39,7 @@ class Discountable:
 
 
 def _fits(coupon: Coupon, line: Discountable) -> bool:
-    return line.left > 0 and (not coupon.applies_to or line.price_id in coupon.applies_to)
+    return line.left > 0 and (not coupon.applies_to or line.price_id in coupon.applies_to or line.product in coupon.applies_to)
 
 
 def _percent(coupon: Coupon, line: Discountable) -> None:

@@ -39,6 +39,7 @@ class Drawing:
         self.end_cause = self.root
         self.contract_discounts: tuple[Coupon, ...] = terms.discounts
         self.phase_discounts: tuple[Coupon, ...] | None = None
+        self.has_no_discounts = False  # a change said that there are none, not even the customer's
         self.metadata: tuple[tuple[str, str], ...] = ()
         self.is_over = False
         self.reached = self.start
@@ -194,3 +195,7 @@ class Drawing:
             log.pop()
         if not log or log[-1][1] != current:
             log.append((at, current))
+        is_open = not current and self.phase_discounts is None and not self.has_no_discounts
+        marks = self.timeline.inherits
+        if not marks or marks[-1][1] != is_open:
+            marks.append((at, is_open))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from connector.core.tax import TaxEntry
-from connector.core.terms import Contract, DatedRates
+from connector.core.terms import Contract, Coupon, DatedRates
 from connector.core.values import dataclass
 
 LineKind = Literal["charge", "credit", "one_time"]
@@ -64,11 +64,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """A quantity used of a metered item at a local instant; *price* is the price's id."""
+    """A quantity used of a metered item at a local instant; *price* is the price's id, *item* the item's, "" where none is said."""
 
     price: str
     at: datetime
     quantity: Decimal
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A coupon that a customer has, for periods that begin at *since* (local) or later; *currency* of its amount, "" for percentages.
+
+    A contract without discounts of its own inherits it (decision D-120).
+    """
+
+    coupon: Coupon
+    since: datetime
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +90,8 @@ class Slice:
 
     facts - lines on finalized invoices that end after *since*, and the credits against them. credited - what credit notes
     took of a line (net of exclusive tax), by its key. since - where the window begins (see `window_start`); None: all facts
-    are here. tax_exempt - the customer's standing. rates - the customer's, where neither item nor contract has its own.
+    are here. tax_exempt - the customer's standing. rates - the customer's, where neither item nor contract has its own; *given* are
+    its discounts, likewise.
     """
 
     contract: Contract
@@ -88,6 +102,7 @@ class Slice:
     usage: tuple[Usage, ...] = ()
     tax_exempt: Literal["none", "exempt", "reverse"] = "none"
     rates: DatedRates = ()
+    given: tuple[Given, ...] = ()
 
 
 @lru_cache(maxsize=4096)

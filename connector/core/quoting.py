@@ -76,7 +76,7 @@ def _discounted(amount: int, segment: Segment, shared: tuple[Coupon, ...]) -> in
         if (
             coupon.percent_off is not None
             and amount > 0
-            and (not coupon.applies_to or segment.price.id in coupon.applies_to)
+            and (not coupon.applies_to or segment.price.id in coupon.applies_to or segment.price.product in coupon.applies_to)
         ):
             n, d = coupon.percent_off.as_integer_ratio()
             amount -= quotient(amount * n, d * 100)
@@ -255,7 +255,9 @@ def _stage(contract: Contract, customer: CustomerState, span: tuple[datetime, da
         entered_at=None, end_behavior="release",
     )  # fmt: skip
     whole = Contract(id=contract.id, terms=terms, customer_id=contract.customer_id)
-    priced = priced_charges(Slice(contract=whole, tax_exempt=customer.tax_exempt, rates=customer.rates)) if items else []
+    given = [g for g in customer.given if g.coupon.duration == "forever" and g.since <= start] if plan.is_inheriting(start) else []
+    whole_slice = Slice(contract=whole, tax_exempt=customer.tax_exempt, rates=customer.rates, given=tuple(given))
+    priced = priced_charges(whole_slice) if items else []
     lines = [(items[line.item_id].price.interval, line) for line in priced]
     return Stage(start=start, end=end, lines=tuple((i, line) for i, line in lines if i is not None))
 

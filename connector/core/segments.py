@@ -132,7 +132,8 @@ class Timeline:
     """Everything that a contract's terms and changes say about time.
 
     end - the instant at which the contract is over, None while nothing ends it. term_end - where the running term stops
-    that will renew itself. known_cuts - from when on each cut of everything is known. discounts - (from, coupons of the contract) in order. pauses - (from, to, behavior).
+    that will renew itself. known_cuts - from when on each cut of everything is known. discounts - (from, coupons of the contract) in order. inherits - (from, whether
+    the customer's discounts count) in order. pauses - (from, to, behavior).
     """
 
     contract: Contract
@@ -150,6 +151,7 @@ class Timeline:
     ended_by: Cause | None = None
     term_end: datetime | None = None
     trial_end: datetime | None = None
+    inherits: list[tuple[datetime, bool]] = field(default_factory=list)
     first_uses: dict[tuple[str, str], datetime] = field(default_factory=dict)
     known_cuts: dict[datetime, datetime] = field(default_factory=dict)
 
@@ -168,6 +170,10 @@ class Timeline:
     def is_cut(self, at: datetime) -> bool:
         """Whether everything is known to stop at *at*."""
         return at in self.known_cuts
+
+    def is_inheriting(self, at: datetime) -> bool:
+        """Whether nothing is agreed about discounts at *at*, so that the customer's count."""
+        return next((said for since, said in reversed(self.inherits) if since <= at), False)
 
     @property
     def has_coupons(self) -> bool:

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from connector.core.invoicing import Line, Slice, proposed
+from connector.core.lines import Given
 from connector.core.money import quotient
 from connector.core.period import to_local
 from connector.core.terms import ContractTerms, DatedRates
@@ -25,12 +26,16 @@ BillingReason = Literal["subscription_create", "subscription_cycle", "subscripti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerState:
-    """What settling an invoice needs to know of a customer; balances by currency in minor units, below zero = credit."""
+    """What settling an invoice needs to know of a customer; balances by currency in minor units, below zero = credit.
+
+    given - the discounts that contracts without their own inherit.
+    """
 
     id: str = ""
     balances: Mapping[str, int] = field(default_factory=dict)
     tax_exempt: Literal["none", "exempt", "reverse"] = "none"
     rates: DatedRates = ()
+    given: tuple[Given, ...] = ()
     payment: Literal["succeeds", "fails", "none"] = "none"
 
     def balance(self, currency: str) -> int:
@@ -197,8 +202,8 @@ def advance(account: Account, until_at: datetime) -> tuple[Account, tuple[Event,
     opened = list(account.open_invoices)
     for at in sorted(range(len(slices)), key=lambda i: slices[i].contract.id):
         piece = slices[at]
-        if (piece.tax_exempt, piece.rates) != (customer.tax_exempt, customer.rates):
-            piece = replace(piece, tax_exempt=customer.tax_exempt, rates=customer.rates)
+        if (piece.tax_exempt, piece.rates, piece.given) != (customer.tax_exempt, customer.rates, customer.given):
+            piece = replace(piece, tax_exempt=customer.tax_exempt, rates=customer.rates, given=customer.given)
         local = to_local(until_at, piece.contract.terms.timezone)
         lines = proposed(piece, local)
         if not lines:

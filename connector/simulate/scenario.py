@@ -14,6 +14,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connector.core.invoicing import Usage
+from connector.core.lines import Given
 from connector.core.period import Interval, anchor_on, boundary
 from connector.core.settlement import CustomerState
 from connector.core.terms import (
@@ -459,13 +460,22 @@ class Reader(Values):
     def customer(self, currency: str) -> CustomerState:
         """Return the customer: no balance, taxed, and paying, unless said otherwise."""
         data = self.mapping(
-            self.tree.get("customer") or {}, ("customer",), ("country", "balance", "tax_exempt", "payment", "name")
+            self.tree.get("customer") or {}, ("customer",), ("country", "balance", "tax_exempt", "payment", "name", "discounts")
         )
         return CustomerState(
             id="customer", balances={currency: self.whole(data.get("balance"), ("customer", "balance"), 0)},
             tax_exempt=self.word(data.get("tax_exempt"), ("customer", "tax_exempt"), ("none", "exempt", "reverse"), "none"),
             payment=self.word(data.get("payment"), ("customer", "payment"), ("succeeds", "fails", "none"), "succeeds"),
+            given=tuple(g for i, x in enumerate(self.listed(data.get("discounts"), ("customer", "discounts"))) if (g := self._given(x, i))),
         )  # fmt: skip
+
+    def _given(self, value: Any, number: int) -> Given | None:
+        """Return one discount of the customer: a coupon's name, or `{coupon: .., since: ..}`."""
+        path: Path = ("customer", "discounts", number)
+        data = self.mapping(value, path, ("coupon", "since"), ("coupon",)) if isinstance(value, dict) else {"coupon": value}
+        coupon = self.named(data.get("coupon"), path, self.coupons, "coupon") if data.get("coupon") is not None else None
+        since = self.instant(data.get("since"), (*path, "since")) or datetime.min  # noqa: DTZ901 - local, before any contract
+        return Given(coupon=coupon, since=since) if coupon is not None else None
 
     def zone(self) -> None:
         """Settle the time zone that dates are read in."""

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _quotes()
     _payments()
     _mails()
+    op.add_column("usage_record", sa.Column("item_id", sa.String(), server_default="", nullable=False))
 
 
 def _imports() -> None:
