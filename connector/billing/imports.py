@@ -46,7 +46,7 @@ def begun(issue: Issue, copy: Copy, contract_id: str) -> Sequence[Line]:
         return ()
     contract = copy.after[contract_id]
     state = state_of(copy.customer_by_id(contract.customer_id), issue.tax_of(contract.customer_id))
-    lines = billed_elsewhere(piece_of(contract, (), state.tax_exempt, state.rates), through)
+    lines = billed_elsewhere(piece_of(contract, (), state), through)
     copy.imported[contract_id] = lines
     copy.after[contract_id] = replace(contract, is_invoiced=bool(lines))
     return lines
@@ -240,7 +240,7 @@ def _made_row(entry: _Entry, work: Work, made: Billed, now: datetime, numbers: M
     tax = work.issue.tax_of(contract.customer_id)
     invoice = made.invoice
     facts = [*work.imported.get(contract.id, ()), *(invoice.lines if invoice else ())]
-    piece = piece_of(replace(contract, window_on=""), facts, tax.exempt, tax.rates)
+    piece = piece_of(replace(contract, window_on=""), facts, state_of(work.issue.customers[contract.customer_id], tax))
     local, currency = to_local(now, contract.terms.timezone), contract.terms.currency
     ahead = next_invoice(timeline(piece.contract, horizon=local), piece, local)
     return _row(
