@@ -17,6 +17,7 @@ from connector.core.elsewhere import BilledThrough
 from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates, Interval
 from connector.core.values import dataclass
 from connector.errors import Problem
+from connector.unit import Unit as Unit  # noqa: PLC0414 - one of the ports, given out here
 
 # ---------------------------------------------------------------- the CRM
 
@@ -245,6 +246,7 @@ class Command:
     create - customer (made or updated) and contract from *terms*; *billed*: how far another system billed it already. replace - the
     terms of a contract nothing of which is invoiced. details - new *customer* and *how* only. withdraw - the contract was never billed and shall not be. change,
     replace_change, withdraw_change - one `Change`, keyed by its deal; *currency*, where said, must be the contract's.
+    actor - who asked, "" for the deal itself.
     """
 
     key: str
@@ -258,6 +260,7 @@ class Command:
     contract_id: str | None = None
     currency: str | None = None
     billed: BilledThrough | None = None
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -427,19 +430,6 @@ class IntentResult:
     deals: tuple[str, ...] = ()
     retry: tuple[str, ...] = ()
     linked: tuple[tuple[str, str, str, str], ...] = ()
-
-
-class Unit(Protocol):
-    """An open database transaction (see kit.db): the ledger's and the internal books' writes commit together."""
-
-    def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Run one statement; return how many rows it changed."""
-
-    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for every tuple of *rows*."""
-
-    def query(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
 
 
 class Billing(Protocol):

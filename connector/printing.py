@@ -10,6 +10,8 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
+from connector.core.money import major
+
 
 def json_text(value: Any) -> str:
     """Return a result as JSON: dataclasses as objects, dates as ISO text, Decimals as numbers where exact, else as text."""
@@ -125,7 +127,7 @@ def invoices_text(result: Sequence[Mapping[str, Any]]) -> str:
 
 def invoice_text(result: Mapping[str, Any]) -> str:
     """Return one invoice with its lines, and what was tried to get it paid."""
-    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "followed_up", "parts") and v not in (None, "")]
+    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "followed_up", "parts", "history") and v not in (None, "")]
     head += [f"of it {p['name']}: {p['billed']} billed, {p['paid']} paid, {p['due']} due (contract {p['contract']})" for p in result["parts"]]
     rows: list[tuple[str, ...]] = []
     for x in result["lines"]:
@@ -135,7 +137,46 @@ def invoice_text(result: Mapping[str, Any]) -> str:
     if result["followed_up"]:
         steps = [(x["on"], x["what"], x["state"], x["detail"]) for x in result["followed_up"]]
         parts += ["", table(("on", "followed up", "state", "detail"), steps)]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_history_lines(result["history"])])
+
+
+def _history_lines(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [f"  {h['at']} {h['event']} {h['invoice']}".rstrip() + f", by {h['by']}" for h in history]
+    return ["history:", *lines] if lines else []
+
+
+def events_text(result: Sequence[Mapping[str, Any]]) -> str:
+    """Return events as a table, newest first, each with what it changed."""
+    rows = [(e["seq"], e["at"], e["event"], e["by"], e["invoice"] or e["contract"] or e["customer"], _moves(e)) for e in result]
+    return table(("seq", "at", "event", "by", "about", "what changed"), rows, right=(0,))
+
+
+_AMOUNTS = ("total", "amount_due", "amount_paid", "credited", "value", "annual_value")
+_LONG = ("terms", "changes")
+
+
+def _moves(event: Mapping[str, Any]) -> str:
+    """Return what an event changed in a few words: `status open -> paid, amount_paid 0.00 -> 120.00`; long values are left to --json."""
+    before, after = _flat(event["before"], event["currency"]), _flat(event["after"], event["currency"])
+    told = [f"{k} {before[k]} -> {v}" if k in before else f"{k} {v}" for k, v in after.items() if before.get(k, "") != v]
+    return ", ".join(told + [f"{k} (see --json)" for k in _LONG if k in event["after"]])
+
+
+def _flat(facts: Mapping[str, Any], currency: str) -> dict[str, str]:
+    """Return facts in one level as text, amounts in major units."""
+    found: dict[str, str] = {}
+    for key, value in facts.items():
+        if key in _LONG:
+            continue
+        if key == "balance":
+            found |= {f"balance {code.upper()}": str(major(amount, code)) for code, amount in value.items()}
+        elif isinstance(value, Mapping):
+            found |= {f"{key} {name}": str(inner) for name, inner in value.items()}
+        elif key in _AMOUNTS and currency:
+            found[key] = str(major(value, currency))
+        elif value is not None:
+            found[key] = str(value)
+    return found
 
 
 def customers_text(result: Sequence[Mapping[str, Any]]) -> str:
@@ -171,10 +212,10 @@ def contracts_text(result: Sequence[Mapping[str, Any]]) -> str:
 
 def contract_text(result: Mapping[str, Any]) -> str:
     """Return one contract: what stands, its items and changes."""
-    head = [f"{k}: {v}" for k, v in result.items() if k not in ("items", "changes") and v not in (None, "")]
+    head = [f"{k}: {v}" for k, v in result.items() if k not in ("items", "changes", "history") and v not in (None, "")]
     items = table(("item", "quantity", "price", "from", "to"), [list(i.values()) for i in result["items"]], right=(1, 2))
     changes = [f"  {c['effective']} {c['kind']} ({c['id']})" for c in result["changes"]]
-    return "\n".join([*head, "", items, *(["changes:", *changes] if changes else [])])
+    return "\n".join([*head, "", items, *(["changes:", *changes] if changes else []), *_history_lines(result["history"])])
 
 
 def change_text(result: Mapping[str, Any]) -> str:

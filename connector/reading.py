@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector import app, papers
-from connector.billing import books, dunning
+from connector.billing import books, dunning, events
 from connector.billing.parts import parts_with_shares
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, RejectedError
-from connector.verbs import Result, open_config
+from connector.ports import Unit
+from connector.verbs import Result, open_config, parsed_instant
+
+_HISTORY = 20  # the latest events that `show` tells
 
 
 def _local(now: datetime, timezone: str) -> datetime:
@@ -77,6 +81,7 @@ def invoices_show(config_path: Path, number: str) -> Result:
         sheet = books.invoice(unit, number, _local(house.now(), house.config.timezone).date())
         happened = dunning.history(unit, sheet.id) if sheet is not None else []
         parts = parts_with_shares(unit, sheet.id) if sheet is not None and not sheet.contract else []
+        history = _history(unit, events.About(invoice_id=sheet.id)) if sheet is not None else []
         url = house.config.web.public_url
     if sheet is None:
         raise _missing("invoice", number, "invoices")
@@ -110,6 +115,7 @@ def invoices_show(config_path: Path, number: str) -> Result:
             {"name": p.label, "contract": p.contract_id, "deal": p.deal, "billed": money(s.billed), "paid": money(s.paid), "due": money(s.due)}
             for p, s in parts
         ],
+        "history": history,
     }
 
 
@@ -153,6 +159,7 @@ def contracts_show(config_path: Path, name: str) -> Result:
     with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
         now = _local(house.now(), house.config.timezone)
         sheet = books.contract(unit, name, now, now.date())
+        history = _history(unit, events.About(contract_id=sheet.listing.contract)) if sheet is not None else []
     if sheet is None:
         raise _missing("contract", name, "contracts")
     currency = sheet.listing.currency
@@ -169,4 +176,54 @@ def contracts_show(config_path: Path, name: str) -> Result:
         ],
         "changes": [{"id": c.id, "kind": c.kind, "effective": c.effective.date()} for c in sheet.changes],
         "invoices": [i.number for i in sheet.invoices],
+        "history": history,
     }
+
+
+# ---------------------------------------------------------------- the event log
+
+
+def _history(unit: Unit, about: events.About) -> list[Result]:
+    """Return the latest events about something, the oldest first: when, what, and who asked."""
+    found = events.listed(unit, about, limit=_HISTORY)
+    return [{"at": e.at, "event": e.name, "by": e.actor, "invoice": e.number} for e in reversed(found)]
+
+
+def events_list(config_path: Path, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Result]:
+    """Return events of the books, newest first; amounts in minor units.
+
+    wanted - contract, invoice, customer, since, as people name them. Raises: RejectedError for what the books do not have.
+    """
+    config = open_config(config_path)
+    since = wanted.get("since")
+    with app.reading_house(config) as house, house.database.read() as unit:
+        try:
+            about = events.about(
+                unit,
+                house.billing.org,
+                contract=wanted.get("contract"),
+                invoice=wanted.get("invoice"),
+                customer=wanted.get("customer"),
+                since=parsed_instant(since, config.timezone) if since else None,
+            )
+        except events.UnknownError as error:
+            kind = str(error)
+            raise _missing(kind, str(wanted[kind]), f"{kind}s") from error
+        found = events.listed(unit, about, before=before, limit=limit)
+    return [
+        {
+            "seq": e.seq,
+            "at": e.at,
+            "event": e.name,
+            "by": e.actor,
+            "contract": e.contract_id,
+            "invoice": e.number or e.invoice_id,
+            "customer": e.customer_id,
+            "currency": e.currency,
+            "before": e.before,
+            "after": e.after,
+            "data": e.data,
+            "id": e.id,
+        }
+        for e in found
+    ]

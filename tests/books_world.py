@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from connector.billing import tables
+from connector import migrations
 from connector.billing.internal import InternalBilling
 from connector.core.terms import Change, ContractTerms, Interval, Item, ItemChange, Phase, Price, Settings
 from connector.kit.db import Database, Unit
@@ -157,9 +161,22 @@ class Books:
             yield unit
 
 
+@cache
+def empty_database() -> Path:
+    """Return a database file with the newest schema, made once by the revisions; it is copied, never opened."""
+    folder = Path(tempfile.mkdtemp(prefix="books-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    database = Database(f"sqlite:///{folder / 'empty.db'}")
+    with database.engine.begin() as connection:
+        migrations.upgrade(connection)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return folder / "empty.db"
+
+
 def open_books(folder: Path, **more: Any) -> Books:
     """Return empty books in a folder."""
+    shutil.copy(empty_database(), folder / "books.db")
     database = Database(f"sqlite:///{folder / 'books.db'}")
-    with database.transaction() as unit:
-        tables.METADATA.create_all(unit.connection)
     return Books(database=database, billing=InternalBilling(org="00Dorg", timezone="UTC", **more))

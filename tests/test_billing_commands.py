@@ -30,7 +30,7 @@ def test_create_bills_at_once(books: Books) -> None:
         (contract_id, "D1", "active", "2026-02-01T00:00:00Z")
     ]
     assert books.rows("SELECT account, name FROM customer") == [("001A", "Acme 001A")]
-    assert books.rows("SELECT name FROM event ORDER BY name") == [("contract.made",), ("invoice.finalized",)]
+    assert books.rows("SELECT name FROM event ORDER BY seq") == [("customer.made",), ("invoice.finalized",), ("contract.made",)]
 
 
 def test_a_start_in_the_past_is_caught_up_on_one_invoice(books: Books) -> None:

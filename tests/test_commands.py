@@ -134,6 +134,32 @@ def test_the_books_and_the_ledger_can_be_read(desk: Desk) -> None:
     assert desk.type("invoices", "show", "INV-9999")[0] == 1
 
 
+def test_the_event_log_says_who_did_what(desk: Desk) -> None:
+    """`events list` tells the newest first, in pages, of one thing or of all; `show` ends with who asked; unknown names are refused."""
+    desk.world.win("acme_seats")
+    desk.json("sync")
+    desk.type("invoices", "pay", "INV-0001")
+    status, found = desk.json("events", "list", "--invoice", "INV-0001")
+    assert status == 0
+    assert [(e["event"], e["before"].get("status"), e["after"]["status"]) for e in found] == [
+        ("payment.recorded", "open", "paid"), ("invoice.finalized", None, "open"),
+    ]  # fmt: skip
+    assert found[0]["by"].startswith("cli:")
+    contract = found[0]["contract"]
+    _, all_of_it = desk.json("events", "list", "--contract", contract)
+    _, older = desk.json("events", "list", "--contract", contract, "--before", str(all_of_it[0]["seq"]))
+    assert older == all_of_it[1:] != []
+    assert desk.json("events", "list", "--customer", desk.world.ids["acme"])[1][-1]["event"] == "customer.made"
+    assert desk.json("events", "list", "--since", "2999-01-01") == (0, [])
+    _, out, _ = desk.type("events", "list", "--invoice", "INV-0001")
+    assert "status open -> paid" in out
+    assert "payment.recorded INV-0001, by cli:" in desk.type("invoices", "show", "INV-0001")[1]
+    assert "contract.made" in desk.type("contracts", "show", contract)[1]
+    status, out, err = desk.type("events", "list", "--invoice", "INV-0404")
+    assert (status, "The books have no invoice INV-0404." in err) == (1, True)
+    assert desk.type("events", "list", "--since", "yesterday")[0] == 2
+
+
 def test_check_is_a_table_with_the_fix(desk: Desk) -> None:
     """One line a check; a wrong secret fails with what to do and status 1."""
     status, out, _ = desk.type("check")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData
 
-from connector import migrations
+from connector import migrations, sync
 from connector.billing import tables
 from connector.errors import HaltError
 from connector.kit.db import Database
@@ -23,6 +25,8 @@ def test_the_revisions_make_the_tables_of_ledger_and_books(tmp_path: Path) -> No
         migrations.upgrade(connection)
         wanted = MetaData()
         assert ledger.METADATA is intents.IntentRow.metadata is imported.WantedRecordRow.metadata
+        for room in pkgutil.iter_modules(sync.__path__):
+            importlib.import_module(f"connector.sync.{room.name}")  # each brings its tables along
         for metadata in (ledger.METADATA, tables.METADATA):
             for table in metadata.sorted_tables:
                 table.to_metadata(wanted)

@@ -19,6 +19,7 @@ from connector.billing.intents import Engine
 from connector.billing.issue import today_in
 from connector.billing.outbox import Entry
 from connector.billing.payments import book_payment
+from connector.billing.store import Event
 from connector.charging import Charge, ChargeResult, Payments
 from connector.core.period import to_utc
 from connector.kit.db import new_id
@@ -80,11 +81,11 @@ def settle(unit: Unit, charge: Charge, result: ChargeResult, now: datetime, engi
     engine.mailing.write(unit, [kind], now)
     after = desk.held(unit, held.number)
     name = "payment.recorded" if result.is_paid else "payment.failed"
-    facts = (store.event_text(data), store.event_text(held.state()), store.event_text(after.state()))
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
-        (new_id("ev", now), store.at_text(now), "run", name, held.contract_id, held.id, *facts),
-    )
+    event = Event(
+        id=new_id("ev", now), actor="run", name=name, contract_id=held.contract_id, customer_id=held.customer_id, invoice_id=held.id,
+        data=store.event_text(data), before=store.event_text(held.state()), after=store.event_text(after.state()),
+    )  # fmt: skip
+    store.insert_events(unit, [event], store.at_text(now))
     return desk.deals_to_tell(unit, after)
 
 
@@ -95,7 +96,7 @@ def _paid(unit: Unit, held: Held, charge: Charge, result: ChargeResult, now: dat
     if taken:
         book_payment(unit, held, taken, on=on, now=now, method=charge.method, reference=result.reference)
     if charge.amount > taken:
-        desk.move_balance(unit, held.customer_id, held.currency, taken - charge.amount, held.id, now)
+        desk.move_balance(unit, held.customer_id, held.currency, taken - charge.amount, held.id, now, actor="run")
     return {
         "number": held.number, "amount": charge.amount, "open": left - taken, "to_balance": charge.amount - taken, "currency": held.currency,
         "method": charge.method, "on": on.isoformat(),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from connector.billing import portal, store
+from connector.billing import events, portal, store
 from connector.billing.named import Names, names_for, settled_change, settled_terms
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
 from connector.core.elsewhere import BilledThrough, through_problems
@@ -26,7 +26,7 @@ from connector.ports import EDIT, Command, CustomerDetails, HowBilled, Unit
 
 @dataclass(slots=True, kw_only=True)
 class Copy:
-    """A working copy of what some commands are about; *touched* is to be billed: contract id to the keys of its commands.
+    """A working copy of what some commands are about; *touched* is to be billed: contract id to its commands.
 
     billed - how far another system billed contracts that are imported; imported - the lines that stand for it, by contract id.
     known - customers as they were, customers - as they shall be, both by account. merged - contracts that followed a merge of
@@ -41,7 +41,7 @@ class Copy:
     by_deal: dict[str, str]
     customers: dict[str, Customer]
     known: dict[str, Customer]
-    touched: dict[str, list[str]] = field(default_factory=dict)
+    touched: dict[str, list[Command]] = field(default_factory=dict)
     merged: dict[str, tuple[str, str]] = field(default_factory=dict)
     said: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
@@ -63,6 +63,10 @@ class Copy:
             standing = replace(standing, details=details)
         self.customers[details.account] = standing
         return standing
+
+    def actors(self) -> dict[str, str]:
+        """Return who asked for the changes of each touched contract."""
+        return {i: ",".join(dict.fromkeys(c.actor or c.key for c in asked)) for i, asked in self.touched.items()}
 
     def customer_by_id(self, customer_id: str) -> Customer:
         """Return a customer that a contract of this copy belongs to."""
@@ -99,7 +103,7 @@ def carry_out(copy: Copy, command: Command) -> str:
     """
     contract = _CARRY[command.kind](copy, command)
     if copy.before.get(contract.id) is not contract:
-        copy.touched.setdefault(contract.id, []).append(command.key)
+        copy.touched.setdefault(contract.id, []).append(command)
     copy.after[contract.id] = contract
     copy.by_deal[command.deal] = contract.id
     return contract.id
@@ -395,6 +399,16 @@ def save_customers(copy: Copy, unit: Unit, at: str) -> None:
         *((c, {}) for c in fresh),
     ]
     store.insert_balance_entries(unit, [e for c, old in pairs for e in _moves(c, old, copy.now)], at)
+    _tell_of_customers(copy, unit, [(None, c) for c in fresh] + [(old, c) for c, old in standing], at)
+
+
+def _tell_of_customers(copy: Copy, unit: Unit, pairs: Sequence[tuple[Customer | None, Customer]], at: str) -> None:
+    who: dict[str, str] = {}
+    for contract_id, actor in copy.actors().items():
+        moved = copy.merged.get(contract_id, ())
+        who |= dict.fromkeys((copy.after[contract_id].customer_id, *moved), actor)
+    made = [events.customer_event(old, c, actor=who[c.id], now=copy.now) for old, c in pairs]
+    store.insert_events(unit, [e for e in made if e is not None], at)
 
 
 def _moves(customer: Customer, old: Mapping[str, int], now: datetime) -> list[BalanceEntry]:
@@ -431,6 +445,14 @@ def save(copy: Copy, unit: Unit, at: str) -> None:
     store.delete_changes(unit, gone)
     store.insert_changes(unit, copy.org, made, at)
     store.update_changes(unit, kept)
+    who, told = copy.actors(), []
+    for contract in changed:
+        keys = [c.key for c in copy.touched[contract.id]]
+        data = store.event_text({"commands": keys})
+        told.append(
+            events.contract_event(copy.before.get(contract.id), contract, actor=who[contract.id], now=copy.now, data=data)
+        )
+    store.insert_events(unit, [e for e in told if e is not None], at)
 
 
 def drop(copy: Copy, contract_ids: Iterable[str]) -> None:

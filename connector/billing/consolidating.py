@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from connector.billing import parts, store
+from connector.billing import events, parts, store
 from connector.billing.batches import in_batches
 from connector.billing.parts import Part
 from connector.billing.store import BookedContract, Customer, Unreadable
@@ -97,6 +98,6 @@ def with_others(
     return sorted([*contracts, *store.contracts(unit, others - known, unreadable)], key=lambda c: c.id)
 
 
-def delete_drafts(unit: Unit, contract_ids: Sequence[str], at: str) -> int:
+def delete_drafts(unit: Unit, contract_ids: Sequence[str], now: datetime) -> int:
     """Delete the drafts of contracts, those that they share with others too, because drafts are made anew; return how many."""
-    return parts.delete_shared_drafts(unit, contract_ids, at) + store.delete_drafts(unit, contract_ids)
+    return parts.delete_shared_drafts(unit, contract_ids, now) + events.delete_drafts(unit, contract_ids, now)

@@ -19,12 +19,13 @@ def contract_named(unit: Unit, org: str, name: str) -> BookedContract:
     return found[0]
 
 
-def command_for(unit: Unit, contract: BookedContract, change: Change, *, key: str, label: str) -> Command:
+def command_for(unit: Unit, contract: BookedContract, change: Change, *, key: str, label: str, actor: str = "") -> Command:
     """Return the command that makes a change of a contract under a request's *key*; nobody's details change by it."""
     (customer,) = store.customers(unit, ids=[contract.customer_id])
     return Command(
-        key=key, kind="change", deal=key, label=label, customer=customer.details, how=contract.how, change=change, contract_id=contract.id
-    )
+        key=key, kind="change", deal=key, label=label, customer=customer.details, how=contract.how, change=change, contract_id=contract.id,
+        actor=actor,
+    )  # fmt: skip
 
 
 def changed(request: Request, engine: Engine, unit: Unit) -> IntentResult:
@@ -34,7 +35,7 @@ def changed(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """
     contract = contract_named(unit, engine.org, str(request.data["contract"]))
     change = change_from_data(request.data["change"])
-    command = command_for(unit, contract, change, key=request.key, label=str(request.data["label"]))
+    command = command_for(unit, contract, change, key=request.key, label=str(request.data["label"]), actor=request.actor)
     sql = "SELECT number, total, currency FROM invoice WHERE contract_id = ? AND created_at >= ? ORDER BY id"
     since = (contract.id, store.at_text(request.now))
     before = unit.query(sql, since)

@@ -16,7 +16,7 @@ from connector.billing.batches import in_batches
 from connector.billing.books import LIST_ROWS
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Handler, Request
-from connector.billing.store import REDUCED
+from connector.billing.store import REDUCED, Event
 from connector.ports import CustomerDetails, IntentResult, Unit
 
 _NAMED = 5  # customers that a refusal of a name lists
@@ -163,9 +163,9 @@ def adjust(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         raise refused("no-reason", "Nobody will know why the balance was changed.", "Give a reason.")
     (standing,) = store.customers(unit, ids=[customer_id])
     before = standing.balances.get(currency, 0)
-    after = desk.move_balance(unit, customer_id, currency, amount, None, request.now, reason=reason)
+    after = desk.move_balance(unit, customer_id, currency, amount, None, request.now, actor=None, reason=reason)
     result = {"customer": customer_id, "name": standing.details.name, "currency": currency, "amount": amount, "balance": after, "was": before}
-    return _kept(unit, request, "customer.balance_adjusted", result, before={currency: before}, after={currency: after})
+    return _kept(unit, request, "customer.balance_adjusted", result, before={"balance": {currency: before}}, after={"balance": {currency: after}})
 
 
 def settle(request: Request, engine: Engine, unit: Unit) -> IntentResult:
@@ -188,13 +188,11 @@ def settle(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 def _kept(
     unit: Unit, request: Request, name: str, result: Mapping[str, Any], *, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> IntentResult:
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
-        (
-            desk.event_id(request.key), store.at_text(request.now), request.actor, name, "", None, store.event_text(result),
-            store.event_text(before), store.event_text(after),
-        ),
+    event = Event(
+        id=desk.event_id(request.key), actor=request.actor, name=name, contract_id="", customer_id=str(result["customer"]),
+        data=store.event_text(result), before=store.event_text(before), after=store.event_text(after),
     )  # fmt: skip
+    store.insert_events(unit, [event], store.at_text(request.now))
     return IntentResult(result=result)
 
 

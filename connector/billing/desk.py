@@ -1,7 +1,7 @@
 """An issued invoice on the desk of whoever corrects it: read whole, and the small writes that every correction makes.
 
 Every request leaves exactly one event whose id comes from the request's key; a key that is seen again finds it and changes
-nothing (`once`).
+nothing (`once`). What it did besides (to the balance, to a second invoice) leaves events of their own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from datetime import date, datetime
 from functools import wraps
 from typing import Any
 
-from connector.billing import store
+from connector.billing import events, store
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.parts import contracts_told
-from connector.billing.store import REDUCED, BalanceEntry
+from connector.billing.store import REDUCED, BalanceEntry, Event
 from connector.core.invoicing import Line
 from connector.core.money import major
 from connector.core.settlement import Invoice, InvoiceStatus
@@ -27,7 +27,7 @@ from connector.ports import IntentResult, InvoiceView, Unit
 _HELD = (
     "i.id, i.number, i.status, i.currency, i.customer_id, i.contract_id, i.deal, i.billing_reason, i.created_at, i.issued_on,"
     " i.due_on, i.subtotal, i.discount, i.tax, i.total, i.starting_balance, i.ending_balance, i.amount_due, i.amount_paid,"
-    f" i.credited, i.bill_to, i.collection_method, i.po_number, i.memo, {REDUCED}"
+    f" i.credited, i.bill_to, i.collection_method, i.po_number, i.memo, {REDUCED}, i.is_overdue"
 )
 
 
@@ -46,6 +46,7 @@ class Held:
     po_number: str
     memo: str
     invoice: Invoice
+    is_overdue: bool = False
 
     @property
     def currency(self) -> str:
@@ -54,14 +55,7 @@ class Held:
 
     def state(self) -> dict[str, Any]:
         """Return the figures that corrections change, for the event's `before` and `after`; amounts in minor units."""
-        i = self.invoice
-        return {
-            "status": i.status,
-            "due_on": i.due_on.isoformat() if i.due_on else None,
-            "amount_due": i.amount_due,
-            "amount_paid": i.amount_paid,
-            "credited": i.credited,
-        }
+        return events.invoice_facts(self.invoice, is_overdue=self.is_overdue)
 
 
 def refused(code: str, message: str, hint: str = "") -> RejectedError:
@@ -92,6 +86,7 @@ def held(unit: Unit, number: str) -> Held:
     return Held(
         id=row[0], number=row[1], customer_id=row[4], contract_id=row[5], deal=row[6], issued_on=date.fromisoformat(row[9]),
         bill_to=row[20], collection_method=row[21], po_number=row[22], memo=row[23], invoice=invoice,
+        is_overdue=bool(row[25]),
     )  # fmt: skip
 
 
@@ -109,11 +104,15 @@ def set_status(unit: Unit, invoice_id: str, status: InvoiceStatus, paid_on: date
 
 
 def move_balance(  # noqa: PLR0913 - one value of the entry each
-    unit: Unit, customer_id: str, currency: str, by: int, invoice_id: str | None, now: datetime, *, reason: str = ""
+    unit: Unit, customer_id: str, currency: str, by: int, invoice_id: str | None, now: datetime, *, actor: str | None, reason: str = ""
 ) -> int:
-    """Change a customer's balance (below zero = credit) and return what it is then; both in minor units."""
+    """Change a customer's balance (below zero = credit) and return what it is then; both in minor units.
+
+    actor - who asked, for the event; None: the caller tells it in an event of its own.
+    """
     (customer,) = store.customers(unit, ids=[customer_id])
-    after = customer.balances.get(currency, 0) + by
+    before = customer.balances.get(currency, 0)
+    after = before + by
     at = store.at_text(now)
     entry = BalanceEntry(
         id=new_id("bal", now), customer_id=customer_id, currency=currency, amount=by, ending_balance=after, invoice_id=invoice_id,
@@ -121,6 +120,9 @@ def move_balance(  # noqa: PLR0913 - one value of the entry each
     )  # fmt: skip
     store.insert_balance_entries(unit, [entry], at)
     store.update_balances(unit, [replace(customer, balances={**customer.balances, currency: after})], at)
+    if actor is not None:
+        event = events.balance_event(customer_id, currency, (before, after), actor=actor, now=now, invoice_id=invoice_id)
+        store.insert_events(unit, [event], at)
     return after
 
 
@@ -177,14 +179,21 @@ def save_event(
     unit: Unit, request: Request, name: str, result: Mapping[str, Any], *, before: Held | None, after: Held
 ) -> IntentResult:
     """Append what a request did to an invoice and return its result, which is the answer if the same request comes again."""
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
-        (
-            event_id(request.key), store.at_text(request.now), request.actor, name, after.contract_id, after.id,
-            store.event_text(result), store.event_text(before.state()) if before else "", store.event_text(after.state()),
-        ),
-    )  # fmt: skip
+    event = replace(_event(request, name, before, after), id=event_id(request.key), data=store.event_text(result))
+    store.insert_events(unit, [event], store.at_text(request.now))
     return IntentResult(result=result, deals=deals_to_tell(unit, after))
+
+
+def also(unit: Unit, request: Request, name: str, *, before: Held, after: Held) -> None:
+    """Append what a request did to another invoice than the one that its own event is about."""
+    store.insert_events(unit, [_event(request, name, before, after)], store.at_text(request.now))
+
+
+def _event(request: Request, name: str, before: Held | None, after: Held) -> Event:
+    return Event(
+        id=new_id("ev", request.now), actor=request.actor, name=name, contract_id=after.contract_id, customer_id=after.customer_id,
+        invoice_id=after.id, before=events.text_of(before.state()) if before else "", after=events.text_of(after.state()),
+    )  # fmt: skip
 
 
 def once(handler: Callable[[Request, Engine, Unit], IntentResult]) -> Handler:

@@ -194,8 +194,9 @@ def _cancel(
 
 def _event(row: _Late, name: str, data: Mapping[str, Any], now: datetime) -> Event:
     return Event(
-        id=new_id("ev", now), actor="run", name=name, contract_id=row.contract_id, invoice_id=row.id, data=store.event_text(data)
-    )
+        id=new_id("ev", now), actor="run", name=name, contract_id=row.contract_id, customer_id=row.customer_id, invoice_id=row.id,
+        data=store.event_text(data),
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- what a rep reads

@@ -39,6 +39,7 @@ from connector.billing import commands as carrying
 from connector.billing.commands import Copy
 from connector.billing.desk import note_views
 from connector.billing.dunning import Dunned
+from connector.billing.events import parked_events, status_event
 from connector.billing.intents import HANDLERS, Request, Work, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, ahead, retry_at, today_in, window_with, with_invoice
 from connector.billing.ladder import Ladder
@@ -46,7 +47,7 @@ from connector.billing.outbox import Mailing
 from connector.billing.parts import invoices_of_no_contract, mark_overdue
 from connector.billing.proposing import proposed
 from connector.billing.standing import standings_of
-from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Event, Unreadable
+from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Unreadable
 from connector.billing.taken import taken_of
 from connector.billing.taxing import MARK, Untaxed, refusal, state_of
 from connector.billing.usage import with_usage
@@ -55,7 +56,6 @@ from connector.core.invoicing import Line
 from connector.core.settlement import Invoice
 from connector.core.terms import Change, Contract
 from connector.errors import ConnectorError, Problem, RejectedError, Where
-from connector.kit.db import new_id
 from connector.ports import (
     BilledRun,
     Command,
@@ -146,7 +146,9 @@ class InternalBilling:
         facts = store.facts(unit, windows) if windows else {}
         copy.after |= {c.id: c for c in with_usage(unit, [copy.after[i] for i in copy.touched])}
         people = {c.id: c for c in copy.customers.values()}
-        issue = Issue(moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax, mailing=self.mailing)
+        issue = Issue(
+            moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax, mailing=self.mailing, actors=copy.actors()
+        )
         refused: dict[str, Problem] = {}
         for contract_id in sorted(copy.touched):
             try:
@@ -163,7 +165,7 @@ class InternalBilling:
         moment = issue.moment
         if not copy.touched:
             return
-        consolidating.delete_drafts(unit, [i for i in copy.touched if i in copy.before], moment.text)
+        consolidating.delete_drafts(unit, [i for i in copy.touched if i in copy.before], moment.at)
         carrying.save_customers(copy, unit, moment.text)
         for made, booked in issue.save_invoices(unit, self.series):
             if made.changes and not booked.is_draft:
@@ -173,16 +175,6 @@ class InternalBilling:
         carrying.save(copy, unit, moment.text)
         quotes.outdate(unit, self.org, copy.before, [copy.after[i] for i in copy.touched], moment.at)
         imports.save_lines(copy, unit)
-        events = [
-            Event(
-                id=new_id("ev", moment.at),
-                actor=",".join(keys),
-                name="contract.changed" if contract_id in copy.before else "contract.made",
-                contract_id=contract_id,
-            )
-            for contract_id, keys in copy.touched.items()
-        ]
-        store.insert_events(unit, events, moment.text)
 
     # ---------------------------------------------------------------- the billing run
 
@@ -198,7 +190,7 @@ class InternalBilling:
         ids = consolidating.with_shared_drafts(unit, ids, limit, with_drafts=not hold)
         late: list[str] = []
         if len(ids) < limit:
-            late = mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES)
+            late = mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES, as_of)
         if not ids:
             return BilledRun(deals=tuple(store.deals_of_contracts(unit, late)))
         unreadable: list[Unreadable] = []
@@ -206,7 +198,7 @@ class InternalBilling:
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
         contracts = consolidating.with_others(unit, contracts, people, moment.text, unreadable, with_drafts=not hold)
         contracts = with_usage(unit, contracts)
-        drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], moment.text)
+        drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], as_of)
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         issue = Issue(
@@ -246,6 +238,14 @@ class InternalBilling:
             changes += [(made.contract.id, c) for c, old in zip(after, made.contract.changes, strict=True) if c != old]
         store.advance_contracts(unit, rows)
         store.update_changes(unit, changes)
+        have_one = {booked.contract.id for _, booked in pairs}  # a shared invoice is nobody's, and tells nothing of its contracts
+        told = [
+            status_event(m.contract, m.status, moment.at)
+            for m in issue.done
+            if m.status != m.contract.status and m.contract.id not in have_one
+        ]
+        told += parked_events(unit, issue.problems, moment.at)
+        store.insert_events(unit, told, at)
         again = retry_at(moment)
         store.park_contracts(unit, [(p.text(), again, moment.text, i) for i, p in issue.problems])
 

@@ -18,8 +18,9 @@ from functools import lru_cache
 from connector.billing import outbox, store
 from connector.billing.consolidating import bundles, goes_together, holder_of, parts_for
 from connector.billing.decoding import local_text
+from connector.billing.events import issued_event
 from connector.billing.parts import Part, insert_parts
-from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer, Event
+from connector.billing.store import BalanceEntry, BookedChange, BookedContract, BookedInvoice, Customer
 from connector.billing.taken import take_from_lines
 from connector.billing.taxing import Untaxed, require_tax, state_of
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on, window_start
@@ -302,6 +303,7 @@ class Issue:
     """What a chunk of contracts made, gathered until everything is written at once.
 
     is_run - a billing run makes it: only there customers who want one invoice for all contracts are billed (decision D-35).
+    actors - who asked, by contract; the run where it is nobody.
     """
 
     moment: Moment
@@ -314,6 +316,7 @@ class Issue:
     taxes: dict[str, AccountTax] = field(default_factory=dict)
     mailing: outbox.Mailing = outbox.OFF
     is_run: bool = False
+    actors: Mapping[str, str] = field(default_factory=dict)
 
     def tax_of(self, customer_id: str) -> AccountTax:
         """Return how a customer is taxed; asked for once a chunk."""
@@ -363,7 +366,9 @@ class Issue:
             if b.invoice.status == "void":  # made so during a pause: no change may credit what nobody owes
                 take_from_lines(unit, b.id, taken_back(b.invoice))
         self._save_balances(unit, booked)
-        store.insert_events(unit, [_event(b) for b in booked], self.moment.text)
+        who = self.actors
+        events = [issued_event(b, m.status, who.get(b.contract.id, "run")) for (m, *_), b in zip(sharing, booked, strict=True)]
+        store.insert_events(unit, events, self.moment.text)
         if self.mailing.is_on:
             mails = outbox.issued((b.id, b.invoice.status, b.invoice.total) for b in booked)
             self.mailing.write(unit, mails, self.moment.at)
@@ -439,18 +444,6 @@ def _parts(invoice_id: str, members: Sequence[Billed]) -> list[Part]:
 def token_for(invoice_id: str) -> str:
     """Return the text of an invoice's link: its time-ordered id, by which it is found, and 128 random bits."""
     return invoice_id.removeprefix("in_") + secrets.token_hex(16)
-
-
-def _event(booked: BookedInvoice) -> Event:
-    total, currency = booked.invoice.total, booked.invoice.currency
-    return Event(
-        id=booked.id.replace("in_", "ev_", 1),
-        actor="run",
-        name="invoice.drafted" if booked.is_draft else "invoice.finalized",
-        contract_id=booked.contract.id,
-        invoice_id=booked.id,
-        data=f'{{"number":"{booked.number or ""}","total":{total},"currency":"{currency}"}}',
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

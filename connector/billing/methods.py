@@ -8,6 +8,7 @@ from connector.billing import desk, store
 from connector.billing.customers import customer_named
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Handler, Request
+from connector.billing.store import Event
 from connector.charging import Payments
 from connector.ports import IntentResult, Unit
 
@@ -63,11 +64,12 @@ def _chosen(payments: Mapping[str, Payments], wanted: str) -> tuple[str, str, st
 
 def _save_event(unit: Unit, request: Request, result: Mapping[str, str]) -> None:
     name = "payment_method.stored" if result["method"] else "payment_method.removed"
-    facts = [store.event_text({"method": result[key]}) for key in ("before", "method")]
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
-        (desk.event_id(request.key), store.at_text(request.now), request.actor, name, "", None, store.event_text(result), *facts),
-    )
+    before, after = (store.event_text({"method": result[key]}) for key in ("before", "method"))
+    event = Event(
+        id=desk.event_id(request.key), actor=request.actor, name=name, contract_id="", customer_id=result["customer"],
+        data=store.event_text(result), before=before, after=after,
+    )  # fmt: skip
+    store.insert_events(unit, [event], store.at_text(request.now))
 
 
 HANDLED: dict[str, Handler] = {"customer.payment_method": desk.once(set_method)}

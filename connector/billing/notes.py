@@ -123,7 +123,7 @@ def write_note(
         desk.set_status(unit, held.id, after.status, on if after.status == "paid" else None)
     unit.execute("UPDATE invoice SET credited = ? WHERE id = ?", (after.credited, held.id))
     if to_balance:
-        desk.move_balance(unit, held.customer_id, held.currency, -to_balance, held.id, request.now)
+        desk.move_balance(unit, held.customer_id, held.currency, -to_balance, held.id, request.now, actor=request.actor)
     told = {"note": number, "total": note.total, "currency": held.currency, "open": after.amount_remaining, "reason": issued.reason}
     engine.mailing.write(unit, [Entry(key=f"{number}/issued", kind="credit_note", invoice_id=held.id, data=told)], request.now)
     return issued
@@ -311,7 +311,7 @@ def write_void(request: Request, unit: Unit, held: Held, *, is_moved: bool = Fal
     desk.set_status(unit, held.id, after.status, None)
     used = held.invoice.ending_balance - held.invoice.starting_balance
     if used > 0:
-        desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now)
+        desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now, actor=request.actor)
     before = _credited_before(unit, held)
     taken = {desk.root_key(key): net - before.get(key, 0) for key, net in taken_back(held.invoice).items()}
     take_from_lines(unit, held.id, taken)
@@ -341,7 +341,7 @@ def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     # its reminders begin anew, counted from the new day
     again = "reminded = ?, reminded_on = '', dunning = ''"
     unit.execute(f"UPDATE invoice SET due_on = ?, is_overdue = ?, {again} WHERE id = ?", (on.isoformat(), is_late, NEVER_REMINDED, held.id))
-    after = replace(held, invoice=replace(held.invoice, due_on=on))
+    after = replace(held, invoice=replace(held.invoice, due_on=on), is_overdue=is_late)
     result = {"invoice": held.number, "due_on": on.isoformat()}
     return desk.save_event(unit, request, "invoice.due_moved", result, before=held, after=after)
 

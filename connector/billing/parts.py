@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 
-from connector.billing import store
+from connector.billing import events, store
 from connector.billing.batches import in_batches
 from connector.billing.store import Sums
 from connector.core.money import allocate
@@ -126,11 +126,9 @@ def contracts_told(unit: Unit, invoice_ids: Sequence[str]) -> list[str]:
     return list(own | dict.fromkeys(contracts_on(unit, invoice_ids)))
 
 
-def mark_overdue(unit: Unit, today: date, limit: int) -> list[str]:
+def mark_overdue(unit: Unit, today: date, limit: int, now: datetime) -> list[str]:
     """Mark up to *limit* open invoices that were due before *today* and not seen so yet; return whose contracts' deals must tell."""
-    sql = "SELECT id, contract_id FROM invoice WHERE status = 'open' AND NOT is_overdue AND due_on < ? ORDER BY due_on, id LIMIT ?"
-    rows = unit.query(sql, (today.isoformat(), limit))
-    unit.executemany("UPDATE invoice SET is_overdue=? WHERE id=?", [(True, row[0]) for row in rows])
+    rows = events.mark_overdue(unit, today, limit, now)
     shared = [row[0] for row in rows if not row[1]]
     return list(dict.fromkeys([*(row[1] for row in rows if row[1]), *(contracts_told(unit, shared) if shared else ())]))
 
@@ -241,16 +239,16 @@ def drafted_contracts(unit: Unit, limit: int) -> list[str]:
     return contracts_on(unit, [row[0] for row in unit.query(sql, (limit,))])
 
 
-def delete_shared_drafts(unit: Unit, contract_ids: Iterable[str], at: str) -> int:
+def delete_shared_drafts(unit: Unit, contract_ids: Iterable[str], now: datetime) -> int:
     """Delete the drafts that contracts share with others, and have all of these looked at again by the next run; return how many."""
     drafts = _shared_drafts(unit, contract_ids) if has_parts(unit) else []
     if not drafts:
         return 0
+    at = store.at_text(now)
     again = [(at, contract_id, at) for contract_id in contracts_on(unit, drafts)]
     unit.executemany("UPDATE contract SET next_due_at = ? WHERE id = ? AND (next_due_at IS NULL OR next_due_at > ?)", again)
-    for table, column in (("line", "invoice_id"), ("invoice_part", "invoice_id"), ("invoice", "id")):
-        unit.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(draft,) for draft in drafts])
-    return len(drafts)
+    unit.executemany("DELETE FROM invoice_part WHERE invoice_id = ?", [(draft,) for draft in drafts])
+    return events.delete_invoices(unit, drafts, now)
 
 
 # ---------------------------------------------------------------- writing

@@ -158,10 +158,10 @@ def _change_details(request: Request, engine: Engine, unit: Unit) -> IntentResul
     _remember(unit, customer_id, {f: (before[f], text) for f, text in changed.items()}, at)
     result = {"changed": sorted(changed)}
     unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after, customer_id) VALUES (?,?,?,?,?,?,?,?,?,?)",
         (
             desk.event_id(request.key), at, request.actor, "customer.details_changed", "", None, store.event_text({"customer": customer_id, **result}),
-            store.event_text({f: before[f] for f in changed}), store.event_text(changed),
+            store.event_text({f: before[f] for f in changed}), store.event_text(changed), customer_id,
         ),
     )  # fmt: skip
     return IntentResult(result=result, deals=tuple(_deals_of(unit, customer_id)))
@@ -192,8 +192,8 @@ def _renew_link(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     if request.data.get("is_new"):
         unit.execute("UPDATE portal_link SET token = ?, made_at = ? WHERE customer_id = ?", (_token_for(customer_id), at, customer_id))
         unit.execute(
-            "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,?,?,?,?,?)",
-            (desk.event_id(request.key), at, request.actor, "customer.link_renewed", "", None, store.event_text({"customer": customer_id}), "", ""),
+            "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after, customer_id) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (desk.event_id(request.key), at, request.actor, "customer.link_renewed", "", None, store.event_text({"customer": customer_id}), "", "", customer_id),
         )
     return IntentResult(result={"customer": customer_id}, deals=tuple(_deals_of(unit, customer_id)))
 

@@ -68,7 +68,7 @@ def _issued(request: Request, engine: Engine, unit: Unit, wanted: _Wanted, invoi
     store.insert_invoices(unit, [booked])
     used = invoice.ending_balance - invoice.starting_balance
     if used:
-        desk.move_balance(unit, customer.id, wanted.currency, used, invoice_id, request.now)
+        desk.move_balance(unit, customer.id, wanted.currency, used, invoice_id, request.now, actor=request.actor)
     engine.mailing.write(unit, outbox.issued([(invoice_id, invoice.status, invoice.total)]), request.now)
     return desk.held(unit, number)
 
@@ -85,9 +85,11 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     note = ""
     if old.amount_paid or old.status == "paid":
         wanted = {"amount": old.total, "credit": "all", "reason": request.data.get("reason", "")}
-        note = notes.write_note(request, engine, unit, held, wanted, is_moved=True).number
+        issued = notes.write_note(request, engine, unit, held, wanted, is_moved=True)
+        note = issued.number
+        desk.also(unit, request, "invoice.credited", before=held, after=replace(held, invoice=issued.invoice))
     else:
-        notes.write_void(request, unit, held, is_moved=True)
+        desk.also(unit, request, "invoice.voided", before=held, after=notes.write_void(request, unit, held, is_moved=True))
     (customer,) = store.customers(unit, ids=[held.customer_id])
     days = (old.due_on - held.issued_on).days if old.due_on else 0
     how = HowBilled(
@@ -105,7 +107,7 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     again = {desk.root_key(line.key): -line.net for line in old.lines if line.net > 0}
     take_from_lines(unit, f"{made.id}/again", again)
     result = {"invoice": held.number, "note": note, "number": made.number, "status": made.invoice.status}
-    return desk.save_event(unit, request, "invoice.reissued", result, before=held, after=made)
+    return desk.save_event(unit, request, "invoice.reissued", result, before=None, after=made)
 
 
 def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:

@@ -134,6 +134,11 @@ class BookedInvoice:
         """Whether the invoice waits to be made anew."""
         return self.invoice.status == "draft"
 
+    @property
+    def due_on_text(self) -> str | None:
+        """The day it is due, None for a draft; due at once: the day it is issued."""
+        return None if self.is_draft else (self.invoice.due_on or self.issued_on).isoformat()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalanceEntry:
@@ -150,14 +155,17 @@ class BalanceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened: *name* is `noun.past_verb`, *actor* the deal, `run` or a person, *data* small facts."""
+    """What happened: *name* is `noun.past_verb`, *actor* the deal, `run` or a person; *data*, *before*, *after* JSON or ""."""
 
     id: str
     actor: str
     name: str
     contract_id: str
+    customer_id: str
     invoice_id: str | None = None
     data: str = ""
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +287,7 @@ _UPDATE_CHANGE = (
 _INSERT_INVOICE = _insert("invoice", _INVOICE)
 _INSERT_LINE = _insert("line", "invoice_id, position, " + _LINE)
 _INSERT_BALANCE = _insert("balance_entry", "id, customer_id, currency, amount, ending_balance, invoice_id, made_at, reason")
-_INSERT_EVENT = _insert("event", "id, made_at, actor, name, contract_id, invoice_id, data")
+_INSERT_EVENT = _insert("event", "id, made_at, actor, name, contract_id, invoice_id, data, customer_id, before, after")
 # What credit notes took off the amount due of an invoice `i`, and what of its payments went back; most have no note.
 REDUCED = (
     "CASE WHEN i.credited = 0 THEN 0 ELSE (SELECT COALESCE(SUM(n.reduced), 0) FROM credit_note n WHERE n.invoice_id = i.id) END"
@@ -626,16 +634,6 @@ def _draft_ids(unit: Unit, contract_ids: Sequence[str]) -> set[str]:
     return {row[0] for row in unit.query(sql, contract_ids)}
 
 
-def delete_drafts(unit: Unit, contract_ids: Iterable[str]) -> int:
-    """Delete the drafts of contracts, because a draft is made anew as a whole (decision D-31); return how many."""
-    count = 0
-    for batch in _batches(contract_ids):
-        drafts = [(draft,) for draft in sorted(_draft_ids(unit, batch))]
-        if drafts:
-            unit.executemany("DELETE FROM line WHERE invoice_id=?", drafts)
-            unit.executemany("DELETE FROM invoice WHERE id=?", drafts)
-            count += len(drafts)
-    return count
 
 
 def take_numbers(unit: Unit, series: str, count: int) -> int:
@@ -673,7 +671,7 @@ def _invoice_values(booked: BookedInvoice) -> tuple[Any, ...]:
         booked.made_at,
         None if is_draft else booked.made_at,
         issued_on,
-        None if is_draft else _on_text(i.due_on) or issued_on,  # due at once: the day it is issued
+        booked.due_on_text,
         issued_on if i.status == "paid" else None,
         False,
         i.subtotal,
@@ -758,7 +756,8 @@ def insert_balance_entries(unit: Unit, made: Sequence[BalanceEntry], at: str) ->
 
 def insert_events(unit: Unit, made: Sequence[Event], at: str) -> None:
     """Append what happened."""
-    unit.executemany(_INSERT_EVENT, [(e.id, at, e.actor, e.name, e.contract_id, e.invoice_id, e.data) for e in made])
+    rows = [(e.id, at, e.actor, e.name, e.contract_id, e.invoice_id, e.data, e.customer_id, e.before, e.after) for e in made]
+    unit.executemany(_INSERT_EVENT, rows)
 
 
 # ---------------------------------------------------------------- what is asked of the books

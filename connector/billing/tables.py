@@ -7,13 +7,14 @@ D-11). Money is in minor units; quantities and unit prices are exact decimal tex
 
 from __future__ import annotations
 
-from sqlmodel import BigInteger, Column, Field, Index, UniqueConstraint, text
+from sqlmodel import BigInteger, Column, Field, Index, UniqueConstraint, false, text
 
+from connector.billing import log_tables
 from connector.billing.following_tables import NEVER_REMINDED, TO_CHARGE
 from connector.billing.schema import METADATA, Books
 from connector.billing.schema import money as _money
 
-__all__ = ["METADATA", "Books"]  # the whole schema: the tables here and those of what follows an invoice
+__all__ = ["METADATA", "Books", "log_tables"]  # the whole schema: the tables here and those of what follows an invoice
 
 
 class CustomerRow(Books, table=True):
@@ -43,7 +44,7 @@ class CustomerRow(Books, table=True):
     created_at: str
     updated_at: str
     discounts: str = Field(default="[]", sa_column_kwargs={"server_default": "[]"})
-    is_consolidated: bool = Field(default=False, sa_column_kwargs={"server_default": text("0")})
+    is_consolidated: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     consolidate_set: str | None = None
 
 
@@ -264,21 +265,6 @@ class SeriesRow(Books, table=True):
     __tablename__ = "series"
     name: str = Field(primary_key=True)
     next: int
-
-
-class EventRow(Books, table=True):
-    """What happened to the books: when, by whom, to what; appended, never changed. *before* and *after* are JSON, "" = nothing."""
-
-    __tablename__ = "event"
-    id: str = Field(primary_key=True)
-    made_at: str
-    actor: str
-    name: str
-    contract_id: str
-    invoice_id: str | None
-    data: str
-    before: str = Field(default="", sa_column_kwargs={"server_default": ""})
-    after: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class CreditNoteRow(Books, table=True):

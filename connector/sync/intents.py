@@ -6,6 +6,8 @@ that asking twice does it once. Those of kind `deal.*` are about the ledger, all
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,6 +67,14 @@ def submit(unit: Unit, kind: str, data: Mapping[str, Any], *, actor: str, now: d
         (intent_id, kind, _text(data), actor, "pending", "{}", ledger.iso(now)),
     )
     return intent_id
+
+
+def person() -> str:
+    """Return who runs this program, as the event log names them."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return f"cli:{os.getuid()}"
 
 
 def found(unit: Unit, intent_id: str) -> Intent | None:

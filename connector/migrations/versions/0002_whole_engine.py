@@ -153,7 +153,7 @@ def upgrade() -> None:
     )
     op.create_index("usage_contract", "usage_record", ["contract_id", "used_at"], unique=False)
     op.add_column("customer", sa.Column("discounts", sa.String(), server_default="[]", nullable=False))
-    op.add_column("customer", sa.Column("is_consolidated", sa.Boolean(), server_default=sa.text("0"), nullable=False))
+    op.add_column("customer", sa.Column("is_consolidated", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("event", sa.Column("before", sa.String(), server_default="", nullable=False))
     op.add_column("event", sa.Column("after", sa.String(), server_default="", nullable=False))
     op.add_column("invoice", sa.Column("credited", sa.BigInteger(), server_default="0", nullable=False))

@@ -7,9 +7,74 @@ revision = "0003"
 down_revision = "0002"
 
 
+def _event_log() -> None:
+    """Give events the order in which they were written, and let the database refuse to change or delete one."""
+    op.rename_table("event", "event_before")
+    op.create_table(
+        "event",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("contract_id", sa.String(), nullable=False),
+        sa.Column("invoice_id", sa.String(), nullable=True),
+        sa.Column("data", sa.String(), nullable=False),
+        sa.Column("before", sa.String(), server_default="", nullable=False),
+        sa.Column("after", sa.String(), server_default="", nullable=False),
+        sa.Column("customer_id", sa.String(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("id", name="event_id"),
+    )
+    columns = "id, made_at, actor, name, contract_id, invoice_id, data, before, after"
+    op.execute(f"INSERT INTO event ({columns}) SELECT {columns} FROM event_before ORDER BY made_at, id")
+    op.drop_table("event_before")
+    for name, column, where in (("event_contract", "contract_id", "contract_id <> ''"), ("event_customer", "customer_id", "contract_id = ''")):
+        op.create_index(name, "event", [column, "seq"], unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+    if op.get_bind().dialect.name == "sqlite":
+        for name, act in (("event_unchanged", "UPDATE"), ("event_kept", "DELETE")):
+            op.execute(
+                f"CREATE TRIGGER {name} BEFORE {act} ON event BEGIN SELECT RAISE(ABORT, 'the event log is only added to'); END"
+            )
+        return
+    op.execute(
+        "CREATE FUNCTION event_only_grows() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'the event log is only added to'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER event_unchanged BEFORE UPDATE OR DELETE OR TRUNCATE ON event"
+        " FOR EACH STATEMENT EXECUTE FUNCTION event_only_grows()"
+    )
+
+
+def _webhooks() -> None:
+    op.create_table(
+        "webhook_endpoint",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
+        sa.Column("made_at", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "webhook_delivery",
+        sa.Column("endpoint_id", sa.String(), nullable=False),
+        sa.Column("event_seq", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.String(), nullable=False),
+        sa.Column("error", sa.String(), nullable=False),
+        sa.Column("done_at", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("endpoint_id", "event_seq"),
+    )
+    op.create_index("webhook_waiting", "webhook_delivery", ["state", "endpoint_id", "event_seq"], unique=False)
+
+
 def upgrade() -> None:
     """Add the tables and columns; what stands in the books keeps its meaning."""
     _imports()
+    _event_log()
+    _webhooks()
     _consolidated_invoices()
     _portal()
     _edits_and_links()
