@@ -43,6 +43,9 @@ class Payments(Protocol):
     def label(self, token: str) -> str:
         """Return how people read a method; never a whole number of a card or account."""
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names under which a customer can choose a method here; none where it is stored on a page of whoever charges."""
+
     def charge(self, charge: Charge) -> ChargeResult:
         """Charge, or say why not; called outside of any transaction."""
 

@@ -16,9 +16,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector import app
+from connector.billing import methods
 from connector.billing.books import ContractSheet, InvoiceListing, ItemView
 from connector.billing.contracting import command_for, contract_named
-from connector.billing.portal import FIELDS, PortalSheet, Visitor, flat_details, portal_sheet, visitor
+from connector.billing.portal import FIELDS, PortalSheet, Visitor, flat_details, open_invoices, portal_sheet, visitor
 from connector.core.period import to_local
 from connector.core.terms import Change, ItemChange, change_to_data
 from connector.documents import formats
@@ -40,6 +41,7 @@ from connector.web.views import (
 
 MOST_WAITING = 20
 REQUESTS_SHOWN = 5
+_KINDS = {"customer.details": "details", "invoice.charge": "pay", "customer.payment_method": "method"}
 _QUANTITY = re.compile(r"[0-9]{1,7}(?:[.,][0-9]{1,4})?")
 _MOST_QUANTITY = Decimal(1_000_000)
 _STATUSES: Mapping[str, InvoiceStatus] = {
@@ -56,7 +58,8 @@ def page(house: app.House, token: str) -> PortalPage | None:
             return None
         sheet = portal_sheet(unit, who, house.config.timezone, now)
         asked = intents.of_actor(unit, _actor(who), REQUESTS_SHOWN)
-    return _page(house, sheet, asked)
+        method = methods.labels_of(unit, [who.customer_id]).get(who.customer_id, "")
+    return _page(house, sheet, asked, method)
 
 
 def ask(house: app.House, token: str, asked: PortalAsk) -> PortalAnswer | None:
@@ -170,13 +173,40 @@ def _plain(problem: Problem) -> str:
     return f"{problem.message} {problem.hint}".strip()
 
 
-_ASKED = {"details": _details, "cancel": _cancel, "quantity": _quantity}
+def _pay(house: app.House, unit: Unit, who: Visitor, asked: PortalAsk, now: datetime) -> Asked:
+    del now
+    number = asked.values.get("invoice", "")
+    if number not in {i.number for i in _payable(house, unit, who)}:
+        return _refused(house, who, "portal_not_payable")
+    return None, "invoice.charge", {"invoice": number, "customer": who.customer_id}
+
+
+def _payable(house: app.House, unit: Unit, who: Visitor) -> list[InvoiceListing]:
+    """Return the open invoices that can be charged to the customer's stored method."""
+    if not methods.labels_of(unit, [who.customer_id]) or not house.billing.payments:
+        return []
+    return [i for i in open_invoices(unit, who) if i.amount_open > 0]
+
+
+def _method(house: app.House, unit: Unit, who: Visitor, asked: PortalAsk, now: datetime) -> Asked:
+    del unit, now
+    wanted = asked.values.get("method", "")
+    if wanted and wanted not in _choices(house):
+        return _refused(house, who, "portal_not_allowed")
+    return None, "customer.payment_method", {"customer": who.customer_id, "method": wanted}
+
+
+def _choices(house: app.House) -> list[str]:
+    return [f"{kind}:{name}" for kind, payments in house.billing.payments.items() for name in payments.names()]
+
+
+_ASKED = {"details": _details, "cancel": _cancel, "quantity": _quantity, "pay": _pay, "payment_method": _method}
 
 
 # ---------------------------------------------------------------- what is shown
 
 
-def _page(house: app.House, sheet: PortalSheet, asked: list[intents.Intent]) -> PortalPage:
+def _page(house: app.House, sheet: PortalSheet, asked: list[intents.Intent], method: str) -> PortalPage:
     who, config = sheet.visitor, house.config
     language = _language(house, who)
     words, allow, seller = texts_in(language), config.portal.allow, config.seller
@@ -195,6 +225,9 @@ def _page(house: app.House, sheet: PortalSheet, asked: list[intents.Intent]) -> 
         fields=tuple(PortalField(name=f, label=words[f"field_{f}"], value=v) for f, v in flat_details(who.details).items()) if "details" in allow else (),
         requests=tuple(_request(i, words, language, config.timezone) for i in asked),
         can_download="download" in allow,
+        can_pay="pay" in allow and bool(method) and bool(house.billing.payments),
+        method=method,
+        methods=tuple(_choices(house)) if "payment_method" in allow else (),
     )  # fmt: skip
 
 
@@ -257,7 +290,7 @@ def _is_changeable(view: ItemView) -> bool:
 
 def _request(intent: intents.Intent, words: Mapping[str, str], language: str, timezone: str) -> PortalRequest:
     said = str(intent.result.get("message", "")) if intent.state == "refused" else ""
-    kind = "details" if intent.kind == "customer.details" else "contract"
+    kind = _KINDS.get(intent.kind, "contract")
     return PortalRequest(
         what=words[f"portal_request_{kind}"],
         on=formats.date_text(intent.made_at.astimezone(ZoneInfo(timezone)).date(), language),

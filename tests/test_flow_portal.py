@@ -13,11 +13,12 @@ from world import World, world
 
 from connector import app, service
 from connector.billing.portal import MOST_CHARACTERS, merged
+from connector.config.collecting import PaymentsConfig
 from connector.config.portal import PortalConfig
 from connector.portal import MOST_WAITING
 from connector.ports import Address, CustomerDetails
 
-ALL = PortalConfig(allow=("pay", "download", "details", "quantity", "cancel"))
+ALL = PortalConfig(allow=("pay", "download", "details", "payment_method", "quantity", "cancel"))
 
 
 @pytest.fixture
@@ -122,6 +123,33 @@ def test_details_hold_until_the_crm_says_something_new(demo: World) -> None:
     demo.edit("vega", "Account", Billing_Email__c="new@vega.example")
     demo.sync()
     assert demo.query("SELECT email, city FROM customer WHERE name = 'Vega'") == [("new@vega.example", "Nice <b>")]
+
+
+def test_a_customer_stores_a_method_and_pays(tmp_path: Path) -> None:
+    """Without a method there is no button; with a card the open invoice is charged once, and the rep reads that it is paid."""
+    with world(tmp_path, portal=ALL, payments=PaymentsConfig(methods=("manual", "test"))) as made:
+        made.account("vega")
+        made.deal("seats", {"Quantity": 4}, account="vega", Contract_Term_Months__c=12, StageName="Closed Won")
+        made.sync()
+        with served(made) as address:
+            assert "Pay now" not in requests.get(address, timeout=20).text
+            assert send(address, "pay", invoice="INV-0001").status_code == 400
+            assert send(address, "payment_method", method="test:gold").status_code == 400
+            assert send(address, "payment_method", method="test:ok").status_code == 303
+        made.sync()
+        with served(made) as address:
+            assert "Pay now" in requests.get(address, timeout=20).text
+            assert [send(address, "pay", invoice="INV-0001").status_code for _ in range(2)] == [303, 303]
+            assert send(address, "pay", invoice="INV-0009").status_code == 400
+        made.sync()
+        made.bill()
+        with served(made) as address:
+            text = seen(address)
+        assert made.query("SELECT amount, method FROM payment") == [(40_000, "test")]
+        assert made.record("seats")["Last_Invoice_Status__c"] == "Paid"
+    assert "Everything is paid." in text
+    assert "Payment · Done" in text
+    assert "is being charged already" in text
 
 
 def test_nobody_reaches_into_another_customers_contract(demo: World) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from connector.billing import desk, store
 from connector.billing.desk import Held
-from connector.billing.intents import Engine
+from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import today_in
 from connector.billing.outbox import Entry
 from connector.billing.payments import book_payment
@@ -23,7 +23,7 @@ from connector.billing.store import Event
 from connector.charging import Charge, ChargeResult, Payments
 from connector.core.period import to_utc
 from connector.kit.db import new_id
-from connector.ports import Unit
+from connector.ports import IntentResult, Unit
 
 _TO_CHARGE = "i.status = 'open' AND i.collection_method = 'charge_automatically' AND i.next_charge_at IS NOT NULL"
 _CHARGE = "c.id, c.method, c.token, c.amount, c.currency, c.number, i.number"
@@ -118,3 +118,38 @@ def _failed(unit: Unit, held: Held, charge: Charge, result: ChargeResult, now: d
         "number": held.number, "amount": charge.amount, "currency": held.currency, "method": charge.method, "code": result.code,
         "message": result.message, "on": today.isoformat(), "retry_on": retry_on,
     }  # fmt: skip
+
+
+# ---------------------------------------------------------------- what a customer asks for
+
+
+def pay_now(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Charge what is open of an invoice (data: invoice, customer) to the customer's stored method, however it is collected otherwise.
+
+    The try is only kept here; it is made with the next billing run. Raises: RejectedError where nothing can be charged.
+    """
+    held = desk.held(unit, str(request.data["invoice"]))
+    customer_id = str(request.data["customer"])
+    if held.customer_id != customer_id:
+        raise desk.refused("unknown-invoice", f"{held.number} is not an invoice of this customer.")
+    if held.invoice.status != "open" or held.invoice.amount_remaining <= 0:
+        raise desk.refused("invoice-not-open", f"{held.number} is {held.invoice.status}; nothing is to be paid.")
+    methods = unit.query("SELECT method, token FROM payment_method WHERE customer_id = ?", (customer_id,))
+    if not methods or methods[0][0] not in engine.payments:
+        raise desk.refused("no-method", "No payment method is stored.", "Store one first, or pay by bank transfer.")
+    tries = unit.query("SELECT state FROM charge WHERE invoice_id = ?", (held.id,))
+    if any(state == "pending" for (state,) in tries):
+        raise desk.refused("charge-pending", f"{held.number} is being charged already.", "Wait for the outcome.")
+    (method, token), number = methods[0], len(tries) + 1
+    unit.execute(
+        "INSERT INTO charge (id, invoice_id, customer_id, number, method, token, amount, currency, state, code, message, reference, made_at)"
+        " VALUES (?,?,?,?,?,?,?,?,'pending','','','',?)",
+        (
+            f"{held.id}/c{number}", held.id, customer_id, number, method, token, held.invoice.amount_remaining, held.currency,
+            store.at_text(request.now),
+        ),
+    )  # fmt: skip
+    return desk.save_event(unit, request, "payment.asked", {"number": held.number, "amount": held.invoice.amount_remaining}, before=held, after=held)
+
+
+HANDLED: dict[str, Handler] = {"invoice.charge": desk.once(pay_now)}

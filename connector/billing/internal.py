@@ -76,7 +76,7 @@ OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; t
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
-for _room in (portal, notes, imports, offering, reissues, contracting, customers, stocking, metering, methods, sending):
+for _room in (collecting, portal, notes, imports, offering, reissues, contracting, customers, stocking, metering, methods, sending):
     HANDLERS.update(_room.HANDLED)
 
 

@@ -96,6 +96,11 @@ def portal_sheet(unit: Unit, who: Visitor, timezone: str, now: datetime) -> Port
     )
 
 
+def open_invoices(unit: Unit, who: Visitor) -> list[InvoiceListing]:
+    """Return a customer's open invoices, newest first."""
+    return books.invoices(unit, status="open", customer=who.customer_id, limit=INVOICES)
+
+
 # ---------------------------------------------------------------- what customers say of themselves
 
 

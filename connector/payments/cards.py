@@ -43,6 +43,10 @@ class TestCards:
         """Return how people read a test card."""
         return f"test card {token.removeprefix(_PREFIX).replace('_', ' ')}"
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all test cards."""
+        return tuple(_FATES)
+
     def charge(self, charge: Charge) -> ChargeResult:
         """Return the outcome that the card's token stands for."""
         code, message, is_final, failures = _FATES[charge.token.removeprefix(_PREFIX)]

@@ -17,7 +17,7 @@ from connector.web.pages import Pages
 from connector.web.views import PortalAsk, WebServices
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
-_ASKED = ("details", "cancel", "quantity")
+_ASKED = ("details", "cancel", "quantity", "pay", "payment_method")
 _Text = Annotated[str | None, StringConstraints(max_length=500)]
 
 
@@ -28,6 +28,8 @@ class _Asked(BaseModel):
     item: _Text = None
     quantity: _Text = None
     agreed: _Text = None
+    invoice: _Text = None
+    method: _Text = None
     name: _Text = None
     email: _Text = None
     line1: _Text = None

@@ -172,7 +172,11 @@ class PortalRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalPage:
-    """A customer's own page, in *language*; *open* is what is to be paid, one amount a currency."""
+    """A customer's own page, in *language*; *open* is what is to be paid, one amount a currency.
+
+    method - how the customer is charged, in words; *methods* it can choose from. can_pay - whether an open invoice can be charged
+    to it by a button.
+    """
 
     language: str
     seller: Party
@@ -183,11 +187,14 @@ class PortalPage:
     fields: tuple[PortalField, ...] = ()
     requests: tuple[PortalRequest, ...] = ()
     can_download: bool = True
+    can_pay: bool = False
+    method: str = ""
+    methods: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalAsk:
-    """A form that a customer sent: *what* (details, cancel, quantity), its texts, and whether the cost was agreed to."""
+    """A form that a customer sent: *what* (details, cancel, quantity, pay, payment_method), its texts, and whether the cost was agreed to."""
 
     what: str
     values: Mapping[str, str]
