@@ -97,4 +97,6 @@ def test_an_open_quote_is_drawn_with_its_totals() -> None:
         """)
     rows = simulated(text, "a.yaml")[1].splitlines()
     assert rows[1].split("|")[0].strip() == "seat"
-    assert rows[-2] == "quote Q-0001 open: 70.00 EUR at the start, then 20.00 EUR a period"
+    assert rows[-4:-1] == [
+        "quote Q-0001 open: 70.00 EUR at the start", "  from 2026-01-01: 20.00 EUR a month", "  290.00 EUR in 12 months, before tax",
+    ]  # fmt: skip

@@ -20,6 +20,7 @@ from connector.core.settlement import Account, CustomerState, Invoice, advance
 from connector.core.terms import Change, Contract, ContractTerms, Coupon, Item, Phase
 
 _MAX_RUNS = 2_000  # bound of a preview: more dates without an invoice in a row than any contract has
+_LOOKS_AHEAD = 24  # invoices in which the first trace of a change is looked for
 MAX_STAGES = 60  # stretches of other prices or quantities that a quote lists
 
 
@@ -295,9 +296,46 @@ def _same(one: Stage, other: Stage) -> bool:
     return figures(one) == figures(other)
 
 
-def quote_totals(contract: Contract, customer: CustomerState) -> tuple[Totals, Totals]:
-    """Return what is due at the start (one-time lines included) and what each later period costs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """What a quote comes to: *upfront* on its first invoice, *stages* what is paid for good from then on, *value* of the term before tax.
+
+    Of a change, *upfront* is the difference that it makes on the first invoice it touches, and *value* that of the contract.
+    """
+
+    upfront: Totals
+    stages: tuple[Stage, ...]
+    value: int
+
+    @property
+    def recurring(self) -> Totals:
+        """Return what one period of everything costs that runs at first."""
+        return totals_of(line for _, line in self.stages[0].lines) if self.stages else Totals(subtotal=0, total=0)
+
+
+def quoted(contract: Contract, customer: CustomerState) -> Quoted:
+    """Return what a new contract comes to, billed on time."""
     first = upcoming(Slice(contract=contract), replace(customer, balances={}), 1)
     upfront = totals_of(first[0].lines) if first else Totals(subtotal=0, total=0)
-    found = stages(contract, customer)
-    return upfront, totals_of(line for _, line in found[0].lines) if found else Totals(subtotal=0, total=0)
+    return Quoted(upfront=upfront, stages=stages(contract, customer), value=contract_value(contract))
+
+
+def quoted_change(piece: Slice, change: Change, customer: CustomerState) -> Quoted:
+    """Return what a change of a running contract comes to, made and billed at its `made_at` (local)."""
+    zone = piece.contract.terms.timezone
+    after = replace(piece.contract, changes=(*piece.contract.changes, change))
+    plain, at = replace(customer, balances={}), change.made_at - timedelta(microseconds=1)
+    old = {i.created_at: i.lines for i in upcoming(piece, plain, _LOOKS_AHEAD, after=at)}
+    new = {i.created_at: i.lines for i in upcoming(replace(piece, contract=after), plain, _LOOKS_AHEAD, after=at)}
+    upfront = Totals(subtotal=0, total=0)
+    for on in sorted(old.keys() | new.keys()):
+        was, becomes = totals_of(old.get(on, ())), totals_of(new.get(on, ()))
+        if {x.key: x.gross for x in old.get(on, ())} != {x.key: x.gross for x in new.get(on, ())}:
+            upfront = Totals(
+                subtotal=becomes.subtotal - was.subtotal, total=becomes.total - was.total, discount=becomes.discount - was.discount,
+                tax=becomes.tax - was.tax,
+            )  # fmt: skip
+            break
+    made, start, _ = _span(after, change.id)
+    since = start if made is not None else to_local(change.effective, zone)
+    return Quoted(upfront=upfront, stages=stages(after, customer, since=since), value=change_value(after, change.id))

@@ -43,7 +43,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "adjust_balance": ("amount",),
     "finalize": (),
     "accept": (),
-    "revise": ("contract",),
+    "revise": ("contract", "change"),
 }
 _NOT_BUILT = {"migrate_price": "a price migration"}
 _ON_QUOTE = ("finalize", "accept", "revise")
@@ -54,8 +54,11 @@ Action = tuple[datetime, Path, Change | Usage | Settle]
 class _Actions:
     """Reads the list of actions with the scenario's reader."""
 
-    def __init__(self, reader: Reader, terms: ContractTerms, *, is_quote: bool) -> None:
-        self.reader, self.terms, self.is_quote = reader, terms, is_quote
+    def __init__(
+        self, reader: Reader, terms: ContractTerms, *, is_quote: bool, offered: tuple[Mapping[str, Any], Path] | None = None
+    ) -> None:
+        """Args: offered - what a quote on the contract does, as an action without `at`, and where it stands."""
+        self.reader, self.terms, self.is_quote, self.offered = reader, terms, is_quote, offered
         self.used: dict[str, Usage] = {}
 
     def read(self) -> list[Action]:
@@ -311,7 +314,19 @@ class _Actions:
             terms = self.reader.contract(
                 data["contract"], (*path, "contract"), self.terms.settings, self.terms.currency
             )
-        return Settle(do=f"quote_{do}", at=at, path=path, terms=terms)
+        if self.offered is None or self.reader.complaints:
+            return Settle(do=f"quote_{do}", at=at, path=path, terms=terms)
+        if isinstance(data.get("change"), dict):
+            self.offered = data["change"], (*path, "change")
+        return Settle(do=f"quote_{do}", at=at, path=path, change=self.offered_change(data["at"]))
+
+    def offered_change(self, at: Any) -> Change | None:
+        """Return what the quote does to the contract, made at an instant as written."""
+        assert self.offered is not None
+        said, path = self.offered
+        reader = _Actions(self.reader, self.terms, is_quote=False)
+        found = reader._action({k: v for k, v in said.items() if k != "expires_at"} | {"at": at}, path, "quote")
+        return found[2] if found is not None and isinstance(found[2], Change) else None
 
 
 _CHANGES = ("amend", "cancel", "renew", "pause", "resume")
@@ -374,10 +389,18 @@ def read_scenario(tree: Any) -> tuple[Scenario | None, Reader]:
     reader.rates = reader.catalogue("tax_rates", reader.read_rate)
     settings = reader.settings()
     is_quote = tree.get("quote") is not None
-    expires = None
-    if is_quote == (tree.get("contract") is not None):
-        reader.complain("missing-key", (), "The scenario needs either a contract or a quote.")
-    if is_quote:
+    is_change = isinstance(tree.get("quote"), dict) and "do" in tree["quote"]
+    expires, offered = None, None
+    if (is_quote and not is_change) == (tree.get("contract") is not None):
+        hint = "A quote on the contract says what it does: quote: {do: amend, items: [...]}."
+        reader.complain("missing-key", (), "The scenario needs either a contract or a quote.", hint)
+    if is_change:
+        offered = tree["quote"], ("quote",)
+        if reader.word(tree["quote"]["do"], ("quote", "do"), _CHANGES, "") == "":
+            offered = None
+        expires = reader.instant(tree["quote"].get("expires_at"), ("quote", "expires_at"))
+        terms = reader.contract(tree.get("contract") or {}, ("contract",), settings, currency)
+    elif is_quote:
         quote = reader.mapping(tree["quote"], ("quote",), ("expires_at", "contract"), ("contract",))
         expires = reader.instant(quote.get("expires_at"), ("quote", "expires_at"))
         terms = reader.contract(quote.get("contract"), ("quote", "contract"), settings, currency)
@@ -386,10 +409,13 @@ def read_scenario(tree: Any) -> tuple[Scenario | None, Reader]:
     customer, until = reader.customer(currency), reader.instant(tree.get("until"), ("until",))
     if terms is None:
         return None, reader
-    actions = _Actions(reader, terms, is_quote=is_quote).read()
+    read = _Actions(reader, terms, is_quote=is_quote, offered=offered)
+    if offered is not None and not reader.complaints:
+        read.offered_change(terms.start.isoformat()[:10])  # every problem of it, also where no action needs it
+    actions = read.read()
     if until is None:
         return None, reader
     return Scenario(
-        currency=currency, timezone=reader.timezone, customer=customer, terms=terms, is_quote=is_quote, expires_at=expires,
+        currency=currency, timezone=reader.timezone, customer=customer, terms=terms, is_quote=is_quote, is_change=is_change, expires_at=expires,
         actions=tuple(actions), until=until,
     ), reader  # fmt: skip

@@ -12,7 +12,7 @@ from connector.core.bounds import MAX_LINES
 from connector.core.invoicing import Slice, Usage, next_due
 from connector.core.money import quotient
 from connector.core.period import to_utc
-from connector.core.quoting import Totals, quote_totals
+from connector.core.quoting import Quoted, quoted, quoted_change
 from connector.core.schedule import problems
 from connector.core.settlement import (
     Account,
@@ -42,9 +42,11 @@ _FIELDS = {
 
 @dataclass(slots=True, kw_only=True)
 class Quote:
-    """The quote of a scenario on its way from draft to accepted, canceled or expired."""
+    """The quote of a scenario on its way from draft to accepted, canceled or expired; *seen*: changes of the contract it was made on."""
 
     terms: ContractTerms
+    change: Change | None = None
+    seen: int = 0
     status: str = "draft"
     number: str | None = None
     revision: int = 1
@@ -59,7 +61,7 @@ class Played:
     invoices: list[Invoice] = field(default_factory=list)
     notes: list[tuple[int, CreditNote]] = field(default_factory=list)
     quote: Quote | None = None
-    totals: tuple[Totals, Totals] | None = None
+    totals: Quoted | None = None
     complaints: list[Complaint] = field(default_factory=list)
 
 
@@ -74,7 +76,7 @@ class _Play:
         self.account: Account | None = None
         if scenario.is_quote:
             self.result.quote = Quote(terms=scenario.terms)
-        else:
+        if not scenario.is_quote or scenario.is_change:
             self._begin(scenario.terms)
 
     # ------------------------------------------------------------------ time
@@ -147,8 +149,8 @@ class _Play:
             expires = self.scenario.expires_at
             if quote.status in ("draft", "open") and expires is not None and expires <= self.scenario.until:
                 quote.status = "expired"
-            if not result.complaints:
-                result.totals = quote_totals(Contract(id="contract", terms=quote.terms), self.scenario.customer)
+            if not result.complaints and not self.scenario.is_change:
+                result.totals = quoted(Contract(id="contract", terms=quote.terms), self.scenario.customer)
 
     def _complain(self, code: str, path: Path, message: str, hint: str = "") -> None:
         self.result.complaints.append(Complaint(code=code, path=path, message=message, hint=hint))
@@ -157,7 +159,8 @@ class _Play:
 
     def _begin(self, terms: ContractTerms) -> None:
         contract = Contract(id="contract", terms=terms, changes=self._trial_change(terms))
-        self._check(contract, ("quote", "contract") if self.scenario.is_quote else ("contract",))
+        is_offered = self.scenario.is_quote and not self.scenario.is_change
+        self._check(contract, ("quote", "contract") if is_offered else ("contract",))
         self.account = Account(customer=self.result.customer, slices=(Slice(contract=contract),))
 
     def _trial_change(self, terms: ContractTerms) -> tuple[Change, ...]:
@@ -307,6 +310,8 @@ class _Play:
                 f"The quote is {quote.status}.",
                 f"It must be {' or '.join(needed[action.do])}.",
             )
+        elif action.change is not None:
+            self._quote_change(quote, action, action.change)
         elif action.do == "quote_finalize":
             quote.status, quote.number = "open", quote.number or "Q-0001"
         elif action.do == "quote_cancel":
@@ -316,6 +321,27 @@ class _Play:
         else:
             quote.status = "accepted"
             self._begin(replace(quote.terms, entered_at=max(at, quote.terms.entered_at or at)))
+
+
+    def _quote_change(self, quote: Quote, action: Settle, change: Change) -> None:
+        """A step of a quote on the running contract: priced when it is finalized; what has changed since makes it outdated."""
+        if self.account is None:
+            return
+        piece = self.account.slices[0]
+        if action.do == "quote_cancel":
+            quote.status = "canceled"
+        elif action.do == "quote_revise":
+            quote.status, quote.revision = "draft", quote.revision + 1
+        elif action.do == "quote_accept":
+            if len(piece.contract.changes) != quote.seen:
+                text, hint = "The quote is outdated: the contract has changed since.", "Revise and finalize it again."
+                self._complain("quote-outdated", (*action.path, "do"), text, hint)
+                return
+            quote.status = "accepted"
+            self._change(change, ("quote",))
+        elif self._check(replace(piece.contract, changes=(*piece.contract.changes, change)), ("quote",)):
+            quote.status, quote.number, quote.seen = "open", quote.number or "Q-0001", len(piece.contract.changes)
+            self.result.totals = quoted_change(piece, change, self.result.customer)
 
 
 def _failed(invoice: Invoice) -> Invoice:

@@ -9,7 +9,8 @@ from typing import Any
 from connector.core.invoicing import Line, contract_status
 from connector.core.matching import amount_text, quantity_text
 from connector.core.money import digits, major
-from connector.core.period import boundary, index, midnight, to_local, to_utc
+from connector.core.period import Interval, boundary, index, midnight, to_local, to_utc
+from connector.core.quoting import Stage, Totals
 from connector.core.schedule import timeline
 from connector.core.settlement import Invoice
 from connector.core.terms import Contract
@@ -107,17 +108,28 @@ def _contract_data(contract: Contract, scenario: Scenario, *, has_overdue: bool)
     }  # fmt: skip
 
 
+def _totals_data(totals: Totals) -> dict[str, Any]:
+    return {"amount_subtotal": totals.subtotal, "amount_total": totals.total}
+
+
+def _stage_data(stage: Stage, zone: str) -> dict[str, Any]:
+    return {
+        "start": _instant(stage.start, zone), "end": _instant(stage.end, zone),
+        "recurring": [{"interval": i.unit, "interval_count": i.count, **_totals_data(totals)} for i, totals in stage.periods],
+    }  # fmt: skip
+
+
 def result_data(scenario: Scenario, played: Played) -> dict[str, Any]:
     """Return the result in the documented shape."""
     quote, zone = played.quote, scenario.timezone
     quote_data = None
     if quote is not None and played.totals is not None:
-        upfront, recurring = played.totals
         quote_data = {
             "status": quote.status, "number": quote.number, "revision": quote.revision,
             "computed": {
-                "upfront": {"amount_subtotal": upfront.subtotal, "amount_total": upfront.total},
-                "recurring": {"amount_subtotal": recurring.subtotal, "amount_total": recurring.total},
+                "upfront": _totals_data(played.totals.upfront), "recurring": _totals_data(played.totals.recurring),
+                "discount": played.totals.upfront.discount, "tax": played.totals.upfront.tax,
+                "phases": [_stage_data(stage, zone) for stage in played.totals.stages], "value": played.totals.value,
             },
         }  # fmt: skip
     overdue = _has_overdue(scenario, played.invoices)
@@ -188,8 +200,19 @@ def _quote_rows(scenario: Scenario, played: Played) -> list[str]:
         return []
     name = "quote" if quote.number is None else f"quote {quote.number}"
     state = quote.status if quote.revision == 1 else f"{quote.status}, revision {quote.revision}"
-    first, later = (f"{_amount(t.total, currency)} {currency.upper()}" for t in played.totals)
-    return [f"{name} {state}: {first} at the start, then {later} a period"]
+    totals, code = played.totals, currency.upper()
+    what = "at the start" if not scenario.is_change else "more on the first invoice"
+    rows = [f"{name} {state}: {_amount(totals.upfront.total, currency)} {code} {what}"]
+    for stage in totals.stages:
+        each = ", ".join(f"{_amount(t.total, currency)} {code} {_each(i)}" for i, t in stage.periods)
+        rows.append(f"  from {stage.start.date()}: {each}")
+    is_open = played.quote is not None and not scenario.is_change and scenario.terms.phases[-1].end is None
+    worth = "more in all" if scenario.is_change else "in 12 months" if is_open else "in all"
+    return [*rows, f"  {_amount(totals.value, currency)} {code} {worth}, before tax"]
+
+
+def _each(interval: Interval) -> str:
+    return f"a {interval.unit}" if interval.count == 1 else f"every {interval.count} {interval.unit}s"
 
 
 def result_table(scenario: Scenario, played: Played) -> str:

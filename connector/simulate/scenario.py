@@ -48,17 +48,22 @@ class Settle:
     lines: tuple[tuple[int, int | None, Decimal | None], ...] = ()
     paid_back: Mapping[str, int] = field(default_factory=dict)
     terms: ContractTerms | None = None
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """What a file says: the contract or quote, what happens to it, and how long the clock runs (naive local times)."""
+    """What a file says: the contract or quote, what happens to it, and how long the clock runs (naive local times).
+
+    is_change - the quote offers a change of the contract, which runs already.
+    """
 
     currency: str
     timezone: str
     customer: CustomerState
     terms: ContractTerms
     is_quote: bool
+    is_change: bool
     expires_at: datetime | None
     actions: tuple[tuple[datetime, Path, Change | Usage | Settle], ...]
     until: datetime

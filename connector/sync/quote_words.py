@@ -35,6 +35,7 @@ _TEXTS: Mapping[str, Mapping[str, str]] = {
         "then": ", then {sums}",
         "later": ", {sums} from {day}",
         "whole": "; {amount} in all, before tax.",
+        "year": "; {amount} in 12 months, before tax.",
         "difference": "; the contract's value changes by {amount}, before tax.",
         "a": "{amount} {interval}",
         "and": " and ",
@@ -60,6 +61,7 @@ _TEXTS: Mapping[str, Mapping[str, str]] = {
         "then": ", puis {sums}",
         "later": ", {sums} à partir du {day}",
         "whole": " ; {amount} en tout, hors taxes.",
+        "year": " ; {amount} sur 12 mois, hors taxes.",
         "difference": " ; la valeur du contrat change de {amount}, hors taxes.",
         "a": "{amount} {interval}",
         "and": " et ",
@@ -178,7 +180,7 @@ class QuoteWords:
             text += texts["then"].format(sums=self._sums(later[0], view))
         for stage in later[1:]:
             text += texts["later"].format(sums=self._sums(stage, view), day=day_text(stage.start, None, self._language))
-        key = "whole" if view.kind in ("new", "renew") else "difference"
+        key = "difference" if view.kind not in ("new", "renew") else "whole" if sheet.ends_on is not None else "year"
         return text + texts[key].format(amount=self._words.money(view.value, view.currency))
 
     def _sums(self, stage: QuoteStage, view: QuoteView) -> str:
