@@ -13,6 +13,11 @@ import pytest
 from test_flow_notes import ask
 from world import World, world
 
+from connector import app
+from connector.config.taxes import TaxConfig
+from connector.sync import intents
+from connector.tax.rates import ListedRate
+
 D = Decimal
 PLAIN: dict[str, Any] = {"Contract_Term_Months__c": 12, "Billing_Action__c": "New", "Payment_Terms__c": "Net 30"}
 FIELDS = ("Quote_Number__c", "Quote_Due_Now__c", "Quote_Per_Period__c", "Quote_Tax__c", "Contract_Value__c")
@@ -308,9 +313,6 @@ def test_a_quote_accepted_by_request_and_edited_before_the_round_bills_what_was_
     demo.sync()
     ((quote,),) = demo.query("SELECT id FROM quote")
     demo.edit(line_of(demo), "QuoteLineItem", Quantity=7)
-    from connector import app
-    from connector.sync import intents
-
     with app.writing_house(demo.config, "test", clock=demo.clock) as house:
         with house.database.transaction() as unit:
             intents.submit(unit, "quote.accept", {"quote": quote, "name": "Ann", "revision": 1}, actor="page", now=demo.clock.now())
@@ -320,3 +322,74 @@ def test_a_quote_accepted_by_request_and_edited_before_the_round_bills_what_was_
     assert [i["Total__c"] for i in demo.invoices()] == [D(300)]
     assert demo.said("offer", "Quote")[0] == "Needs attention"
     demo.assert_quiet()
+
+
+def test_a_quote_bears_the_tax_of_its_customer(demo: World) -> None:
+    """20 % on top in the Netherlands: due now and per period are with tax, the value before it; the invoice has the quote's tax."""
+    rates = (ListedRate(country="NL", name="BTW", percentage=D(20)),)
+    demo.config = replace(demo.config, tax=TaxConfig(kind="rates", rates=rates))
+    offered(demo, "Presented", Contract_Start_Date__c=date(2026, 1, 1), Discount_Percent__c=D(10))
+    demo.sync()
+    assert shown(demo) == ("Quoted", "Q-00001", D(324), D(324), D(54), D(3240))
+    demo.edit("offer", "Quote", Status="Accepted")
+    demo.sync()
+    (invoice,) = demo.invoices()
+    assert invoice["Total__c"] == D(324)
+    assert demo.query("SELECT discount, tax, total FROM invoice") == [(3000, 5400, 32400)]
+    assert demo.query("SELECT discount, tax, due_now FROM quote") == [(3000, 5400, 32400)]
+    demo.assert_quiet()
+
+
+def test_in_french_the_record_says_it_in_french(demo: World) -> None:
+    """Draft, presented and expired quotes speak the language of the CRM."""
+    demo.config = replace(demo.config, crm=replace(demo.config.crm, language="fr"))
+    offered(demo)
+    demo.sync()
+    assert demo.said("offer", "Quote")[1].startswith("Brouillon. 300,00 EUR à payer le 1 févr., puis 300,00 EUR par mois ; 3\u202f600,00 EUR en tout")
+    demo.edit("offer", "Quote", Status="Presented", ExpirationDate="2026-01-10")
+    demo.sync()
+    assert demo.said("offer", "Quote")[1].startswith("Le devis Q-00001 peut être accepté jusqu'au 10 janv.")
+    demo.bill("2026-01-11")
+    assert demo.said("offer", "Quote") == ("Expired", demo.said("offer", "Quote")[1])
+    assert demo.said("offer", "Quote")[1].startswith("Le devis Q-00001 a expiré le 10 janv.")
+
+
+def test_opportunities_alone_are_quoted_where_their_mapping_says_so(demo: World, tmp_path: Path) -> None:
+    """One source, with `open` and `preview`: a proposal has a number, a later stage another; won, the quote is accepted and billed."""
+    source = demo.config.sources[0]
+    text = Path(source.mapping).read_text(encoding="utf-8")
+    file = tmp_path / "opportunity.yaml"
+    file.write_text(
+        text.replace("  # preview: IsClosed = false AND Probability >= 50", "  open: StageName = 'Proposal/Price Quote'\n  preview: StageName = 'Value Proposition'")
+        .replace("    Billing_Message__c: message\n", "    Billing_Message__c: message\n    PO_Number__c: quote_number\n", 1),
+        encoding="utf-8",
+    )
+    demo.config = replace(demo.config, sources=(replace(source, mapping=str(file)),))
+    demo.deal("deal", {"Quantity": 3}, **PLAIN, StageName="Value Proposition")
+    demo.sync()
+    assert demo.said("deal")[0] == "Draft"
+    demo.edit("deal", StageName="Proposal/Price Quote")
+    demo.sync()
+    assert demo.said("deal")[0] == "Quoted"
+    assert demo.said("deal")[1].startswith("Quote Q-0000")
+    demo.assert_quiet()
+    demo.win("deal")
+    demo.sync()
+    assert demo.said("deal")[0] == "Active"
+    assert demo.query("SELECT status FROM quote WHERE deal = ?", demo.ids["deal"]) == [("accepted",)]
+    assert [i["Total__c"] for i in demo.invoices()] == [D(300)]
+    demo.assert_quiet()
+
+
+def test_expiry_and_moved_quotes_are_found_by_index(demo: World) -> None:
+    """What a round asks of quotes touches an index only, so that an idle one costs nothing however many there are."""
+    demo.sync()
+    for sql in (
+        "SELECT id FROM quote WHERE status = 'open' AND expires_at <= '2026-01-01T00:00:00Z' LIMIT 5",
+        "SELECT 1 FROM quote WHERE is_moved LIMIT 1",
+        "SELECT id FROM quote WHERE base_contract IN ('ct_1') AND status = 'open'",
+        "SELECT id FROM quote WHERE token = 'x'",
+    ):
+        plan = " ".join(str(row[3]) for row in demo.query(f"EXPLAIN QUERY PLAN {sql}"))
+        assert "USING" in plan, (sql, plan)
+        assert "INDEX quote_" in plan, (sql, plan)
