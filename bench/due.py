@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator[tuple[Database, Billing]]:
     database = app.open_database(config, may_migrate=True)
     app.settle_memory()
     try:
-        yield database, app.build_billing(config, _ORG)
+        yield database, app.build_billing(config, _ORG, is_sandbox=False)
     finally:
         database.close()
 
