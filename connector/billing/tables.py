@@ -212,12 +212,13 @@ class InvoicePartRow(Books, table=True):
 class LineRow(Books, table=True):
     """One line; its key says what it bills (decision D-10) and is unique, so that nothing can be billed twice.
 
-    invoice_id - of its invoice; `im_…` for what another system billed, which no invoice of ours bears.
+    invoice_id - of its invoice; `im_…` for what another system billed, which no invoice of ours bears. The index of keys begins
+    with a piece of the key, the day in most of them: the lines of a run stand together in it, however long the history is (D-136).
     """
 
     __tablename__ = "line"
     __table_args__ = (
-        UniqueConstraint("key", name="line_key"),
+        Index("line_key", text("substr(key, length(key) - 16, 10)"), "key", unique=True),
         Index("line_contract", "contract_id", "service_end"),
     )
     invoice_id: str = Field(primary_key=True)

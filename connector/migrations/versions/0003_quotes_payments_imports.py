@@ -72,6 +72,7 @@ def _webhooks() -> None:
 
 def upgrade() -> None:
     """Add the tables and columns; what stands in the books keeps its meaning."""
+    _line_keys()
     _imports()
     _event_log()
     _webhooks()
@@ -82,6 +83,12 @@ def upgrade() -> None:
     _payments()
     _mails()
     op.add_column("usage_record", sa.Column("item_id", sa.String(), server_default="", nullable=False))
+
+
+def _line_keys() -> None:
+    with op.batch_alter_table("line") as line:
+        line.drop_constraint("line_key", type_="unique")
+    op.create_index("line_key", "line", [sa.text("substr(key, length(key) - 16, 10)"), "key"], unique=True)
 
 
 def _imports() -> None:
