@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from connector.billing.books import InvoiceSheet, SheetLine
 from connector.billing.einvoice import Seller, einvoice_xml, with_einvoice
+from connector.billing.note_sheets import NoteSheet
 from connector.config import Config
 from connector.documents import formats, pdf
 from connector.documents.texts import texts_in
@@ -22,9 +23,9 @@ _STATUSES: Mapping[str, InvoiceStatus] = {
 }  # fmt: skip
 
 
-def file_name(sheet: InvoiceSheet) -> str:
-    """Return the name under which an invoice's PDF is saved: its number, or its id for a draft."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", sheet.number or sheet.id) + ".pdf"
+def file_name(sheet: InvoiceSheet | NoteSheet) -> str:
+    """Return the name under which a document's PDF is saved: its number, or its id for a draft."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", sheet.number or getattr(sheet, "id", "")) + ".pdf"
 
 
 def invoice_pdf(sheet: InvoiceSheet, config: Config) -> bytes:
@@ -82,6 +83,50 @@ def invoice_page(sheet: InvoiceSheet, config: Config) -> InvoicePage:
     )
 
 
+def note_page(sheet: NoteSheet, config: Config) -> InvoicePage:
+    """Return a credit note as its page shows it; its reason stands where an invoice has its memo."""
+    customer, seller = sheet.customer, config.seller
+    language, place = customer.language or config.crm.language, customer.address
+    words = texts_in(language)
+
+    def money(minor: int) -> str:
+        return formats.amount_text(minor, sheet.currency, language)
+
+    ways = (("reduced", sheet.reduced), ("refunded", sheet.refunded), ("credited", sheet.credited), ("out_of_band", sheet.out_of_band))
+    city = " ".join(p for p in (place.postal_code, place.city) if p)
+    return InvoicePage(
+        language=language,
+        status="issued",
+        number=sheet.number,
+        seller=Party(name=seller.name, address=seller.address, email=seller.email, tax_id=seller.vat_id),
+        customer=Party(
+            name=customer.name, email=customer.email, tax_id=customer.tax_id,
+            address=tuple(p for p in (place.line1, city, place.state, place.country) if p),
+        ),
+        currency=sheet.currency.upper(),
+        lines=tuple(
+            InvoicePageLine(description=line.description, amount=money(line.amount), tax=", ".join(rate for rate, _, _ in line.taxes))
+            for line in sheet.lines
+        ),
+        subtotal=money(sheet.subtotal),
+        total=money(sheet.total),
+        due="",
+        issued_on=formats.date_text(sheet.issued_on, language),
+        memo=sheet.reason,
+        taxes=_tax_lines(sheet, language, money),
+        is_note=True,
+        facts=((words["corrects"], sheet.invoice), *((words[f"note_{way}"], money(amount)) for way, amount in ways if amount)),
+    )  # fmt: skip
+
+
+def note_pdf(sheet: NoteSheet, config: Config) -> bytes:
+    """Return a credit note as PDF/A-3b."""
+    page = note_page(sheet, config)
+    words = texts_in(page.language)
+    made = pdf.Sheet(heading=words["credit_note"], status=words["status_issued"], facts=page.facts, day=sheet.issued_on, shows_due=False)
+    return pdf.document_pdf(page, made)
+
+
 def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePageLine:
     def money(minor: int) -> str:
         return formats.amount_text(minor, sheet.currency, language)
@@ -102,7 +147,7 @@ def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePa
     )
 
 
-def _tax_lines(sheet: InvoiceSheet, language: str, money: Callable[[int], str]) -> tuple[TaxLine, ...]:
+def _tax_lines(sheet: InvoiceSheet | NoteSheet, language: str, money: Callable[[int], str]) -> tuple[TaxLine, ...]:
     sums: dict[str, int] = {}
     for line in sheet.lines:
         for rate, amount, is_inside in line.taxes:

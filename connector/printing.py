@@ -214,8 +214,16 @@ def contract_text(result: Mapping[str, Any]) -> str:
     """Return one contract: what stands, its items and changes."""
     head = [f"{k}: {v}" for k, v in result.items() if k not in ("items", "changes", "history") and v not in (None, "")]
     items = table(("item", "quantity", "price", "from", "to"), [list(i.values()) for i in result["items"]], right=(1, 2))
-    changes = [f"  {c['effective']} {c['kind']} ({c['id']})" for c in result["changes"]]
+    changes = [f"  {c['effective']} {c['kind']}: {_who(c)}" for c in result["changes"]]
     return "\n".join([*head, "", items, *(["changes:", *changes] if changes else []), *_history_lines(result["history"])])
+
+
+def _who(change: Mapping[str, Any]) -> str:
+    """Return whose change it is: the person's who asked for it, or the deal's."""
+    name = change["label"] or change["id"]
+    if "asked_by" in change:
+        return f"{name}, asked by {change['asked_by']} on {change['asked_on']}"
+    return f"{name} ({change['id']})" if change["label"] else name
 
 
 def change_text(result: Mapping[str, Any]) -> str:

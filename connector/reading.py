@@ -9,11 +9,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector import app, papers
-from connector.billing import books, dunning, events
+from connector.billing import books, dunning, events, note_sheets
+from connector.billing.note_sheets import NoteSheet
 from connector.billing.parts import parts_with_shares
 from connector.core.money import major
 from connector.errors import ConfigError, Problem, RejectedError
 from connector.ports import Unit
+from connector.sync import intents
 from connector.verbs import Result, open_config, parsed_instant
 
 _HISTORY = 20  # the latest events that `show` tells
@@ -79,10 +81,13 @@ def invoices_show(config_path: Path, number: str) -> Result:
     """Return one invoice with its lines. Raises: RejectedError if there is none of this number."""
     with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
         sheet = books.invoice(unit, number, _local(house.now(), house.config.timezone).date())
+        note = note_sheets.note(unit, number) if sheet is None else None
         happened = dunning.history(unit, sheet.id) if sheet is not None else []
         parts = parts_with_shares(unit, sheet.id) if sheet is not None and not sheet.contract else []
         history = _history(unit, events.About(invoice_id=sheet.id)) if sheet is not None else []
         url = house.config.web.public_url
+    if note is not None:
+        return _note(note, url)
     if sheet is None:
         raise _missing("invoice", number, "invoices")
 
@@ -117,6 +122,26 @@ def invoices_show(config_path: Path, number: str) -> Result:
         ],
         "history": history,
     }
+
+
+def _note(note: NoteSheet, url: str) -> Result:
+    """Return a credit note as `invoices show` prints it."""
+
+    def money(minor: int) -> str:
+        return str(major(minor, note.currency))
+
+    ways = {way: money(getattr(note, way)) for way in ("reduced", "refunded", "credited", "out_of_band")}
+    lines = [
+        {"description": x.description, "quantity": "", "period": "", "amount": money(x.amount), "discount": "",
+         "tax": money(sum(tax for _, tax, _ in x.taxes))}
+        for x in note.lines
+    ]  # fmt: skip
+    return {
+        "number": note.number, "type": "credit note", "corrects": note.invoice, "customer": note.customer.name, "issued_on": note.issued_on,
+        "reason": note.reason, "currency": note.currency.upper(), "subtotal": money(note.subtotal), "tax": money(note.tax),
+        "total": money(note.total), **ways, "contract": note.contract, "deal": note.deal, "url": f"{url}/i/{note.token}",
+        "followed_up": [], "parts": [], "history": [], "lines": lines,
+    }  # fmt: skip
 
 
 def _line(line: books.SheetLine, money: Any) -> Result:
@@ -154,12 +179,18 @@ def _contract(listing: books.ContractListing) -> Result:
     }
 
 
+def _asked(intent: intents.Intent | None) -> Result:
+    """Return who asked for a change and when, where a person did; a change of a deal has the deal's name."""
+    return {} if intent is None else {"asked_by": intent.actor, "asked_on": intent.made_at.date()}
+
+
 def contracts_show(config_path: Path, name: str) -> Result:
     """Return one contract by its id or a deal of it. Raises: RejectedError if there is none."""
     with app.reading_house(open_config(config_path)) as house, house.database.read() as unit:
         now = _local(house.now(), house.config.timezone)
         sheet = books.contract(unit, name, now, now.date())
         history = _history(unit, events.About(contract_id=sheet.listing.contract)) if sheet is not None else []
+        asked = {c.id: intents.found(unit, c.id) for c in sheet.changes} if sheet is not None else {}
     if sheet is None:
         raise _missing("contract", name, "contracts")
     currency = sheet.listing.currency
@@ -174,7 +205,10 @@ def contracts_show(config_path: Path, name: str) -> Result:
             }
             for view in sheet.items
         ],
-        "changes": [{"id": c.id, "kind": c.kind, "effective": c.effective.date()} for c in sheet.changes],
+        "changes": [
+            {"id": c.id, "kind": c.kind, "effective": c.effective.date(), "label": sheet.labels.get(c.id, "")} | _asked(asked.get(c.id))
+            for c in sheet.changes
+        ],
         "invoices": [i.number for i in sheet.invoices],
         "history": history,
     }

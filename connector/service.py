@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connector import __version__, app, papers, portal, quoted
-from connector.billing import books, outbox
+from connector.billing import books, note_sheets, outbox
 from connector.billing.figures import chasing, figures
+from connector.billing.note_sheets import NoteSheet
 from connector.config import Config
 from connector.documents import formats
 from connector.documents.views import InvoicePage
@@ -167,11 +168,21 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
         with house.database.read() as unit:
             return books.invoice_by_token(unit, token, today)
 
+    def note_by_token(token: str) -> NoteSheet | None:
+        with house_now().database.read() as unit:
+            return note_sheets.note_by_token(unit, token) if token.startswith("cn_") else None
+
     def invoice_by_token(token: str) -> InvoicePage | None:
+        note = note_by_token(token)
+        if note is not None:
+            return papers.note_page(note, house_now().config)
         sheet = sheet_by_token(token)
         return None if sheet is None else papers.invoice_page(sheet, house_now().config)
 
     def invoice_pdf_by_token(token: str) -> Pdf | None:
+        note = note_by_token(token)
+        if note is not None:
+            return Pdf(name=papers.file_name(note), content=papers.note_pdf(note, house_now().config))
         sheet = sheet_by_token(token)
         return None if sheet is None else Pdf(name=papers.file_name(sheet), content=papers.invoice_pdf(sheet, house_now().config))
 

@@ -131,3 +131,16 @@ def test_lists_show_what_is_really_open_and_paid(billed: Shell) -> None:
     second = billed.json("invoices", "list")[1][0]["number"]
     assert billed.run("invoices", "void", second)[0] == 0
     assert billed.json("invoices", "list")[1][0]["amount_due"] == "0.00"
+
+
+def test_a_credit_note_is_shown_by_its_number_and_a_change_by_who_asked(billed: Shell) -> None:
+    """`invoices show CN-0001` names what it corrects; `contracts show` says who asked for a pause, and not only the request's id."""
+    ((number,),) = rows(billed, "SELECT number FROM invoice")
+    assert billed.run("invoices", "credit", number, "--amount", "20.00", "--reason", "late")[0] == 0
+    note = billed.json("invoices", "show", "CN-0001")[1]
+    assert (note["corrects"], note["total"], note["reduced"], note["reason"]) == (number, "20.00", "20.00", "late")
+    assert "corrects: INV-0001" in billed.run("invoices", "show", "CN-0001")[1]
+    ((contract,),) = rows(billed, "SELECT id FROM contract")
+    assert billed.run("contracts", "pause", contract)[0] == 0
+    text = billed.run("contracts", "show", contract)[1]
+    assert f"pause: connector contracts pause, asked by cli on {datetime.now(UTC).date()}" in text

@@ -141,3 +141,25 @@ def test_an_invoice_without_contract_has_a_row_of_the_account(tmp_path: Path) ->
         assert ask(demo, "invoice.pay", invoice="INV-0002") == "done"
         assert {r["Number__c"]: r["Status__c"] for r in demo.invoices()}["INV-0002"] == "Paid"
         demo.assert_quiet()
+
+
+def test_a_credit_note_has_a_page_a_pdf_and_a_link_on_its_row(tmp_path: Path) -> None:
+    """Of 200.00 paid, 50.00 are refunded: the note's row links to a page that names the invoice, the reason and the refund; one sign off: nothing."""
+    with world(tmp_path) as demo:
+        demo.account("acme")
+        demo.deal("licences", {"Quantity": 2}, account="acme")
+        demo.win("licences")
+        demo.sync()
+        assert ask(demo, "invoice.pay", invoice="INV-0001") == "done"
+        assert ask(demo, "invoice.refund", invoice="INV-0001", amount=5000, reason="late <delivery>") == "done"
+        note = next(row for row in demo.invoices() if row["Type__c"] == "Credit note")
+        token = note["URL__c"].rpartition("/")[2]
+        with app.writing_house(demo.config, "test", clock=demo.clock) as house, service.pages(house) as url:
+            page = httpx.get(f"{url}/i/{token}", timeout=10)
+            document = httpx.get(f"{url}/i/{token}.pdf", timeout=30)
+            wrong = httpx.get(f"{url}/i/{token[:-1]}{'0' if token[-1] != '0' else '1'}", timeout=10)
+        assert page.status_code == 200
+        for text in ("Credit note", note["Number__c"], "INV-0001", "Refunded", "50.00", "late &lt;delivery&gt;"):
+            assert text in page.text, text
+        assert (document.status_code, document.content[:5], wrong.status_code) == (200, b"%PDF-", 404)
+        demo.assert_quiet()

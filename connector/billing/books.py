@@ -7,8 +7,8 @@ time-ordered id followed by 128 random bits, so that no index of random text is 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -159,12 +159,13 @@ class ItemView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractSheet:
-    """A whole contract: what runs today, its changes in the order in which they count, its invoices."""
+    """A whole contract: what runs today, its changes in the order in which they count, its invoices; *labels* of changes by id."""
 
     listing: ContractListing
     items: tuple[ItemView, ...]
     changes: tuple[Change, ...]
     invoices: tuple[InvoiceListing, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- invoices
@@ -327,6 +328,7 @@ def contract(unit: Unit, name: str, now: datetime, today: date) -> ContractSheet
         items=tuple(ItemView(number=n, item=item, quantity=q) for n, item, q in running_items(whole, now)),
         changes=whole.changes,
         invoices=tuple(reversed(invoices(unit, contract=booked.id, limit=LIST_ROWS))),
+        labels={c.change.id: c.label for c in booked.changes},
     )
 
 

@@ -143,14 +143,14 @@ def note_views(unit: Unit, invoices: Sequence[InvoiceView]) -> list[InvoiceView]
     for start in range(0, len(ids), store.READ_ROWS):
         batch = ids[start : start + store.READ_ROWS]
         sql = (
-            "SELECT id, invoice_id, number, issued_on, total, refunded + out_of_band FROM credit_note"
+            "SELECT id, invoice_id, number, issued_on, total, refunded + out_of_band, token FROM credit_note"
             f" WHERE invoice_id IN ({','.join('?' * len(batch))}) ORDER BY id"
         )
-        for note_id, invoice_id, number, issued_on, total, returned in unit.query(sql, batch):
+        for note_id, invoice_id, number, issued_on, total, returned, token in unit.query(sql, batch):
             found.append(
                 replace(
                     by_id[invoice_id], id=note_id, number=number, status="issued", issued_on=date.fromisoformat(issued_on), due_on=None,
-                    total=-total, amount_due=0, amount_paid=-returned, token="", paid_on=None, credited=0, is_note=True,
+                    total=-total, amount_due=0, amount_paid=-returned, token=token, paid_on=None, credited=0, is_note=True,
                 )
             )  # fmt: skip
     return found

@@ -13,6 +13,12 @@ LANGUAGES = ("en", "fr")
 _TABLE: tuple[tuple[str, str, str], ...] = (
     # key                english                                     french
     ("invoice", "Invoice", "Facture"),
+    ("credit_note", "Credit note", "Avoir"),
+    ("corrects", "Corrects", "Corrige"),
+    ("note_reduced", "Taken off what is due", "Déduit du montant dû"),
+    ("note_refunded", "Refunded", "Remboursé"),
+    ("note_credited", "Put on your balance", "Porté à votre solde"),
+    ("note_out_of_band", "Settled outside", "Réglé par ailleurs"),
     ("draft_invoice", "Draft invoice", "Facture provisoire"),
     ("from", "From", "Émetteur"),
     ("bill_to", "Bill to", "Facturé à"),
@@ -55,6 +61,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("status_past_due", "Past due", "En retard"),
     ("status_paid", "Paid", "Payée"),
     ("status_void", "Void", "Annulée"),
+    ("status_issued", "Issued", "Émis"),
     ("status_uncollectible", "Written off", "Irrécouvrable"),
     ("draft_note", "This is a draft. Nothing is due yet, and amounts may still change.",
      "Ceci est un brouillon. Rien n’est encore dû, et les montants peuvent changer."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-InvoiceStatus = Literal["draft", "open", "past_due", "paid", "void", "uncollectible"]
+InvoiceStatus = Literal["draft", "open", "past_due", "paid", "void", "uncollectible", "issued"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class InvoicePage:
     number - empty for a draft. currency - the code, as printed beside the totals. balance - what of the customer's balance
     was applied, with its sign. due - what is still open. tax_note - why no tax is charged, in words. Empty texts are left out
     of the page.
+    is_note - a credit note: *facts* (label, value) say which invoice it corrects and what became of the money.
     """
 
     language: str
@@ -86,6 +87,8 @@ class InvoicePage:
     balance: str = ""
     paid: str = ""
     bank: BankTransfer | None = None
+    is_note: bool = False
+    facts: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_payable(self) -> bool:
@@ -94,8 +97,8 @@ class InvoicePage:
 
     @property
     def is_claim(self) -> bool:
-        """Whether the invoice counts: a draft does not yet, a void one no longer."""
-        return self.status not in {"draft", "void"}
+        """Whether the invoice counts: a draft does not yet, a void one no longer; a credit note asks for nothing."""
+        return self.status not in {"draft", "void", "issued"}
 
     @property
     def has_quantities(self) -> bool:
