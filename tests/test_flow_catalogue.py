@@ -262,3 +262,33 @@ def test_an_amendment_gives_the_contract_other_coupons(demo: World) -> None:
     for month in ("02", "03"):
         demo.bill(f"2026-{month}-01")
     assert billed(demo, "deal") == [("2026-01-01", D(90)), ("2026-02-01", D(180)), ("2026-03-01", D(90))]  # 200.00 x 0.5 x 0.9
+
+
+# ---------------------------------------------------------------- a customer's discounts
+
+
+def test_a_customer_s_discount_is_inherited_from_its_day_on(demo: World) -> None:
+    """TEN given on 10 January: from February on the plain deal has 10 % off, foretold on its record; the one with its own 20 % keeps it; ended, it is gone."""
+    product(demo, "thing", price="each")
+    won(demo, "plain", {"product": "thing", "Quantity": 4})
+    won(demo, "own", {"product": "thing", "Quantity": 4}, Discount_Percent__c=20)
+    demo.bill("2026-01-10")
+    customer = demo.query("SELECT customer_id FROM contract ORDER BY id")[0][0]
+    refused = demo.ask("customer.discount", customer=customer, coupons=["NOPE", "GONE"])
+    assert (refused.state, refused.result["message"]) == ("refused", "There is no coupon NOPE; the coupon GONE is no longer given.")
+    done = demo.ask("customer.discount", customer=customer, coupons=["TEN"])
+    assert done.result["discounts"] == [{"coupon": "TEN", "since": "2026-01-10"}]
+    assert demo.record("plain")["Next_Invoice_Amount__c"] == D(90)
+    demo.bill("2026-02-01")
+    again = demo.ask("customer.discount", customer=customer, coupons=["TEN", "ONCE20"])
+    assert [g["since"] for g in again.result["discounts"]] == ["2026-01-10", "2026-02-02"]  # 1 February is billed
+    demo.bill("2026-03-01")
+    demo.ask("customer.discount", customer=customer, coupons=[])
+    demo.bill("2026-04-01")
+    assert [total for _, total in billed(demo, "plain")] == [D(100), D(90), D(70), D(100)]  # March: 100.00 - 10.00 - 20.00
+    assert [total for _, total in billed(demo, "own")] == [D(80)] * 4
+    won(demo, "later", {"product": "thing", "Quantity": 4}, CloseDate="2026-04-01", Contract_Start_Date__c="2026-04-01")
+    assert billed(demo, "later") == [("2026-04-01", D(100))]
+    events = demo.query("SELECT before, after FROM event WHERE name = 'customer.discounted' ORDER BY id")
+    assert [before == "[]" for before, _ in events] == [True, False, False]
+    demo.assert_quiet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,6 +62,7 @@ def shown(config_path: Path, name: str) -> Result:
         "tax_id": details.tax_id,
         "tax_exempt": details.tax_exempt,
         "language": details.language,
+        "discounts": [f"{g.coupon.id} since {g.since.date()}" for g in sheet.given],
         "consolidation": f"{'one invoice for all contracts' if sheet.listing.is_consolidated else 'one invoice a contract'}, {set_here}",
         "contract_list": [
             {"contract": c.contract, "status": c.status, "name": c.name, "next_on": c.next_on, "value": money(c.value, c.currency)}
@@ -134,3 +136,18 @@ def portal_link(config_path: Path, name: str, *, is_new: bool) -> Result:
             token = portal.links(unit, [customer_id])[customer_id]
     url = portal_url(config.web.public_url, token)
     return {"text": url, "customer": customer_id, "url": url}
+
+
+def discount(config_path: Path, name: str, *, coupons: str, since: str | None) -> Result:
+    """Give a customer these coupons, in order of application, in place of the discounts it has; none ends them."""
+    codes = [code for part in coupons.replace(";", ",").split(",") if (code := part.strip())]
+    data: dict[str, Any] = {"customer": name, "coupons": codes}
+    if since is not None:
+        try:
+            data["since"] = date.fromisoformat(since).isoformat()
+        except ValueError as error:
+            raise bad(f"{since} is no day.", "Write 2026-07-01.") from error
+    done = app.request(open_config(config_path), "customers discount", "customer.discount", data)
+    shown = ", ".join(f"{g['coupon']} (for periods from {g['since']} on)" for g in done["discounts"])
+    has = f"has {shown}; contracts without discounts of their own inherit it" if shown else "has no discounts any more"
+    return {"text": f"{done['name']} {has}. What is on invoices stays.", **done}

@@ -15,8 +15,10 @@ from connector.billing import desk, store
 from connector.billing.batches import in_batches
 from connector.billing.books import LIST_ROWS
 from connector.billing.desk import refused
+from connector.billing.given import given_of
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.store import REDUCED, Event
+from connector.core.lines import Given
 from connector.ports import CustomerDetails, IntentResult, Unit
 
 _NAMED = 5  # customers that a refusal of a name lists
@@ -65,6 +67,7 @@ class CustomerSheet:
 
     listing: CustomerListing
     details: CustomerDetails
+    given: tuple[Given, ...]
     moves: tuple[BalanceMove, ...]
 
 
@@ -139,7 +142,7 @@ def customer(unit: Unit, org: str, name: str) -> CustomerSheet:
     moves = tuple(
         BalanceMove(at=row[0], currency=row[1], amount=row[2], ending_balance=row[3], invoice=row[4], reason=row[5]) for row in rows
     )
-    return CustomerSheet(listing=listing, details=standing.details, moves=moves)
+    return CustomerSheet(listing=listing, details=standing.details, given=given_of(standing.given), moves=moves)
 
 
 def currencies(unit: Unit, customer_id: str) -> list[str]:

@@ -21,6 +21,7 @@ from connector.billing import (
     consolidating,
     contracting,
     customers,
+    discounting,
     dunning,
     imports,
     metering,
@@ -76,7 +77,9 @@ OVERDUE_INVOICES = 10_000  # invoices that one call reports as fallen overdue; t
 MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md section 4)
 
 
-for _room in (collecting, portal, notes, imports, offering, reissues, contracting, customers, stocking, metering, methods, sending):
+for _room in (
+    collecting, portal, notes, imports, offering, reissues, contracting, customers, discounting, stocking, metering, methods, sending,
+):  # fmt: skip
     HANDLERS.update(_room.HANDLED)
 
 

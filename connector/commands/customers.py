@@ -60,6 +60,20 @@ def customers_set(
     show(customers.settle(Global.config, customer, consolidate=consolidate, follows_crm=follow_crm), printing.plain)
 
 
+@app.command("discount")
+def customers_discount(
+    customer: Annotated[str, typer.Argument(metavar="ID")],
+    *,
+    coupons: Annotated[str, typer.Option(metavar="A,B", help='Codes in order of application; "" ends all of them.')],
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="For periods that begin on this day or later; default today.")] = None,
+) -> None:
+    """Give a customer coupons, which its contracts without discounts of their own inherit."""
+    from connector import printing
+    from connector.asking import customers
+
+    show(customers.discount(Global.config, customer, coupons=coupons, since=since), printing.plain)
+
+
 @app.command("portal-link")
 def customers_portal_link(
     customer: Annotated[str, typer.Argument(metavar="ID")],
