@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from connector.billing import store
+from connector.billing.store import Event
 from connector.core.matching import amount_text
 from connector.core.terms import Coupon, Interval, Price, Tier
 from connector.kit.db import new_id
@@ -298,6 +299,8 @@ def save_products(unit: Unit, changed: Sequence[Product], at: str) -> None:
 
 def save_events(unit: Unit, actor: str, rows: Sequence[tuple[str, str, str]], now: datetime) -> None:
     """Append what became of entries: (event name, state before as JSON or "", state after) each."""
-    at = store.at_text(now)
-    sql = "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,?,'',NULL,'',?,?)"
-    unit.executemany(sql, [(new_id("ev", now), at, actor, name, before, after) for name, before, after in rows])
+    events = [
+        Event(id=new_id("ev", now), actor=actor, name=name, contract_id="", customer_id="", before=before, after=after)
+        for name, before, after in rows
+    ]
+    store.insert_events(unit, events, store.at_text(now))

@@ -15,6 +15,7 @@ from connector.billing.customers import customer_named
 from connector.billing.desk import refused
 from connector.billing.given import given_of, given_text
 from connector.billing.intents import Engine, Handler, Request
+from connector.billing.store import Event
 from connector.core.bounds import MAX_DISCOUNTS
 from connector.core.lines import Given
 from connector.core.period import to_local
@@ -65,10 +66,11 @@ def discounted(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         "customer": customer_id, "name": customer.details.name,
         "discounts": [{"coupon": g.coupon.id, "since": g.since.date().isoformat()} for g in given],
     }  # fmt: skip
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data, before, after) VALUES (?,?,?,'customer.discounted','',NULL,?,?,?)",
-        (desk.event_id(request.key), at, request.actor, store.event_text(result), before, after),
-    )
+    event = Event(
+        id=desk.event_id(request.key), actor=request.actor, name="customer.discounted", contract_id="", customer_id=customer_id,
+        data=store.event_text(result), before=f'{{"discounts":{before}}}', after=f'{{"discounts":{after}}}',
+    )  # fmt: skip
+    store.insert_events(unit, [event], at)
     contracts = [row[0] for row in unit.query("SELECT id FROM contract WHERE customer_id = ? AND next_due_at IS NOT NULL", (customer_id,))]
     return IntentResult(result=result, deals=tuple(store.deals_of_contracts(unit, contracts)))
 

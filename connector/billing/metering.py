@@ -20,7 +20,7 @@ from connector.billing import store
 from connector.billing.batches import in_batches
 from connector.billing.desk import event_id, once
 from connector.billing.intents import Engine, Handler, Request
-from connector.billing.store import BookedContract
+from connector.billing.store import BookedContract, Event
 from connector.core.invoicing import Line
 from connector.core.matching import quantity_text
 from connector.core.period import to_local
@@ -239,10 +239,10 @@ def recorded(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         "unchanged": [n for n, (result, _) in enumerate(found.results) if result == "unchanged"],
         "refused": [[n, what] for n, (result, what) in enumerate(found.results) if result == "refused"],
     }
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data) VALUES (?,?,?,'usage.recorded','',NULL,?)",
-        (event_id(request.key), at, request.actor, store.event_text(result)),
+    event = Event(
+        id=event_id(request.key), actor=request.actor, name="usage.recorded", contract_id="", customer_id="", data=store.event_text(result)
     )
+    store.insert_events(unit, [event], at)
     return IntentResult(result=result, deals=tuple(store.deals_of_contracts(unit, sorted({r.contract_id for r in found.records}))))
 
 

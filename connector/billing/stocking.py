@@ -16,6 +16,7 @@ from connector.billing import catalogue, store
 from connector.billing.catalogue import CatalogCoupon, CatalogPrice, Product
 from connector.billing.desk import event_id, once
 from connector.billing.intents import Engine, Handler, Request
+from connector.billing.store import Event
 from connector.ports import IntentResult, Unit
 
 ORDER = ("price", "coupon", "product")
@@ -159,10 +160,10 @@ def imported(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     catalogue.save_products(unit, shelf.changed_products, at)
     catalogue.save_events(unit, request.actor, shelf.events, request.now)
     result = {"rows": results}
-    unit.execute(
-        "INSERT INTO event (id, made_at, actor, name, contract_id, invoice_id, data) VALUES (?,?,?,'catalogue.imported','',NULL,?)",
-        (event_id(request.key), at, request.actor, store.event_text(result)),
+    event = Event(
+        id=event_id(request.key), actor=request.actor, name="catalogue.imported", contract_id="", customer_id="", data=store.event_text(result)
     )
+    store.insert_events(unit, [event], at)
     return IntentResult(result=result, retry=catalogue.CODES if shelf.events else ())
 
 
