@@ -311,6 +311,7 @@ class Standing:
     oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. problem - why the next cannot be made.
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
     customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
+    what - of a change deal: what it changed.
     """
 
     deal: str
@@ -339,6 +340,7 @@ class Standing:
     problem: Problem | None = None
     portal_token: str = ""
     paused_by: str | None = None
+    what: tuple[Difference, ...] = ()
     chased: Chased | None = None
 
 

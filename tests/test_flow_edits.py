@@ -277,7 +277,7 @@ def test_an_edited_amendment_is_approved_from_its_own_day_on(demo: World) -> Non
     assert done["state"] == "done", done
     assert demo.invoices()[-1]["Total__c"] == D("31.80") or demo.invoices()[-1]["Total__c"] == D("31.81")
     assert demo.record("acme_upgrade")["Contract_Value__c"] > value
-    assert demo.said("acme_upgrade")[1].startswith("Changed the contract from 15 Mar 2026. Charged ")
+    assert demo.said("acme_upgrade")[1].startswith("Changed the contract from 15 Mar 2026: Team Seat +5. Charged ")
     demo.bill("2026-04-01")
     assert demo.invoices()[-1]["Total__c"] == 17 * D(29)
     demo.assert_quiet()

@@ -126,7 +126,7 @@ def test_blank_frequency_of_an_amendment_is_that_of_the_running_item(demo: World
     demo.bill("2026-07-01")
     amendment(demo, {"UnitPrice": "365.00"}, CloseDate=date(2026, 7, 1), Proration__c="Immediately")
     demo.bill()
-    assert demo.said("more")[1].startswith("Changed the contract from 1 Jul 2026.")
+    assert demo.said("more")[1].startswith("Changed the contract from 1 Jul 2026: ")
     assert [total for _, total in totals(demo, "base")] == [D(365), D(184)]
     demo.bill("2027-01-01")
     assert totals(demo, "base")[-1] == ("2027-01-01", D(730))

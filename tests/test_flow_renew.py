@@ -177,7 +177,7 @@ def test_blank_when_is_on_date_where_a_date_is_given_else_the_end_of_the_period(
     assert demo.record("base")["Contract_Ends_On__c"] == "2026-04-30"
     assert totals(demo, "2026-05-01") == [D(0)]
     assert demo.said("base")[0] == "Canceled"
-    assert demo.said("cancel")[1].startswith("Changed the contract from")
+    assert demo.said("cancel")[1].startswith("Changed the contract from 10 Apr 2026: canceled.")
     demo.assert_quiet()
 
 

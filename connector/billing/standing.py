@@ -21,6 +21,7 @@ from connector.billing.store import BookedChange, BookedContract, Customer, Sums
 from connector.billing.taxing import state_of
 from connector.billing.usage import with_usage
 from connector.charging import Chased
+from connector.core.closing import said_of
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
 from connector.core.quoting import annual_value
@@ -212,6 +213,9 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         status, renewed_by = "completed", _label(contract, following.change_id)
     elif own is not None and own.start > outlook.local and status not in _OVER:
         status = "scheduled"
+    last = shelf.last.get(deal)
+    if status == "active" and last is not None and last.status == "draft":
+        status = "draft"  # nothing was issued yet: the first invoice waits
     is_running = renewed_by is None and status != "withdrawn"
     sums = shelf.sums.get(deal, Sums())
     edits = _edits(contract, deal)
@@ -237,7 +241,7 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         due=sums.due,
         effective_on=own.start.date() if own and renewal else None,
         trial_ends_on=contract.trial_ends_on,
-        last=shelf.last.get(deal),
+        last=last,
         oldest_open=mine[0] if mine else None,
         renewed_by=renewed_by,
         problem=outlook.problem if is_running else None,
@@ -260,6 +264,7 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         starts_on=contract.starts_on,
         ends_on=contract.ends_on,
         is_change=True,
+        what=said_of(change.change, contract.terms.currency),
         is_invoiced=change.is_invoiced,
         value=sum(c.value for c in own),
         next_on=outlook.next_on,

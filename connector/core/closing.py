@@ -28,7 +28,7 @@ _MOST_STEPS = 60  # instants at which a contract and its record may differ; beyo
 
 What = Literal[
     "quantity", "price", "interval", "line_discount", "added", "removed", "once", "once_gone", "discount", "end", "open_end",
-    "renewal", "billing_day", "trial", "start", "prebill", "currency", "other",
+    "renewal", "billing_day", "trial", "start", "prebill", "currency", "other", "no_discount", "cancel", "pause", "resume",
 ]  # fmt: skip
 
 
@@ -345,6 +345,38 @@ def _pairs(ours: list[Segment], theirs: list[Segment]) -> list[tuple[Segment | N
 def _is_same_once(a: Item, b: Item) -> bool:
     same_price = product_of(a.price) == product_of(b.price) and terms_of_price(a.price) == terms_of_price(b.price)
     return same_price and a.discounts == b.discounts and a.quantity is not None and b.quantity is not None
+
+
+# ---------------------------------------------------------------- what a change says
+
+
+def said_of(change: Change, currency: str) -> tuple[Difference, ...]:
+    """Return what a change did, in its own order; of a renewal nothing: it is a term of its own."""
+    found = [_said(step, currency) for step in change.items]
+    found += [Difference(what="once", item=_named(i), new=_priced(i, currency)) for i in change.one_time]
+    if change.kind in ("cancel", "pause", "resume"):
+        items = ", ".join(change.item_ids)
+        found.append(Difference(what="removed", item=items) if items else Difference(what=change.kind))
+    if change.discounts_set is not None:
+        text = coupons_text(change.discounts_set, currency)
+        found.append(Difference(what="discount", new=text) if text else Difference(what="no_discount"))
+    if change.new_end is not None:
+        found.append(Difference(what="end", new=_last_day(change.new_end)))
+    if isinstance(change.billing_cycle_anchor, datetime):
+        found.append(Difference(what="billing_day", new=str(change.billing_cycle_anchor.day)))
+    found += [Difference(what="trial")] if change.trial_end is not None else []
+    found += [Difference(what="prebill")] if change.prebill is not None else []
+    return tuple(found)
+
+
+def _said(step: ItemChange, currency: str) -> Difference:
+    item = step.item
+    if item is None or step.op == "remove":
+        return Difference(what="removed", item=_named(item) if item is not None else step.item_id or "")
+    by = item.quantity or Decimal(0)
+    if step.op == "set":
+        return Difference(what="price", item=_named(item), new=_priced(item, currency))
+    return Difference(what="quantity", item=_named(item), new=f"{'+' if by > 0 else '−'}{quantity_text(abs(by))}")
 
 
 # ---------------------------------------------------------------- texts

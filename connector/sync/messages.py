@@ -11,6 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from connector.charging import Chased
+from connector.core.closing import Difference
 from connector.core.money import major
 from connector.documents.texts import failure_text
 from connector.ports import InvoiceView, Standing
@@ -53,6 +54,21 @@ _TEXTS = {
         "ends": "Ends on {day}.",
         "changed": "Changed the contract from {day}.",
         "change_planned": "Will change the contract on {day}.",
+        "what": ": {what}.",
+        "what_quantity": "{item} {new}",
+        "what_added": "{item} {new}",
+        "what_price": "{item} from now on {new}",
+        "what_removed": "{item} ended",
+        "what_once": "{item} once, {new}",
+        "what_discount": "discount {new}",
+        "what_no_discount": "no discount any more",
+        "what_end": "last day {new}",
+        "what_billing_day": "billing day {new}",
+        "what_trial": "free trial",
+        "what_prebill": "billed ahead",
+        "what_cancel": "canceled",
+        "what_pause": "paused",
+        "what_resume": "goes on",
         "charged": "Charged {amount}.",
         "credited": "Credited {amount}.",
         "on_invoice": "See {number}.",
@@ -95,6 +111,21 @@ _TEXTS = {
         "ends": "Se termine le {day}.",
         "changed": "Contrat modifié à partir du {day}.",
         "change_planned": "Modifiera le contrat le {day}.",
+        "what": " : {what}.",
+        "what_quantity": "{item} {new}",
+        "what_added": "{item} {new}",
+        "what_price": "{item} désormais {new}",
+        "what_removed": "{item} terminé",
+        "what_once": "{item} une fois, {new}",
+        "what_discount": "remise {new}",
+        "what_no_discount": "plus de remise",
+        "what_end": "dernier jour {new}",
+        "what_billing_day": "jour de facturation {new}",
+        "what_trial": "essai gratuit",
+        "what_prebill": "facturation d'avance",
+        "what_cancel": "résilié",
+        "what_pause": "en pause",
+        "what_resume": "reprise",
         "charged": "Facturé {amount}.",
         "credited": "Crédité {amount}.",
         "on_invoice": "Voir {number}.",
@@ -153,8 +184,8 @@ class Words:
         self._today = today
 
     def say(self, key: str, **values: str) -> str:
-        """Return one sentence."""
-        return self._texts[key].format(**values)
+        """Return one sentence; a month that ends in a point (févr.) needs no second one."""
+        return self._texts[key].format(**values).replace("..", ".")
 
     def day(self, day: date) -> str:
         """Return a day, short where it is this year."""
@@ -175,7 +206,9 @@ class Words:
         oldest = standing.oldest_open
         chased = standing.chased
         if oldest is not None and ((oldest.due_on or self._today) < self._today or (chased is not None and chased.failed_on)):
-            parts += self._past_due(oldest, chased or Chased())
+            late = self._past_due(oldest, chased or Chased())
+            # a message about a late invoice begins with it (deals.md section 6)
+            parts = late if standing.contract_status in ("past_due", "unpaid") else parts + late
         elif standing.last is not None:
             parts.append(self._invoice(standing.last))
         if status not in ("completed", "canceled"):
@@ -224,6 +257,11 @@ class Words:
             texts.append(str(day.day) if is_shared else self.day(day))
         return _AND[self._language].join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
+    def _what(self, d: Difference) -> str:
+        """Return one thing that a change did: Team Seat +5, Support removed."""
+        new = day_text(date.fromisoformat(d.new), None, self._language) if d.what == "end" and d.new else d.new
+        return self.say(f"what_{d.what}", item=d.item, new=new).removesuffix(".")
+
     def _invoice(self, invoice: InvoiceView) -> str:
         if invoice.status == "draft":
             return self.say("draft")
@@ -246,7 +284,9 @@ class Words:
         parts = []
         if standing.effective_on is not None:
             key = "changed" if standing.effective_on <= self._today else "change_planned"
-            parts.append(self.say(key, day=day_text(standing.effective_on, None, self._language)))
+            said = self.say(key, day=day_text(standing.effective_on, None, self._language)).removesuffix(".")
+            what = ", ".join(self._what(d) for d in standing.what)
+            parts.append(f"{said}{self.say('what', what=what)}" if what else f"{said}.")
         if standing.charged:
             parts.append(self.say("charged", amount=self.money(standing.charged, standing.currency)))
         if standing.credited:

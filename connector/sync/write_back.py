@@ -387,7 +387,8 @@ def _invoice_rows(
         "issued_on": invoice.issued_on,
         "due_on": invoice.due_on,
         "total": major(invoice.total, invoice.currency),
-        "amount_due": major(invoice.amount_due, invoice.currency),
+        # what is open, as on the deals (deals.md section 5)
+        "amount_due": major(invoice.amount_due - invoice.amount_paid if invoice.status == "open" else 0, invoice.currency),
         "amount_paid": major(invoice.amount_paid, invoice.currency),
         "paid_on": invoice.paid_on,
         "currency": invoice.currency.upper(),
