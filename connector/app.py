@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connector import migrations
+from connector.billing.books import go_on_after
 from connector.billing.following import QuoteBooks
 from connector.billing.internal import InternalBilling
 from connector.billing.ladder import Ladder
@@ -75,7 +76,8 @@ def open_database(config: Config, *, may_migrate: bool) -> Database:
     if may_migrate or has_database(config):  # a reader makes no empty file
         with database.read() as unit:
             state = migrations.state(_version(database))
-            del unit
+            if state != "new":
+                go_on_after(unit)
     if state == "current":
         return database
     if not may_migrate:
@@ -374,7 +376,7 @@ def writing_house(
     Raises: HaltError (locked, other org, newer schema, login refused), RetryableError (unreachable), ConfigError (mappings).
     """
     with ExitStack() as stack:
-        stack.enter_context(lock.held(lock_path(config), verb))
+        stack.enter_context(lock.ledger(config.database, lock_path(config), verb))
         database = open_database(config, may_migrate=True)
         stack.callback(database.close)
         client = crm or build_crm(config)
@@ -432,7 +434,7 @@ def planning_house(config: Config, database: Database | None) -> Iterator[House]
 @contextmanager
 def books_to_write(config: Config, verb: str) -> Iterator[Books]:
     """Hold the ledger's lock and give the books to change; asks no CRM."""
-    with lock.held(lock_path(config), verb), reading_house(config) as books:
+    with lock.ledger(config.database, lock_path(config), verb), reading_house(config) as books:
         yield books
 
 

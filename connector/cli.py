@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from connector.commands import contracts, customers, deals, events, imports, invoices, prices, quotes, usage
+from connector.commands import contracts, customers, deals, events, imports, invoices, prices, quotes, usage, webhooks
 from connector.commands.shared import Global, show
 from connector.errors import ConfigError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
@@ -35,6 +35,7 @@ app.add_typer(prices.app, name="prices")
 app.add_typer(usage.app, name="usage")
 app.add_typer(quotes.app, name="quotes")
 app.add_typer(events.app, name="events")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(mapping_app, name="mapping")
 
 

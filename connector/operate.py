@@ -21,6 +21,7 @@ from connector.sync import rounds
 from connector.sync.seam import Seam, Tally
 from connector.verbs import open_config
 from connector.web.views import Check, Notice, RunRow, Tone
+from connector.webhooks.courier import Courier
 
 _TONES: dict[str, Tone] = {"ok": "good", "running": "busy", "waiting": "warn", "halted": "bad", "failed": "bad"}
 
@@ -94,7 +95,8 @@ def run(file: Path) -> int:
         jobs = Jobs(round=running.round, billing_run=running.billing_run, reload=running.reload)
         watch = service.Watch()
         server = service.web_server(lambda: running.house, watch)
-        daemon = Daemon(jobs, clock, schedule_of(config), beside=[server])
+        courier = Courier(house.database, lambda: running.house.config.webhooks, clock.now)
+        daemon = Daemon(jobs, clock, schedule_of(config), beside=[server, courier])
         watch.runs = lambda: [_row(state, config.timezone) for state in daemon.states()]
         watch.checks = lambda: [_check(state) for state in daemon.states()]
         watch.notices = lambda: _notices(daemon)

@@ -151,6 +151,18 @@ def events_text(result: Sequence[Mapping[str, Any]]) -> str:
     return table(("seq", "at", "event", "by", "about", "what changed"), rows, right=(0,))
 
 
+def webhooks_text(result: Mapping[str, Any]) -> str:
+    """Return the addresses with their queues, and what was given up."""
+    if not result["endpoints"]:
+        return "No webhooks are configured; see `webhooks:` in config.example.yaml."
+    keys = ("id", "address", "state", "waiting", "given_up", "delivered", "next_try_at", "error")
+    parts = [table([k.replace("_", " ") for k in keys], [[e[k] for k in keys] for e in result["endpoints"]], right=(3, 4, 5))]
+    if result["given_up"]:
+        given_up = ("endpoint", "event_id", "event", "at", "tries", "error")
+        parts.append(table([k.replace("_", " ") for k in given_up], [[e[k] for k in given_up] for e in result["given_up"]], right=(4,)))
+    return "\n".join(parts)
+
+
 _AMOUNTS = ("total", "amount_due", "amount_paid", "credited", "value", "annual_value")
 _LONG = ("terms", "changes")
 

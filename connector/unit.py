@@ -17,3 +17,10 @@ class Unit(Protocol):
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
+
+    @property
+    def for_update(self) -> str:
+        """What a query ends with that locks the rows it returns until the end; "" where one writes at a time anyway."""
+
+    def lock_out_writers(self, table: str) -> None:
+        """Wait until nobody is writing to a table, and let nobody begin before the end."""

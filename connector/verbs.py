@@ -44,7 +44,7 @@ def set_up(config: Config, verb: str) -> None:
     if app.has_database(config):
         return
     try:
-        with lock.held(app.lock_path(config), verb):
+        with lock.ledger(config.database, app.lock_path(config), verb):
             app.open_database(config, may_migrate=True).close()
     except HaltError as error:
         if error.code != "ledger-locked":  # else whoever holds the lock sets it up

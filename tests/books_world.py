@@ -5,14 +5,14 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from connector import migrations
 from connector.billing.internal import InternalBilling
@@ -175,8 +175,19 @@ def empty_database() -> Path:
     return folder / "empty.db"
 
 
+class Elsewhere:
+    """Where books are opened instead of a file, if a test says so."""
+
+    database_url: Callable[[], str] | None = None
+    opened: ClassVar[list[Database]] = []
+
+
 def open_books(folder: Path, **more: Any) -> Books:
     """Return empty books in a folder."""
-    shutil.copy(empty_database(), folder / "books.db")
-    database = Database(f"sqlite:///{folder / 'books.db'}")
+    if Elsewhere.database_url is not None:
+        database = Database(Elsewhere.database_url())
+        Elsewhere.opened.append(database)
+    else:
+        shutil.copy(empty_database(), folder / "books.db")
+        database = Database(f"sqlite:///{folder / 'books.db'}")
     return Books(database=database, billing=InternalBilling(org="00Dorg", timezone="UTC", **more))

@@ -242,3 +242,14 @@ def test_a_preview_knows_that_a_pause_voids_what_it_bills(tmp_path: Path) -> Non
         books.bill(on)
     assert [(on, total) for _, _, on, total in books.invoices() if on > "2026-01-25"] == seen
     assert books.rows("SELECT amount FROM line WHERE kind = 'credit'") == []
+
+
+def test_the_next_invoice_that_is_shown_is_the_one_that_is_made(tmp_path: Path) -> None:
+    """60.00 of 100.00 for January were credited by a note; a change on 16 January by -1 of 2 credits only of what is left, and so says the record."""
+    books = open_books(tmp_path)
+    contract_id = books.create("D1", "2026-01-01", terms(items=[item(unit_amount=5000, quantity=2)]))
+    ask(books, "invoice.credit", "it_1", invoice="INV-0001", amount=6000)
+    books.change("2026-01-16", contract_id, delta("D2", "2026-01-16", -1, proration_behavior="create_prorations"))
+    shown = books.standing("D1", "2026-01-16")
+    assert books.bill("2026-02-01").invoices == 1
+    assert (shown.next_on, shown.next_amount) == (date(2026, 2, 1), books.invoices()[1][3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from books_world import Books, at, cancellation, day, delta, item, open_books, terms
+from sqlalchemy.exc import IntegrityError
 
 from connector.billing import books as reading
+from connector.billing.tables import LineRow
 from connector.core.terms import Change, Interval
 from connector.errors import InvariantError
 
@@ -221,15 +222,9 @@ def test_a_series_for_each_year(tmp_path: Path) -> None:
 def test_a_line_key_stands_once(books: Books) -> None:
     """The database itself refuses a second line with the same key."""
     books.create("D1", "2026-01-01", terms())
-    path = books.database.path
-    assert path is not None
-    with sqlite3.connect(path) as connection, pytest.raises(sqlite3.IntegrityError):
-        connection.execute("INSERT INTO line SELECT 'other', " + _columns(connection) + " FROM line")
-    connection.close()
-
-
-def _columns(connection: sqlite3.Connection) -> str:
-    return ", ".join(row[1] for row in connection.execute("PRAGMA table_info(line)") if row[1] != "invoice_id")
+    columns = ", ".join(f.name for f in LineRow.metadata.tables["line"].columns if f.name != "invoice_id")
+    with pytest.raises(IntegrityError), books.database.transaction() as unit:
+        unit.execute(f"INSERT INTO line (invoice_id, {columns}) SELECT 'other', {columns} FROM line")
 
 
 def test_a_preview_is_what_happens(books: Books) -> None:

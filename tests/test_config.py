@@ -159,7 +159,7 @@ def test_the_login(tmp_path: Path, crm: str, code: str | None) -> None:
         "billing: {mode: shadow}",
         "quotes: {send: true}",
         "payments: {methods: [stripe]}",
-        "webhooks: [{url: 'https://example.com'}]",
+        "alerts: {url: 'https://example.com'}",
         "guards: {invoice_amount: 5000}",
         "schedule: {backup: '0 4 * * *'}",
     ],

@@ -142,6 +142,18 @@ STEPS: dict[str, Callable[[Books, str, int, str], None]] = {
 steps = st.lists(st.tuples(st.sampled_from([*STEPS, "bill", "bill", "create"]), st.integers(0, 40), st.integers(0, 30)), max_size=14)
 
 
+def play(books: Books, taken: list[Step]) -> None:
+    """Carry out steps, each told in full, and hold the log against the books at the end."""
+    today = FIRST
+    _create(books, today.isoformat(), 1, "D0")
+    for count, (name, number, days) in enumerate(taken, 1):
+        today += timedelta(days=days)
+        before, seq = snapshot(books), last_seq(books)
+        STEPS[name](books, today.isoformat(), number, f"D{count}")
+        assert untold(books, before, seq) == []
+    assert_the_log_tells_all(books)
+
+
 @settings(max_examples=int(os.environ.get("EVENT_EXAMPLES", "50")))
 @given(steps)
 @example([("create", 0, 0), ("bill", 31, 4), ("bill", 1, 0), ("pay", 0, 0), ("credit", 0, 0), ("bill", 31, 1), ("details", 3, 0)])
@@ -149,14 +161,7 @@ def test_every_change_of_the_books_is_told_and_the_log_alone_gives_them_back(tak
     """In random histories no row of the books changes without an event of what it is about; the events alone rebuild the books."""
     with tempfile.TemporaryDirectory() as folder:
         books = open_books(Path(folder))
-        today = FIRST
-        _create(books, today.isoformat(), 1, "D0")
-        for count, (name, number, days) in enumerate(taken, 1):
-            today += timedelta(days=days)
-            before, seq = snapshot(books), last_seq(books)
-            STEPS[name](books, today.isoformat(), number, f"D{count}")
-            assert untold(books, before, seq) == []
-        assert_the_log_tells_all(books)
+        play(books, taken)
         books.database.close()
 
 

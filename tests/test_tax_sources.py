@@ -242,3 +242,19 @@ def test_a_wrong_setting_of_tax_or_seller_is_shown_with_its_line(tmp_path: Path,
         config(tmp_path, text + "\n")
     assert [(p.code, p.where.line) for p in caught.value.problems] == [(code, line)]
     assert all(p.hint for p in caught.value.problems)
+
+
+def test_the_parts_of_portugal_and_austria_with_rates_of_their_own() -> None:
+    """The Azores 18 % until June 2021 and 16 % since, Madeira 22 %, Jungholz and Mittelberg 19 % by their Austrian or German postal code."""
+    azores, madeira = (FRENCH.tax_of(customer("PT", code)) for code in ("9500-150", "9000-012"))
+    assert [percent(azores, on) for on in ("2016-01-01", "2021-06-30", "2021-07-01", "2026-01-01")] == [D(18), D(18), D(16), D(16)]
+    assert [percent(madeira, on) for on in ("2016-01-01", "2026-01-01")] == [D(22), D(22)]
+    for code in ("6691", "87491", "6993", "D-87569"):
+        assert [percent(FRENCH.tax_of(customer("AT", code)), on) for on in ("2016-01-01", "2026-01-01")] == [D(19), D(19)]
+    assert percent(FRENCH.tax_of(customer("AT", "6600")), "2026-01-01") == D(20)
+
+
+def test_every_place_has_a_rate_from_the_first_day_of_the_table() -> None:
+    """No place that the table names is untaxed in a period that other places are taxed in."""
+    late = {place for place, listed in standard_rates().items() if listed[0].valid_from > date(2016, 1, 1)}
+    assert late == set()

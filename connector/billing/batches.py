@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from connector.billing.store import READ_ROWS
 
+Id = TypeVar("Id", str, int)
 
-def in_batches(ids: Iterable[str]) -> Iterator[tuple[list[str], str]]:
+
+def in_batches(ids: Iterable[Id]) -> Iterator[tuple[list[Id], str]]:
     """Return the ids without repetition, a batch at a time, with the text of its list: "?,?,?"."""
     unique = list(dict.fromkeys(ids))
     for start in range(0, len(unique), READ_ROWS):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from connector.billing import events, portal, store
+from connector.billing.locking import hold_contracts
 from connector.billing.named import Names, names_for, settled_change, settled_terms
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
 from connector.core.elsewhere import BilledThrough, through_problems
@@ -77,6 +78,7 @@ def loaded(unit: Unit, org: str, commands: Sequence[Command], now: datetime) -> 
     """Read everything that the commands are about: one read per table for the whole chunk."""
     by_deal = store.contracts_of_deals(unit, org, [c.deal for c in commands])
     ids = {*by_deal.values(), *(c.contract_id for c in commands if c.contract_id)}
+    hold_contracts(unit, sorted(ids), org=org, accounts=[c.customer.account for c in commands])
     contracts = {c.id: c for c in store.contracts(unit, sorted(ids))}
     found = store.customers(unit, org=org, accounts=[c.customer.account for c in commands])
     known = {c.id for c in found}

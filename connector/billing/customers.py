@@ -17,6 +17,7 @@ from connector.billing.books import LIST_ROWS
 from connector.billing.desk import refused
 from connector.billing.given import given_of
 from connector.billing.intents import Engine, Handler, Request
+from connector.billing.locking import hold_customers
 from connector.billing.store import REDUCED, Event
 from connector.core.lines import Given
 from connector.ports import CustomerDetails, IntentResult, Unit
@@ -164,6 +165,7 @@ def adjust(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         raise refused("bad-amount", "An adjustment by nothing changes nothing.", "Give an amount; below zero is credit for the customer.")
     if not reason:
         raise refused("no-reason", "Nobody will know why the balance was changed.", "Give a reason.")
+    hold_customers(unit, [customer_id])
     (standing,) = store.customers(unit, ids=[customer_id])
     before = standing.balances.get(currency, 0)
     after = desk.move_balance(unit, customer_id, currency, amount, None, request.now, actor=None, reason=reason)

@@ -15,6 +15,7 @@ from typing import Any
 
 from connector.billing import events, store
 from connector.billing.intents import Engine, Handler, Request
+from connector.billing.locking import hold_customers, hold_invoice
 from connector.billing.parts import contracts_told
 from connector.billing.store import REDUCED, BalanceEntry, Event
 from connector.core.invoicing import Line
@@ -70,6 +71,7 @@ def money_text(minor: int, currency: str) -> str:
 
 def held(unit: Unit, number: str) -> Held:
     """Return an invoice by its number. Raises: RejectedError if the books have none."""
+    hold_invoice(unit, number)
     rows = unit.query(f"SELECT {_HELD} FROM invoice i WHERE i.number = ?", (number,))
     if not rows:
         raise refused("unknown-invoice", f"The books have no invoice {number}.", "See `connector invoices list`.")
@@ -110,6 +112,7 @@ def move_balance(  # noqa: PLR0913 - one value of the entry each
 
     actor - who asked, for the event; None: the caller tells it in an event of its own.
     """
+    hold_customers(unit, [customer_id])
     (customer,) = store.customers(unit, ids=[customer_id])
     before = customer.balances.get(currency, 0)
     after = before + by

@@ -242,9 +242,11 @@ def delete_invoices(unit: Unit, ids: Iterable[str], now: datetime) -> int:
 
 def mark_overdue(unit: Unit, today: date, limit: int, now: datetime) -> list[tuple[str, str]]:
     """Mark up to *limit* open invoices that were due before *today* and not seen so yet; return (id, contract id or "") of each."""
+    # on PostgreSQL only of customers that nobody else is changing just now; the others come with the next run
+    held = (" JOIN customer c ON c.id = i.customer_id", f"{unit.for_update} OF c SKIP LOCKED") if unit.for_update else ("", "")
     sql = (
-        "SELECT id, contract_id, customer_id FROM invoice WHERE status = 'open' AND NOT is_overdue AND due_on < ?"
-        " ORDER BY due_on, id LIMIT ?"
+        f"SELECT i.id, i.contract_id, i.customer_id FROM invoice i{held[0]} WHERE i.status = 'open' AND NOT i.is_overdue AND i.due_on < ?"
+        f" ORDER BY i.due_on, i.id LIMIT ?{held[1]}"
     )
     late = unit.query(sql, (today.isoformat(), limit))
     unit.executemany("UPDATE invoice SET is_overdue=? WHERE id=?", [(True, row[0]) for row in late])
@@ -322,6 +324,7 @@ _COLUMNS = (
     "e.seq, e.id, e.made_at, e.actor, e.name, e.contract_id, e.customer_id, e.invoice_id, i.number,"
     " COALESCE(i.currency, t.currency, ''), e.data, e.before, e.after"
 )
+_FROM = "event e LEFT JOIN invoice i ON i.id = e.invoice_id LEFT JOIN contract t ON t.id = e.contract_id"
 # each half has an index of its own; an event without a contract is found by its customer
 _OF_CONTRACT = "e.contract_id <> '' AND e.contract_id = ?"
 _OF_CUSTOMER = "e.contract_id = '' AND e.customer_id = ?"
@@ -335,10 +338,19 @@ def listed(unit: Unit, about: About, *, before: int | None = None, limit: int = 
         where.append("e.seq < ?")
         given.append(before)
     sql = (
-        f"SELECT {_COLUMNS} FROM event e LEFT JOIN invoice i ON i.id = e.invoice_id LEFT JOIN contract t ON t.id = e.contract_id"
+        f"SELECT {_COLUMNS} FROM {_FROM}"
         f" WHERE {' AND '.join(where) or '1=1'} ORDER BY e.seq DESC LIMIT ?"
     )
     return [_record(row) for row in unit.query(sql, (*given, min(limit, LIST_ROWS)))]
+
+
+def by_seq(unit: Unit, seqs: Sequence[int]) -> list[EventRecord]:
+    """Return events by their place in the log, in that order."""
+    found: list[EventRecord] = []
+    for batch, marks in in_batches(seqs):
+        sql = f"SELECT {_COLUMNS} FROM {_FROM} WHERE e.seq IN ({marks}) ORDER BY e.seq"
+        found += [_record(row) for row in unit.query(sql, batch)]
+    return found
 
 
 def _where(unit: Unit, about: About) -> tuple[list[str], list[Any]]:

@@ -44,6 +44,7 @@ from connector.billing.events import parked_events, status_event
 from connector.billing.intents import HANDLERS, Request, Work, carried_out
 from connector.billing.issue import Billed, Issue, Moment, Series, ahead, retry_at, today_in, window_with, with_invoice
 from connector.billing.ladder import Ladder
+from connector.billing.locking import due_and_held
 from connector.billing.outbox import Mailing
 from connector.billing.parts import invoices_of_no_contract, mark_overdue
 from connector.billing.proposing import proposed
@@ -189,7 +190,7 @@ class InternalBilling:
         run is reported among the deals.
         """
         moment = self.moment(as_of, hold=hold)
-        ids = store.due_contracts(unit, moment.text, limit, with_drafts=not hold)
+        ids = due_and_held(unit, moment.text, limit, with_drafts=not hold)
         ids = consolidating.with_shared_drafts(unit, ids, limit, with_drafts=not hold)
         late: list[str] = []
         if len(ids) < limit:

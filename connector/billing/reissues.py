@@ -17,6 +17,7 @@ from connector.billing import desk, notes, outbox, store
 from connector.billing.desk import Held, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import today_in, token_for
+from connector.billing.locking import hold_contracts
 from connector.billing.parts import copy_parts
 from connector.billing.store import BookedContract, BookedInvoice, Customer
 from connector.billing.taken import take_from_lines
@@ -118,6 +119,7 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """
     data = request.data
     account = str(data.get("account", ""))
+    hold_contracts(unit, (), org=engine.org, accounts=[account])
     found = store.customers(unit, org=engine.org, accounts=[account])
     if not found:
         raise refused("unknown-customer", f"The books have no customer for the account {account}.", "Bill a deal of it first.")

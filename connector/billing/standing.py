@@ -18,6 +18,7 @@ from connector.billing.intents import Engine
 from connector.billing.issue import piece_of
 from connector.billing.parts import both, drafts, standing_parts
 from connector.billing.store import BookedChange, BookedContract, Customer, Sums
+from connector.billing.taken import taken_of
 from connector.billing.taxing import state_of
 from connector.billing.usage import with_usage
 from connector.charging import Chased
@@ -60,6 +61,7 @@ class _Shelf:
     """What was read for all contracts at once."""
 
     facts: Mapping[str, Sequence[Line]]
+    credited: Mapping[str, int]
     customers: Mapping[str, Customer]
     drafts: Mapping[str, tuple[date, int]]
     opened: Mapping[str, Sequence[InvoiceView]]
@@ -103,8 +105,10 @@ def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
         opened[contract_id] = sorted([*opened.get(contract_id, ()), *views], key=lambda view: (view.due_on or view.issued_on, view.id))
     sums, last = store.sums(unit, ids), store.last_invoices(unit, ids)
     last |= {deal: view for deal, view in shared.last.items() if deal not in last or _is_newer(view, last[deal])}
+    facts = store.facts(unit, windows) if windows else {}
     return _Shelf(
-        facts=store.facts(unit, windows) if windows else {},
+        facts=facts,
+        credited=taken_of(unit, [line.key for found in facts.values() for line in found]) if facts else {},
         customers={c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])},
         drafts={**drafts(unit, ids), **shared.drafts},
         opened=opened,
@@ -127,7 +131,7 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         return _Outlook(
             contract=contract, status="withdrawn", local=local, terms=(), next_on=None, next_amount=None, opened=()
         )
-    piece = piece_of(contract, shelf.facts.get(contract.id, ()), state_of(shelf.customers[contract.customer_id], tax))
+    piece = piece_of(contract, shelf.facts.get(contract.id, ()), state_of(shelf.customers[contract.customer_id], tax), shelf.credited)
     plan = timeline(piece.contract, horizon=local)
     draft = shelf.drafts.get(contract.id)
     ahead = draft

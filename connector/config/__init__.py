@@ -29,11 +29,13 @@ from connector.config.keys import KNOWN, LATER
 from connector.config.offers import QuotesConfig, read_quotes
 from connector.config.portal import PortalConfig, read_portal
 from connector.config.taxes import TaxConfig, read_tax
+from connector.config.webhooks import read_webhooks
 from connector.errors import ConfigError, Problem, Where
 from connector.kit import observe, yamlpos
 from connector.kit.yamlpos import Located
 from connector.kit.yamlpos import Path as At
 from connector.tax.places import country_code
+from connector.webhooks.endpoint import Endpoint
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOGIN_HOSTS = ("login.salesforce.com", "test.salesforce.com")
@@ -125,6 +127,7 @@ class Config:
     web: WebConfig = WebConfig()
     seller: SellerConfig = SellerConfig()
     portal: PortalConfig = field(default_factory=PortalConfig)
+    webhooks: tuple[Endpoint, ...] = ()
     tax: TaxConfig = field(default_factory=TaxConfig)
     quotes: QuotesConfig = field(default_factory=QuotesConfig)
     payments: PaymentsConfig = field(default_factory=PaymentsConfig)
@@ -210,6 +213,7 @@ class _Reader:
             payments=read_payments(self),
             dunning=read_dunning(self),
             mail=read_mail(self),
+            webhooks=read_webhooks(self),
             billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
             log=LogConfig(
                 format=self.choice(("log", "format"), ("json", "console"), "json"),
@@ -236,7 +240,8 @@ class _Reader:
         """Return a value as written, None where there is none."""
         node = self._at.value
         for step in path:
-            if not isinstance(node, dict) or step not in node:
+            is_there = step in node if isinstance(node, dict) else isinstance(node, list) and isinstance(step, int) and step < len(node)
+            if not is_there:
                 return None
             node = node[step]
         return node

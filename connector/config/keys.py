@@ -10,7 +10,6 @@ LATER: dict[str, Any] = {
     "billing.draft_hold": "0m",
     "quotes.send": False,
     "renewals.opportunity_days_before": 0,
-    "webhooks": [],
     "alerts.mail": None,
     "alerts.url": None,
     "guards.new_contracts_per_round": 0,

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ from connector.errors import ConfigError, HaltError, Problem, RetryableError, in
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 8_000
+_LEDGER = 0x636F6E6E  # the number under which the ledger's lock stands on a PostgreSQL server, per database
+_HOLDER = (
+    "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted"
+    " AND l.objid::bigint = %s AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -41,8 +47,18 @@ class Unit:
         """The connection itself, for migrations."""
         return self._connection
 
+    @property
+    def for_update(self) -> str:
+        """What a query ends with that locks the rows it returns until the end; nothing on SQLite, where one writes at a time."""
+        return "" if self._mark == "?" else " FOR UPDATE"
+
+    def lock_out_writers(self, table: str) -> None:
+        """Wait until nobody is writing to a table, and let nobody begin before the end; on SQLite that is so anyway."""
+        if self._mark != "?":
+            self._connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
+
     def _sql(self, sql: str) -> str:
-        return sql if self._mark == "?" else sql.replace("?", self._mark)
+        return sql if self._mark == "?" else _postgres(sql)
 
     def execute(self, sql: str, params: Sequence[Any] = ()) -> int:
         """Run one statement; return how many rows it changed."""
@@ -67,6 +83,11 @@ class Unit:
         """Run what waited for the commit."""
         for act in self._after:
             act()
+
+
+@lru_cache(maxsize=512)
+def _postgres(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
 
 
 class Database:
@@ -135,6 +156,36 @@ class Database:
                 _roll_back(connection, is_sqlite=self.is_sqlite)
                 raise
 
+    @staticmethod
+    @contextmanager
+    def lock(url: str, verb: str) -> Iterator[None]:
+        """Hold the ledger's lock of a PostgreSQL server for *verb*: the server gives it back when the connection ends, however it ends.
+
+        Raises: HaltError naming the holder if another connection has it, wherever its process runs.
+        """
+        from psycopg import Error, connect
+
+        address = _normal(url).set(drivername="postgresql")
+        name = f"`connector {verb}`, process {os.getpid()}"
+        try:
+            connection = connect(
+                address.render_as_string(hide_password=False), autocommit=True, connect_timeout=10, application_name=name
+            )
+        except Error as error:
+            raise HaltError(
+                f"The database {address.database or ''} cannot be used: {error}.", hint="Check `database:` and the server.", code="database"
+            ) from error
+        with connection:
+            (is_mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LEDGER,)).fetchone() or (False,)
+            if not is_mine:
+                holder = connection.execute(_HOLDER, (_LEDGER,)).fetchone()
+                raise HaltError(
+                    f"The ledger is in use by {holder[0] if holder else 'another process'}.",
+                    hint="Wait until it has finished, or stop it first (its process id is in the message).",
+                    code="ledger-locked",
+                )
+            yield
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -172,7 +223,7 @@ def _bad_url(url: str) -> Problem:
 
 def _engine(url: URL, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
-        return sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        return _postgres_engine(url)
     in_memory = url.database in (None, "", ":memory:")
     more: dict[str, Any] = {} if in_memory else {"pool_size": 4, "max_overflow": 12}
     engine = sqlalchemy.create_engine(
@@ -195,9 +246,28 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
     return engine
 
 
+def _postgres_engine(url: URL) -> Engine:
+    from psycopg import Connection as Driver
+    from psycopg.adapt import Buffer, Loader
+
+    class Whole(Loader):
+        """Sums of whole numbers come back as int, as on SQLite; the books have no other numeric values."""
+
+        def load(self, data: Buffer) -> int:
+            return int(bytes(data))
+
+    engine = sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Driver[Any], _record: object) -> None:
+        connection.adapters.register_loader("numeric", Whole)
+
+    return engine
+
+
 def _translated(error: DBAPIError, url: URL) -> HaltError | RetryableError:
     text = str(error.orig)
-    if "locked" in text or "busy" in text:
+    if "locked" in text or "busy" in text or "deadlock" in text:
         return RetryableError(f"The database is busy: {text}.", hint="Another program holds it; it is tried again.", retry_after_s=5)
     return HaltError(
         f"The database {url.database or ''} cannot be used: {text}.",
@@ -234,3 +304,15 @@ def new_id(prefix: str, now: datetime) -> str:
 
 def _base32(number: int, pairs: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * pairs - 10, -1, -10)])
+
+
+def start_ids_above(known: str) -> None:
+    """Let every id that this process makes sort after *known*, whatever the machine's clock says; what is no id of ours is left alone."""
+    global _last  # noqa: PLW0603 - see `new_id`
+    signs = known.rpartition("_")[2]
+    if len(signs) == 18 and set(signs) <= set(_ALPHABET):
+        high = 0
+        for sign in signs[:12]:
+            high = high << 5 | _ALPHABET.index(sign)
+        with _id_lock:
+            _last = max(_last, high)

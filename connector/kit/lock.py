@@ -8,10 +8,16 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from connector.errors import HaltError
+from connector.kit.db import Database
+
+
+def ledger(url: str, path: Path, verb: str) -> AbstractContextManager[None]:
+    """Hold the ledger of a database for *verb*: by the file at *path*, on a PostgreSQL server by the server itself (decision D-139)."""
+    return held(path, verb) if url.startswith("sqlite:") else Database.lock(url, verb)
 
 
 @contextmanager

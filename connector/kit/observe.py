@@ -44,9 +44,11 @@ EVENTS = frozenset(
         "daemon.stopping",
         "daemon.stopped",
         "page.failed",
+        "webhook.failed",
+        "webhook.given_up",
     }
 )
-ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited"})
+ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited", "webhook.given_up"})
 REPEAT_S = 30.0
 _SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "private_key", "assertion")
 _BLANK = "[hidden]"

@@ -41,7 +41,8 @@ _POSTAL = {
     "IT": {"23041": "Livigno", "22061": "Campione d’Italia"},
     "GR": {"63086": "Mount Athos"},
     "PT": {**dict.fromkeys(("90", "91", "92", "93", "94"), "PT-30"), **dict.fromkeys(("95", "96", "97", "98", "99"), "PT-20")},
-    "AT": {"6691": "AT-JM", "6991": "AT-JM", "6992": "AT-JM", "6993": "AT-JM"},
+    # these Austrian villages are reached from Germany alone, and have a German code besides their own
+    "AT": dict.fromkeys(("6691", "6991", "6992", "6993", "87491", "87567", "87568", "87569"), "AT-JM"),
 }  # fmt: skip
 
 
