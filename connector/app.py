@@ -307,7 +307,7 @@ def build_billing(config: Config, org_id: str, *, is_sandbox: bool) -> InternalB
         prefix=config.billing.invoice_prefix,
         tax=build_tax(config),
         quote_expiry_s=config.quotes.expires_after_s,
-        mailing=Mailing(is_on=bool(config.mail.url), is_held=is_sandbox and not config.mail.test_to),
+        mailing=Mailing(is_on=bool(config.mail.url), is_held=is_sandbox and not config.mail.test_to, has_quotes=config.quotes.is_sent),
         ladder=Ladder(remind=config.dunning.remind, retry=config.dunning.retry, after=config.dunning.after),
         payments={"test": TestCards()} if "test" in config.payments.methods else {},
     )

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connector import app, papers
-from connector.billing import books, outbox
+from connector.billing import books, outbox, quotes
 from connector.billing.books import InvoiceSheet
 from connector.billing.outbox import Mail
 from connector.billing.sending import addressee
@@ -25,6 +25,7 @@ from connector.kit import observe
 from connector.kit.db import Database
 from connector.mail.letters import Case, Letter, rendered
 from connector.mail.smtp import Attachment, Delivery, Outgoing, Postman
+from connector.offers import why_not
 from connector.ports import Unit
 
 AT_ONCE = 50
@@ -140,6 +141,8 @@ def _at(now: datetime) -> str:
 
 def _prepared(unit: Unit, mail: Mail, config: Config, now: datetime, attach: Attach) -> tuple[Outgoing | None, str]:
     """Return a mail ready to leave, or None and why there is no need for it any more."""
+    if mail.kind == "quote":
+        return _prepared_quote(unit, mail, config, now)
     today = now.astimezone(ZoneInfo(config.timezone)).date()
     sheet = books.invoice(unit, mail.invoice_id, today)
     if sheet is None:
@@ -154,6 +157,23 @@ def _prepared(unit: Unit, mail: Mail, config: Config, now: datetime, attach: Att
     return Outgoing(
         id=mail.id, recipients=who.email, subject=out.subject, text=out.text, html=out.html, attachments=attach(mail, sheet, config)
     ), ""
+
+
+def _prepared_quote(unit: Unit, mail: Mail, config: Config, now: datetime) -> tuple[Outgoing | None, str]:
+    """Return the mail of a quote, or None where it cannot be accepted any more, or another revision of it is shown."""
+    view = quotes.by_token(unit, str(mail.data["token"]))
+    if view is None or view.id != mail.data["quote"] or why_not(view, now) is not None:
+        return None, "The quote cannot be accepted as it was by now."
+    language = view.customer.language or config.crm.language
+    last = view.expires_at and (view.expires_at - timedelta(seconds=1)).astimezone(ZoneInfo(config.timezone)).date()
+    values = {"number": view.number or "", "label": view.label, "until_on": formats.date_text(last, language) if last else ""}
+    out = rendered(
+        Letter(
+            case="quote", language=language, seller=config.seller.name or config.mail.sender, customer=view.customer.name, values=values,
+            link=f"{config.web.public_url}/q/{view.token}",
+        )
+    )  # fmt: skip
+    return Outgoing(id=mail.id, recipients=view.customer.email, subject=out.subject, text=out.text, html=out.html, attachments=()), ""
 
 
 def _letter(mail: Mail, sheet: InvoiceSheet, config: Config, language: str, case: Case) -> Letter:

@@ -111,15 +111,13 @@ def _chasing_counts(unit: Unit) -> tuple[CountGroup, ...]:
 
 def _mail_notices(unit: Unit) -> list[Notice]:
     """Return the mails that were given up, the latest ones."""
-    return [
-        Notice(
-            title=f"The {mail.kind.replace('_', ' ')} mail of {number} could not be delivered",
-            text=f"{mail.recipient or 'Nobody'}: {mail.error}",
-            hint=f"Correct the address in the CRM, then `connector invoices send {number}`.",
-            tone="bad",
-        )
-        for mail, number in outbox.failed(unit, _MAILS_SHOWN)
-    ]
+    found = []
+    for mail, invoice in outbox.failed(unit, _MAILS_SHOWN):
+        number = invoice or str(mail.data.get("number", ""))
+        title = f"The {mail.kind.replace('_', ' ')} mail of {number} could not be delivered"
+        hint = f"Correct the address in the CRM, then `connector {'invoices' if invoice else 'quotes'} send {number}`."
+        found.append(Notice(title=title, text=f"{mail.recipient or 'Nobody'}: {mail.error}", hint=hint, tone="bad"))
+    return found
 
 
 def _polls(house: app.House, unit: Unit, now: datetime) -> tuple[PollRow, ...]:

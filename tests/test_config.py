@@ -157,7 +157,6 @@ def test_the_login(tmp_path: Path, crm: str, code: str | None) -> None:
         "billing: {backend: stripe}",
         "billing: {proration: month_and_day}",
         "billing: {mode: shadow}",
-        "quotes: {send: true}",
         "payments: {methods: [stripe]}",
         "alerts: {url: 'https://example.com'}",
         "guards: {invoice_amount: 5000}",
@@ -228,3 +227,14 @@ def test_the_steps_are_read_in_days(tmp_path: Path) -> None:
     """Days before the due date are below zero; what is not said is the documented ladder."""
     found = loaded(tmp_path, f"{MINIMAL}dunning: {{remind: [-5d, 10d], after: unpaid}}\n").dunning
     assert (found.remind, found.retry, found.after) == ((-5, 10), (3, 5, 7), "unpaid")
+
+
+def test_the_quotes_block(tmp_path: Path) -> None:
+    """How long, what acceptance starts, what it writes; mails need a server; every mistake is named at its place."""
+    given = "quotes: {expires_after: 14d, start: on_won, on_accept: {Quote.Status: Accepted, Opportunity.StageName: Closed Won}}\n"
+    quotes = loaded(tmp_path, MINIMAL + given).quotes
+    assert (quotes.expires_after_s, quotes.start, quotes.is_sent) == (14 * 86_400, "on_won", False)
+    assert quotes.on_accept == (("Quote", "Status", "Accepted"), ("Opportunity", "StageName", "Closed Won"))
+    bad = "quotes: {send: true, expires_after: soon, start: later, on_accept: {Account.Name: x, Quote.Status: [1]}}\n"
+    found = [p[0] for p in problems(tmp_path, MINIMAL + bad)]
+    assert found == ["missing-key", "bad-duration", "bad-value", "bad-value", "bad-type"]

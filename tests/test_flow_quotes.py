@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_flow_mails import Box, mail, post, server, text_of
 from test_flow_notes import ask
 from world import World, world
 
 from connector import app
 from connector.config.taxes import TaxConfig
+from connector.errors import ConfigError
 from connector.sync import intents
 from connector.tax.rates import ListedRate
 
@@ -340,6 +342,32 @@ def test_a_quote_bears_the_tax_of_its_customer(demo: World) -> None:
     demo.assert_quiet()
 
 
+def test_a_presented_quote_is_mailed_where_the_configuration_says_so(demo: World) -> None:
+    """Once a presentation, with the link; an edit mails the next revision; what was taken back before it left is not sent."""
+    box = Box()
+    with server(box) as address:
+        demo.config = replace(demo.config, mail=mail(address, test_to="desk@northwind.example"), quotes=replace(demo.config.quotes, is_sent=True))
+        offered(demo, "Presented")
+        demo.sync()
+        assert post(demo).sent == 1
+        demo.sync()
+        assert post(demo).sent == 0
+        ((token,),) = demo.query("SELECT token FROM quote")
+        (message,) = box.taken
+        assert message["Subject"].strip().startswith("Quote Q-00001 from Northwind Instruments")
+        assert f"{demo.config.web.public_url}/q/{token}" in text_of(message)
+        assert "accept or decline it until 31 Jan 2026." in " ".join(text_of(message).split())
+        demo.edit(line_of(demo), "QuoteLineItem", Quantity=4)
+        demo.sync()
+        demo.edit("offer", "Quote", Status="Draft")
+        demo.sync()
+        assert post(demo).sent == 0
+        demo.edit("offer", "Quote", Status="Presented")
+        demo.sync()
+        assert post(demo).sent == 1
+        assert demo.query("SELECT state FROM outbox ORDER BY id") == [("sent",), ("dropped",), ("sent",)]
+
+
 def test_in_french_the_record_says_it_in_french(demo: World) -> None:
     """Draft, presented and expired quotes speak the language of the CRM."""
     demo.config = replace(demo.config, crm=replace(demo.config.crm, language="fr"))
@@ -393,3 +421,14 @@ def test_expiry_and_moved_quotes_are_found_by_index(demo: World) -> None:
         plan = " ".join(str(row[3]) for row in demo.query(f"EXPLAIN QUERY PLAN {sql}"))
         assert "USING" in plan, (sql, plan)
         assert "INDEX quote_" in plan, (sql, plan)
+
+
+def test_settings_that_cannot_work_in_this_org_stop_the_start(demo: World) -> None:
+    """Waiting for opportunities that nobody reads, writing a field that does not exist: both are named at once."""
+    quotes = replace(demo.config.quotes, start="on_won", on_accept=(("Quote", "Statuss", "Accepted"), ("Quote", "QuoteNumber", "1")))
+    demo.config = replace(demo.config, quotes=quotes, sources=demo.config.sources[1:])
+    with pytest.raises(ConfigError) as caught:
+        demo.sync()
+    assert [p.code for p in caught.value.problems] == ["no-opportunities", "unknown-field", "unknown-field"]
+    assert "Quote.Statuss does not exist" in caught.value.problems[1].message
+    assert "Quote.QuoteNumber cannot be written" in caught.value.problems[2].message

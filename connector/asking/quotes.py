@@ -137,7 +137,8 @@ def send(config_path: Path, name: str) -> Result:
     done = app.request(config, "quotes send", "quote.send", {"quote": name})
     made = show(config_path, str(done["quote"]))
     until = f" until {made['accept_until']}" if made["accept_until"] else ""
-    text = f"{done['number']} is open and can be accepted{until}. Send it to the customer yourself; record the answer with"
+    how = "It is mailed to the customer" if config.quotes.is_sent else f"Send the customer the link {made['url']}"
+    text = f"{done['number']} is open and can be accepted{until}. {how}; an answer given otherwise is recorded with"
     return {"text": f"{text} `connector quotes accept {done['number']} --name NAME` or `connector quotes decline {done['number']}`.", **made}
 
 
@@ -201,7 +202,8 @@ def show(config_path: Path, name: str) -> Result:
         view = quotes.named(unit, books.billing.org, name)
         every = quotes.revisions(unit, books.billing.org, view)
     history = [{"revision": v.revision, "status": v.status, "opened_at": v.opened_at, "due_now": str(major(v.due_now, v.currency))} for v in every]
-    return quote_data(view, config.timezone) | {"revisions": history}
+    url = f"{config.web.public_url}/q/{view.token}" if view.token else None
+    return quote_data(view, config.timezone) | {"url": url, "revisions": history}
 
 
 def _until(view: QuoteView, timezone: str) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
-from connector.billing import quotes
+from connector.billing import outbox, quotes
 from connector.billing.intents import Engine
 from connector.billing.quoting import Figured, figures
 from connector.core.period import to_local, to_utc
@@ -75,7 +75,7 @@ class QuoteBooks:
                 made = None
             scene = Scene(made=made, now=now, timezone=engine.timezone, expires_after_s=engine.quote_expiry_s)
             steps += [(offer.editor or "crm", s) for s in followed(known.get(offer.record), offer, scene)]
-        save_steps(unit, engine.org, steps, now)
+        save_steps(unit, engine, steps, now)
         return problems
 
     def of_deals(self, deals: Sequence[str], unit: Unit) -> Mapping[str, QuoteView]:
@@ -99,13 +99,25 @@ def _command(offer: Offer) -> Command:
     )  # fmt: skip
 
 
-def save_steps(unit: Unit, org: str, steps: Sequence[tuple[str, Step]], now: datetime, *, is_moved: bool = False) -> None:
-    """Save (who, step) of each, with a number for every quote that is shown for the first time; numbers are taken last."""
+def save_steps(unit: Unit, engine: Engine, steps: Sequence[tuple[str, Step]], now: datetime, *, is_moved: bool = False) -> None:
+    """Save (who, step) of each, with a number for every quote that is shown for the first time; numbers are taken last.
+
+    Where `quotes.send` says so, what is opened is mailed, in the same transaction.
+    """
     unnumbered = {s.after.id for _, s in steps if s.after.number is None and s.after.status in ("open", "accepted")}
     numbers = dict(zip(sorted(unnumbered), quotes.take_numbers(unit, len(unnumbered)), strict=True))
     whole = [(who, _numbered(s, numbers.get(s.after.id))) for who, s in steps]
-    quotes.save(unit, org, [s.after for _, s in whole], now, is_moved=is_moved)
+    quotes.save(unit, engine.org, [s.after for _, s in whole], now, is_moved=is_moved)
     quotes.note(unit, [(who, s.name, s.before, s.after) for who, s in whole if s.name], now)
+    if engine.mailing.has_quotes:
+        opened = [s.after for _, s in whole if s.after.status == "open" and (s.before is None or s.before.status != "open")]
+        mail_quotes(unit, engine, opened, now)
+
+
+def mail_quotes(unit: Unit, engine: Engine, opened: Sequence[QuoteView], now: datetime) -> None:
+    """Write the mail of every quote that can be accepted from now on."""
+    rows = [(v.id, v.number or "", v.token, now.isoformat()) for v in opened]
+    engine.mailing.write(unit, outbox.presented(rows), now)
 
 
 def _numbered(step: Step, number: str | None) -> Step:

@@ -15,7 +15,7 @@ from typing import Any
 
 from connector.billing import desk, quotes, store
 from connector.billing.desk import refused
-from connector.billing.following import Scene, Step, revision_of, save_steps
+from connector.billing.following import Scene, Step, mail_quotes, revision_of, save_steps
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.quoting import Figured, figures
 from connector.core.terms import change_from_data, terms_from_data
@@ -106,9 +106,11 @@ def command_of(view: QuoteView, org: str) -> Command:
 def send(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Open a draft that was made here: it has a number and a link from now on, and can be accepted until it expires."""
     view, now = quotes.named(unit, engine.org, str(request.data["quote"])), quotes.utc(request.now)
-    if not _is_ours(view):
+    if not _is_ours(view) and view.status != "open":
         raise refused("quote-in-crm", f"Quote {view.number or view.label} lives in the CRM.", "Present it there: its status decides.")
     if view.status == "open":
+        if engine.mailing.has_quotes:
+            mail_quotes(unit, engine, [view], now)
         return _done(request, engine, unit, [Step(name="", before=view, after=view)], "quote.sent")
     if view.status not in ("draft", "expired", "outdated"):
         raise RejectedError(_why(view, now))
@@ -193,7 +195,7 @@ def cancel(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 def _done(request: Request, engine: Engine, unit: Unit, steps: list[Step], name: str) -> IntentResult:
     """Save the steps, leave the one event of the request, and return what whoever asked is told."""
     before, now = steps[0].before, quotes.utc(request.now)
-    save_steps(unit, engine.org, [(request.actor, s) for s in steps], now, is_moved=True)
+    save_steps(unit, engine, [(request.actor, s) for s in steps], now, is_moved=True)
     view = quotes.named(unit, engine.org, steps[-1].after.id)
     sql = "SELECT number, total, currency FROM invoice WHERE contract_id = ? AND created_at >= ? AND number IS NOT NULL ORDER BY id"
     made = unit.query(sql, (view.contract_id, store.at_text(request.now))) if view.contract_id else []

@@ -16,7 +16,7 @@ from connector.billing import store
 from connector.kit.db import new_id
 from connector.ports import Unit
 
-MailKind = Literal["invoice", "reminder", "receipt", "payment_failed", "credit_note"]
+MailKind = Literal["invoice", "reminder", "receipt", "payment_failed", "credit_note", "quote"]
 HELD = "Nothing leaves a sandbox org; set mail.test_to to see its mails."
 OPEN_ONLY = frozenset({"reminder", "payment_failed"})  # mails that nobody needs once the invoice is settled
 _COLUMNS = "id, key, kind, invoice_id, step, data, state, recipient, attempts, next_try_at, error, made_at, done_at"
@@ -54,10 +54,11 @@ class Mail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailing:
-    """Whether mails are written (*is_on*), and whether they stay here because the org is a sandbox (*is_held*)."""
+    """Whether mails are written (*is_on*; of quotes only with *has_quotes*), and whether they stay here as the org is a sandbox (*is_held*)."""
 
     is_on: bool = False
     is_held: bool = False
+    has_quotes: bool = False
 
     @property
     def leaves(self) -> bool:
@@ -91,6 +92,14 @@ def issued(invoices: Iterable[tuple[str, str, int]]) -> list[Entry]:
     ]
 
 
+def presented(quotes: Iterable[tuple[str, str, str, str]]) -> list[Entry]:
+    """Return the mails of quotes just opened, given as (id, number, token, when); opened again, a quote is mailed again."""
+    return [
+        Entry(key=f"{quote_id}/presented/{when}", kind="quote", invoice_id="", data={"quote": quote_id, "number": number, "token": token})
+        for quote_id, number, token, when in quotes
+    ]
+
+
 def due(unit: Unit, now: datetime, limit: int) -> list[Mail]:
     """Return mails that are to be sent now, longest waiting first."""
     sql = f"SELECT {_COLUMNS} FROM outbox WHERE state = 'queued' AND next_try_at <= ? ORDER BY next_try_at, id LIMIT ?"
@@ -109,10 +118,10 @@ def of_invoices(unit: Unit, invoice_ids: Sequence[str]) -> dict[str, list[Mail]]
 
 
 def failed(unit: Unit, limit: int) -> list[tuple[Mail, str]]:
-    """Return mails that were given up, newest first, each with its invoice's number."""
+    """Return mails that were given up, newest first, each with its invoice's number, "" where it is about a quote."""
     columns = ", ".join("o." + c for c in _COLUMNS.split(", "))
     sql = (
-        f"SELECT {columns}, i.number FROM outbox o JOIN invoice i ON i.id = o.invoice_id WHERE o.state = 'failed'"
+        f"SELECT {columns}, COALESCE(i.number, '') FROM outbox o LEFT JOIN invoice i ON i.id = o.invoice_id WHERE o.state = 'failed'"
         " ORDER BY o.id DESC LIMIT ?"
     )
     return [(_mail(row), row[-1]) for row in unit.query(sql, (limit,))]

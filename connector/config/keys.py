@@ -8,7 +8,6 @@ from typing import Any
 LATER: dict[str, Any] = {
     "billing.mode": "live",
     "billing.draft_hold": "0m",
-    "quotes.send": False,
     "renewals.opportunity_days_before": 0,
     "alerts.mail": None,
     "alerts.url": None,

@@ -17,11 +17,12 @@ _EXPIRES_AFTER_S = 30 * 86_400
 class QuotesConfig:
     """How quotes live.
 
-    expires_after_s - from presenting on, where the record names no last day; 0: for good. start - whether acceptance makes the
+    is_sent - a quote is mailed to the billing contact when it is presented. expires_after_s - from presenting on, where the record names no last day; 0: for good. start - whether acceptance makes the
     contract, or waits until the rep wins the opportunity. on_accept - (object, field, value) to write into the CRM when a
     customer accepts by page or command.
     """
 
+    is_sent: bool = False
     expires_after_s: int = _EXPIRES_AFTER_S
     start: Literal["on_accept", "on_won"] = "on_accept"
     on_accept: tuple[tuple[str, str, Any], ...] = field(default=())
@@ -46,10 +47,23 @@ class Reader(Protocol):
 def read_quotes(reader: Reader) -> QuotesConfig:
     """Return the block; problems are noted in the reader."""
     return QuotesConfig(
+        is_sent=_sent(reader),
         expires_after_s=reader.seconds(("quotes", "expires_after"), _EXPIRES_AFTER_S),
         start=reader.choice(("quotes", "start"), ("on_accept", "on_won"), "on_accept"),
         on_accept=tuple(_written(reader)),
     )
+
+
+def _sent(reader: Reader) -> bool:
+    at: At = ("quotes", "send")
+    value = reader.raw(at)
+    if value in (None, False):
+        return False
+    if value is not True:
+        reader.add("bad-type", at, "`send` is true or false.", "Write true or false, without quotes.")
+    elif not reader.raw(("mail", "url")):
+        reader.add("missing-key", at, "`quotes.send` needs a mail server.", "Say `mail: {url: .., from: ..}`, or write `send: false`.")
+    return True
 
 
 def problems_with(quotes: QuotesConfig, objects: Sequence[str], describe: Mapping[str, ObjectInfo]) -> list[Problem]:

@@ -18,7 +18,7 @@ from connector.documents.texts import known_language
 
 Case = Literal[
     "invoice", "invoice_charged", "invoice_paid", "reminder_before", "reminder_after", "reminder_last", "receipt", "receipt_part",
-    "failed_again", "failed_final", "credit_note",
+    "failed_again", "failed_final", "credit_note", "quote",
 ]  # fmt: skip
 
 _SUBJECTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -34,6 +34,7 @@ _SUBJECTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "failed_again": ("The payment of invoice {number} failed", "Le paiement de la facture {number} a échoué"),
         "failed_final": ("The payment of invoice {number} failed", "Le paiement de la facture {number} a échoué"),
         "credit_note": ("Credit note {note} for invoice {number}", "Avoir {note} sur la facture {number}"),
+        "quote": ("Quote {number} from {seller}", "Devis {number} de {seller}"),
     }
 )
 
@@ -91,6 +92,10 @@ _BODIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyTyp
             ("We credited {amount} of invoice {number} with credit note {note}.", "{open} of the invoice is open now."),
             ("Nous avons crédité {amount} de la facture {number} par l’avoir {note}.", "Il reste {open} à payer de la facture."),
         ),
+        "quote": (
+            ("This is quote {number}, {label}. Behind the link you can read it, download it, and accept or decline it{until}.",),
+            ("Voici le devis {number}, {label}. Sous le lien vous pouvez le lire, le télécharger, et l’accepter ou le refuser{until}.",),
+        ),
     }
 )  # fmt: skip
 
@@ -99,6 +104,8 @@ _WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "greeting": ("Dear {customer},", "Bonjour {customer},"),
         "reason": ("Reason: {reason}", "Motif\u202f: {reason}"),
         "see": ("See the invoice", "Voir la facture"),
+        "see_quote": ("Read and accept the quote", "Lire et accepter le devis"),
+        "until": (" until {until_on}", " jusqu’au {until_on}"),
         "see_pay": ("See and pay the invoice", "Voir et payer la facture"),
         "transfer": ("By bank transfer to {holder}, IBAN {iban}, reference {number}.", "Par virement à {holder}, IBAN {iban}, référence {number}."),
         "closing": ("Kind regards,", "Cordialement,"),
@@ -152,6 +159,7 @@ def rendered(letter: Letter) -> Rendered:
         return _WORDS[name][at].format(**values, **more)
 
     asks = letter.case in _ASKS
+    values["until"] = word("until") if values.get("until_on") else ""
     paragraphs = [text.format(**values) for text in _BODIES[letter.case][at]]
     if letter.reason:
         paragraphs.append(word("reason", reason=letter.reason))
@@ -162,7 +170,7 @@ def rendered(letter: Letter) -> Rendered:
         "paragraphs": paragraphs,
         "transfer": word("transfer") if letter.iban and asks else "",
         "link": letter.link,
-        "link_text": word("see_pay" if asks else "see"),
+        "link_text": word("see_quote" if letter.case == "quote" else "see_pay" if asks else "see"),
         "closing": word("closing"),
         "seller": letter.seller,
     }
