@@ -328,11 +328,15 @@ def quote_text(result: Mapping[str, Any]) -> str:
     parts = ["", f"First invoice{' on ' + str(result['first_invoice_on']) if result['first_invoice_on'] else ''}: {due['total']}"]
     parts.append(table(keys, [[x[k] for k in keys] for x in result["lines"]], right=(1, 4, 5, 6, 7)) if result["lines"] else "  nothing")
     for stage in result["stages"]:
-        sums = ", ".join(f"{p['total']} a {p['interval']}" for p in stage["periods"])
+        sums = ", ".join(f"{p['total']} {_each(p['interval'])}" for p in stage["periods"])
         parts.append(f"From {stage['start']}{' to ' + str(stage['end']) if stage['end'] else ''}: {sums}")
-        parts += [f"  {x['quantity']} x {x['description']}, {x['total']} a {x['interval']}" for x in stage["lines"]]
+        parts += [f"  {x['quantity']} x {x['description']}, {x['total']} {_each(x['interval'])}" for x in stage["lines"]]
     parts += [f"revision {r['revision']}: {r['status']}, {r['due_now']}" for r in result.get("revisions", ()) if len(result["revisions"]) > 1]
     return "\n".join([*head, *parts])
+
+
+def _each(interval: str) -> str:
+    return f"every {interval}" if " " in interval else f"a {interval}"
 
 
 def quote_done_text(result: Mapping[str, Any]) -> str:

@@ -154,7 +154,7 @@ def accept(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         raise refused("no-name", "The acceptance names nobody.", "Say who accepts.")
     accepted = replace(
         view, status="accepted", accepted_at=_instant(data.get("at")) or now, accepted_by=name, accepted_title=str(data.get("title") or ""),
-        accepted_from=str(data.get("address") or ""), accepted_via=str(data.get("via") or request.actor), reason="",
+        accepted_from=str(data.get("address") or ""), accepted_via=str(data.get("via") or request.actor).partition(":")[0], reason="",
     )  # fmt: skip
     contract_id = None
     if _is_ours(view):
