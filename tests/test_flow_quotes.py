@@ -285,6 +285,24 @@ def test_a_second_accepted_quote_names_the_number_of_the_first(demo: World) -> N
     demo.assert_quiet()
 
 
+def test_two_quotes_of_a_deal_accepted_on_their_pages_are_one_contract(demo: World) -> None:
+    """Both in one round: the first one made is billed, the other needs attention and names it."""
+    offered(demo, "Presented", Contract_Start_Date__c=date(2026, 1, 1))
+    demo.quote("second", "deal", {"Quantity": 9}, **PLAIN, Contract_Start_Date__c=date(2026, 1, 1))
+    demo.sync()
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house:
+        with house.database.transaction() as unit:
+            for number in ("Q-00001", "Q-00002"):
+                intents.submit(unit, "quote.accept", {"quote": number, "name": "Ann", "via": "page"}, actor="page", now=demo.clock.now())
+        intents.carry_out(house.database, house.billing, demo.clock.now())
+    assert [p.code for p in demo.sync().problems] == ["second-record"]
+    assert [i["Total__c"] for i in demo.invoices()] == [D(300)]
+    assert shown(demo)[0] == "Accepted"
+    assert demo.said("second", "Quote")[0] == "Needs attention"
+    assert "already billed through quote Q-0000" in demo.said("second", "Quote")[1]
+    demo.assert_quiet()
+
+
 def test_a_quote_accepted_by_request_bills_what_was_accepted(demo: World) -> None:
     """Accepted on its page though the record still says Presented, and edited after: the accepted terms are billed, the edit is flagged."""
     on_accept = (("Quote", "Status", "Accepted"), ("Opportunity", "StageName", "Closed Won"))

@@ -150,7 +150,8 @@ def accept(config_path: Path, name: str, *, by: str, title: str, is_dry: bool) -
     done = app.request(config, "quotes accept", "quote.accept", {"quote": name, "name": by, "title": title})
     issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]
     if not done["is_ours"]:
-        text = f"{done['number']} is accepted by {by}. Its deal is billed, and the CRM told, at the next round (`connector sync`)."
+        when = "when its opportunity is won" if config.quotes.start == "on_won" else "at the next round (`connector sync`)"
+        text = f"{done['number']} is accepted by {by}. Its deal is billed {when}, and the CRM is told."
     else:
         text = f"{done['number']} is accepted by {by}: contract {done['contract']}."
     return {"text": text, **show(config_path, str(done["quote"])), "issued": issued}

@@ -234,7 +234,7 @@ def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standin
         pass
     elif _speaks(deal, record) or (deal.owner_record is None and record.condition == "won"):
         values = _values(deal, standing, telling.words, seam.settings.public_url)
-    elif record.condition == "won":
+    elif "won" in (record.condition, counted):
         values, problem = _other_values(telling, deal, record, standing)
     elif (record.object, record.id) not in telling.told:
         return None  # never a deal: what once stood on a record is cleared, nothing is put on the others
@@ -251,7 +251,7 @@ def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standin
 def _offered(telling: _Telling, deal: Deal, record: Record, quote: QuoteView | None, counted: Condition) -> dict[str, Any] | None:
     """Return what stands on a record whose quote says more than its deal does, None where the deal speaks."""
     is_billed = deal.contract_id is not None and not deal.is_withdrawn
-    if is_billed and (_speaks(deal, record) or record.condition == "won"):
+    if is_billed and (_speaks(deal, record) or "won" in (record.condition, counted)):
         return None
     if record.condition == "won" and counted == "won":
         return None
