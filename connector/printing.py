@@ -280,6 +280,19 @@ def import_line(row: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def migration_line(row: Mapping[str, Any]) -> str:
+    """Return one row of a price migration: the contract, what it pays today and then, from when, and the first invoice with it."""
+    head = f"{row['contract']}  {row['label']}  {row['result']}"
+    if not row["items"]:
+        return f"{head}: {row['message']}"
+    periods = dict.fromkeys(i["every"] for i in row["items"])
+    every = f" every {next(iter(periods))}" if len(periods) == 1 else ""
+    text = f"{head}: {row['today']} to {row['new']} {row['currency']}{every} from {row['effective_on']}"
+    if row["first_invoice_on"] is None:
+        return text
+    return f"{text}; first invoice {row['first_invoice_on']}, {row['first_invoice_amount']} {row['currency']}"
+
+
 def import_sum(counts: Mapping[str, int], *, is_dry: bool) -> str:
     """Return how many rows of an import became what."""
     text = ", ".join(f"{n} {word}" for word, n in counts.items())

@@ -190,10 +190,14 @@ def test_money_with_a_point_is_refused() -> None:
         simulated(GOOD.replace("unit_amount: 3000", "unit_amount: 30.00"), "s.yaml")
 
 
-def test_what_is_not_built_names_its_key() -> None:
-    """An action that simulate cannot do is a problem at its key, never a wrong number."""
-    text = GOOD + "actions:\n  - {at: 2026-04-10, do: migrate_price, from: seat, to: seat, when: now}\n"
-    assert problems_of(text) == [("not-built", 14, 26)]
+def test_a_price_migration_names_prices_that_are_there() -> None:
+    """A price that the file does not know, one on which nothing runs, and a word that is missing are problems at their keys."""
+    text = GOOD + "actions:\n  - {at: 2026-04-10, do: migrate_price, from: seat, to: gold, when: later}\n"
+    assert problems_of(text) == [("unknown-price", 14, 57), ("unknown-value", 14, 69)]
+    text = GOOD + "actions:\n  - {at: 2026-04-10, do: migrate_price, from: gold, to: seat, when: now}\n"
+    assert problems_of(text) == [("price-not-running", 14, 47)]
+    text = GOOD + "actions:\n  - {at: 2026-04-10, do: migrate_price, to: seat}\n"
+    assert [code for code, _, _ in problems_of(text)] == ["missing-key", "missing-key"]
 
 
 def test_a_cancellation_says_whether_it_prorates_and_bills() -> None:

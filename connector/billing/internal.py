@@ -26,6 +26,7 @@ from connector.billing import (
     imports,
     metering,
     methods,
+    migrating,
     notes,
     offering,
     outbox,
@@ -79,7 +80,7 @@ MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md sec
 
 
 for _room in (
-    collecting, portal, notes, imports, offering, reissues, contracting, customers, discounting, stocking, metering, methods, sending,
+    collecting, portal, notes, imports, migrating, offering, reissues, contracting, customers, discounting, stocking, metering, methods, sending,
 ):  # fmt: skip
     HANDLERS.update(_room.HANDLED)
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from connector.core.drawing import Drawing
 from connector.core.matching import candidates_text, in_running_interval, quantity_text, target_of
 from connector.core.period import is_boundary, next_boundary, to_local
+from connector.core.repricing import Repricing
 from connector.core.segments import Cause, Cut, PrebillWindow, Term, day_after
 from connector.core.terms import Change, Coupon, Item, ItemChange
 from connector.errors import Problem
 
 
-class Amending(Drawing):
+class Amending(Repricing):
     """A drawing that also knows the changes that people make to a running contract."""
 
     def effective(self, change: Change) -> datetime:
@@ -66,7 +66,9 @@ class Amending(Drawing):
     def _amend(self, change: Change, at: datetime, cause: Cause) -> None:
         for step in change.items:
             start = step.item.start if step.item is not None else None
-            if start is not None and start > at:
+            if step.op == "reprice":
+                self.migrate(step, at, cause, change.when)
+            elif start is not None and start > at:
                 later = replace(cause, at=start, known=max(start, cause.known))
                 self.push(start, 1, lambda t, s=step, c=later: self._step(s, t, c, None), cause.made)  # type: ignore[misc]
             else:
@@ -117,6 +119,8 @@ class Amending(Drawing):
     def _step(self, step: ItemChange, at: datetime, cause: Cause, until: datetime | None) -> None:
         if self.is_over:
             return
+        if step.item is not None and self.migrations:
+            step = replace(step, item=self.migrated(step.item, cause.made))
         if step.keeps_interval and step.item is not None:
             running = {k: s.item for k, s in self.board.slots.items()}
             step = replace(step, item=in_running_interval(step.item, running, step.item_id))

@@ -11,10 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from connector.core.matching import product_of
 from connector.core.period import boundary, to_local
 from connector.core.segments import ALWAYS, Board, Cause, Cut, OneTime, Slot, Term, Timeline
-from connector.core.terms import Change, Contract, Coupon, Item, Phase
+from connector.core.terms import Change, Contract, Coupon, Item, Phase, Price
 from connector.errors import Problem, Where
+
+
+def is_on(item: Item, name: str) -> bool:
+    """Whether an item recurs at the price with the id *name*, or at a price of the product *name*."""
+    return item.price.interval is not None and name in (item.price.id, product_of(item.price))
+
 
 Move = Callable[[datetime], None]
 
@@ -44,6 +51,9 @@ class Drawing:
         self.is_over = False
         self.reached = self.start
         self.has_trial_anchor = False
+        self.migrations: list[tuple[datetime, str, Price]] = []  # when each was asked for, the price's or product's name, the new price
+        self.waiting: list[tuple[str, Price, Cause]] = []  # migrations that begin with the next term
+        self.begun: list[tuple[str, Price, Cause]] = []  # those of them that began with the running one
 
     def push(self, at: datetime, rank: int, move: Move, made: datetime = ALWAYS) -> None:
         """Queue a move for *at*; lower ranks come first."""
@@ -57,6 +67,13 @@ class Drawing:
     def report(self, problem: Problem, change_id: str) -> None:
         """Note a problem that was found elsewhere."""
         self.timeline.problems.append(replace(problem, where=Where(record=change_id or None)))
+
+    def migrated(self, item: Item, made: datetime) -> Item:
+        """Return an item agreed at *made* at the price that a later migration has put in place of its own (see `repricing`)."""
+        for asked, name, price in self.migrations:
+            if made <= asked and is_on(item, name):
+                item = replace(item, price=price)
+        return item
 
     # ------------------------------------------------------------------ terms and phases
 
@@ -100,7 +117,8 @@ class Drawing:
             kept = {i.id for i in phase.items if i.price.interval is not None}
             for item_id in [k for k in board.slots if k not in kept]:
                 board.remove(item_id, at, cause)
-        for item in phase.items:
+        for agreed in phase.items:
+            item = self.migrated(agreed, cause.made) if self.migrations else agreed
             is_changed = is_anchor_new or board.free_until != was_free
             self.agree(item, at, cause, is_anchor_new=is_changed)
         for item in phase.add_invoice_items:

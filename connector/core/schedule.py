@@ -19,7 +19,7 @@ from connector.core.bounds import bounds, is_too_large
 from connector.core.period import Interval, boundary, index, length_between, to_local
 from connector.core.pricing import raised
 from connector.core.segments import ALWAYS, Cause, PrebillWindow, Slot, Term, Timeline, ending
-from connector.core.terms import Change, Contract, Item, Phase
+from connector.core.terms import Change, Contract, Item, ItemChange, Phase
 from connector.errors import Problem
 
 _MAX_EVENTS = 100_000  # billing.md section 4: at most so many lines; a timeline that needs more events is none
@@ -104,6 +104,8 @@ class _Whole(Amending):
             self._renew(None, end)
         elif self.end_behavior == "release":
             self.term_end = None
+            for name, price, cause in self.begin_waiting():
+                self.migrate(ItemChange(op="reprice", item=Item(id="", price=price), item_id=name), end, cause, "period_end")
             if self.timeline.is_cut(end):  # it was to end here once, so lines were cut
                 go_on = replace(
                     self.end_cause, at=end, known=max(end, self.end_cause.made), pending=False, is_event=False
@@ -139,6 +141,7 @@ class _Whole(Amending):
         self.timeline.cut(at)
         carried = [s for s in board.slots.values() if s.item.end is None or s.item.end >= at]
         length = self._term_length(change)
+        self.begin_waiting()
         self.timeline.terms.append(self.term)
         self.term = Term(start=at, end=None, change_id=cause.id, is_automatic=change is None)
         is_gap = was_over and old_end is not None and at > old_end
@@ -181,7 +184,8 @@ class _Whole(Amending):
         for item_id in list(board.slots):
             board.remove(item_id, at, cause)
         for slot in carried:
-            price = raised(slot.item.price, uplift)
+            moved = self.at_renewal(slot.item) if self.begun else slot.item
+            price = raised(slot.item.price, uplift) if moved is slot.item else moved.price
             if is_too_large(price, slot.item.quantity or Decimal(1)):
                 self.problem("amount-too-large", f"{slot.item.id} has become dearer than can be billed.", "Correct the uplift.", cause.id)
                 price = slot.item.price

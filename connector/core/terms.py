@@ -209,11 +209,12 @@ class ItemChange:
 
     add - a new item beside the others (grows the item of the same id). set - *item* as it shall be, in place of the item
     *item_id* (or *replaces*). remove - ends the item *item_id*. delta - the change in quantity as a CRM line carries it: the
-    equal item (D-03) grows or shrinks; *item_id* decides where several fit. keeps_interval - nobody said how often it is
+    equal item (D-03) grows or shrinks; *item_id* decides where several fit. reprice - what runs at the price (or product) *item_id*
+    goes on at *item*'s price (of an amendment *when* term_end: as it is renewed). keeps_interval - nobody said how often it is
     billed: as the running item that it changes, where the product runs in one interval only.
     """
 
-    op: Literal["add", "set", "remove", "delta"]
+    op: Literal["add", "set", "remove", "delta", "reprice"]
     item: Item | None = None
     item_id: str | None = None
     keeps_interval: bool = False

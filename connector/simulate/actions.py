@@ -10,7 +10,7 @@ from typing import Any
 
 from connector.core.invoicing import Usage
 from connector.core.period import boundary, to_utc
-from connector.core.terms import Change, Contract, ContractTerms, ItemChange, Phase, Price
+from connector.core.terms import Change, Contract, ContractTerms, Item, ItemChange, Phase, Price
 from connector.simulate.scenario import Reader, Scenario, Settle
 from connector.simulate.values import Complaint, Path, name_of
 
@@ -33,6 +33,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     ),
     "pause": ("effective", "behavior", "until", "proration_behavior"),
     "resume": ("effective", "proration_behavior"),
+    "migrate_price": ("from", "to", "when", "proration_behavior"),
     "usage": ("price", "quantity", "on", "id"),
     "invoice_item": ("price", "quantity", "discounts", "tax_rates", "id"),
     "pay": ("invoice", "amount"),
@@ -45,7 +46,6 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "accept": (),
     "revise": ("contract", "change"),
 }
-_NOT_BUILT = {"migrate_price": "a price migration"}
 _ON_QUOTE = ("finalize", "accept", "revise")
 
 Action = tuple[datetime, Path, Change | Usage | Settle]
@@ -90,11 +90,6 @@ class _Actions:
     def _action(self, entry: Any, path: Path, change_id: str) -> Action | None:
         reader = self.reader
         do = entry.get("do") if isinstance(entry, dict) else None
-        if do in _NOT_BUILT:
-            reader.complain(
-                "not-built", (*path, "do"), f"simulate cannot do {_NOT_BUILT[do]} yet.", "Leave the action out."
-            )
-            return None
         is_cancel_quote = do == "cancel" and self.is_quote and not any(k in entry for k in ("when", "prorate"))
         keys = () if is_cancel_quote else _KEYS.get(str(do), ())
         if isinstance(entry, dict) and do is None:
@@ -194,6 +189,26 @@ class _Actions:
             prorate=reader.truth(data.get("prorate"), (*path, "prorate"), default=False),
             invoice_now=reader.truth(data.get("invoice_now"), (*path, "invoice_now"), default=False),
             item_ids=tuple(str(p) for p in reader.listed(data.get("prices"), (*path, "prices"))),
+        )  # fmt: skip
+
+    def _migrate_price(self, data: dict[str, Any], path: Path, change: Change) -> Change | None:
+        reader = self.reader
+        for key in ("from", "to", "when"):
+            if data.get(key) is None:
+                reader.complain("missing-key", path, f"A price migration needs the key {key!r}.")
+        if any(data.get(key) is None for key in ("from", "to")):
+            return None
+        price = reader.named(data["to"], (*path, "to"), reader.prices, "price")
+        when = reader.word(data.get("when"), (*path, "when"), ("now", "renewal"), "now")
+        if price is None:
+            return None
+        if price.interval is None:
+            reader.complain("one-time-price", (*path, "to"), f"{price.id} is charged once.", "Name a recurring price.")
+            return None
+        step = ItemChange(op="reprice", item=Item(id=price.id, price=price), item_id=str(data["from"]))
+        return replace(
+            change, items=(step,), when="at" if when == "now" else "term_end",
+            proration_behavior=reader.behavior(data.get("proration_behavior"), (*path, "proration_behavior")),
         )  # fmt: skip
 
     def _renew(self, data: dict[str, Any], path: Path, change: Change) -> Change:

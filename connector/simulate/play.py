@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from connector.core.bounds import MAX_LINES
+from connector.core.drawing import is_on
 from connector.core.invoicing import Slice, Usage, next_due
 from connector.core.money import quotient
 from connector.core.period import to_utc
 from connector.core.quoting import Quoted, quoted, quoted_change
-from connector.core.schedule import problems
+from connector.core.schedule import problems, running_items
 from connector.core.settlement import (
     Account,
     CreditNote,
@@ -200,8 +201,20 @@ class _Play:
         self.paths[change.id] = path
         piece = self.account.slices[0]
         contract = replace(piece.contract, changes=(*piece.contract.changes, change))
-        if self._check(contract, path):
+        if not self._runs_on(contract, change):
+            name = change.items[0].item_id
+            running = ", ".join(dict.fromkeys(i.price.id for _, i, _ in running_items(piece.contract, change.made_at)))
+            message = f"Nothing runs on the price {name} on {change.made_at.date()}."
+            self._complain("price-not-running", (*path, "from"), message, f"There run: {running or 'no prices'}.")
+        elif self._check(contract, path):
             self.account = replace(self.account, slices=(replace(piece, contract=contract),))
+
+    def _runs_on(self, contract: Contract, change: Change) -> bool:
+        """Whether something runs on every price that a change migrates; true for other changes."""
+        names = [s.item_id or "" for s in change.items if s.op == "reprice"]
+        running = [item for _, item, _ in running_items(contract, change.made_at)] if names else []
+        before = [i for p in contract.terms.phases for i in p.items] if names else []
+        return all(any(is_on(i, name) for i in running) or any(is_on(i, name) for i in before) for name in names)
 
     def _usage(self, usage: Usage, path: Path) -> None:
         if self.account is None:
