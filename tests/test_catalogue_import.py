@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from test_cli import Shell, shell
+from test_flow_catalogue import product
 
 from connector.billing import catalogue, stocking
 from connector.billing.intents import Request, carried_out
@@ -162,3 +163,26 @@ def test_the_same_request_again_adds_nothing(database: Database) -> None:
         other = {**data["rows"][0], "currency": "usd"}
         (row,), shelf = stocking.compared(unit, [other])
         assert (row["result"], shelf.changed_prices) == ("refused", [])
+
+
+def test_products_of_the_crm_bring_the_prices_they_name(shell: Shell) -> None:
+    """Without an interval a recurring price is refused; with one it is made from the price book; a price of the catalogue stays; again, all is unchanged."""
+    (shell.folder / "catalog.yaml").write_text(CATALOGUE)
+    shell.run("import", "catalog", "catalog.yaml")
+    for ref, price, charge, unit in (("seats", "S_M", "Recurring", "12.50"), ("start", "S_1", "One-time", "90.00"), ("gold", "gold", "Recurring", "99.00")):
+        product(shell.world, ref, price=price, charge=charge, unit=unit)
+    status, dry = shell.json("import", "catalog", "--from", "crm", "--dry-run")
+    mine = {r["id"]: (r["result"], r["what"]) for r in dry["rows"] if r["id"] in ("SEATS", "START", "S_M", "S_1", "GOLD")}
+    assert status == 1
+    assert mine["SEATS"][0] == "refused"
+    assert "Say --interval month" in mine["SEATS"][1]
+    assert (mine["S_1"], mine["START"][0]) == (("made", "90.00 EUR once"), "made")
+    status, done = shell.json("import", "catalog", "--from", "crm", "--interval", "month")
+    assert (status, done["refused"]) == (0, 0)
+    assert {p["id"]: p["price"] for p in shell.json("prices", "list")[1]} == {
+        "S_1": "90.00 EUR once", "S_M": "12.50 EUR a month", "gold": "10.00 EUR a month", "sms": "0.005 EUR a month, metered",
+    }  # fmt: skip
+    again = shell.json("import", "catalog", "--from", "crm")[1]
+    assert (again["made"], again["changed"], again["refused"]) == (0, 0, 0)
+    assert shell.run("import", "catalog")[0] == 2
+    assert shell.run("import", "catalog", "--from", "crm", "--interval", "week")[0] == 2

@@ -19,13 +19,23 @@ Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would become of e
 
 @app.command("catalog")
 def import_catalog(
-    file: Annotated[Path, typer.Argument(help="CSV, YAML or JSON of prices, coupons and products.")], *, dry_run: Dry = False
+    file: Annotated[Path | None, typer.Argument(help="CSV, YAML or JSON of prices, coupons and products.")] = None,
+    *,
+    source: Annotated[str | None, typer.Option("--from", metavar="crm", help="Read the products of the CRM instead of a file.")] = None,
+    interval: Annotated[str | None, typer.Option(help="With --from crm: how often prices it makes are billed: month, quarter, half_year, year.")] = None,
+    dry_run: Dry = False,
 ) -> None:
     """Bring products, prices and coupons into the catalogue; a row that is already there is unchanged."""
     from connector import printing
-    from connector.asking import catalogue
+    from connector.asking import catalogue, catalogue_crm
+    from connector.asking.shared import bad
 
-    result = catalogue.import_file(Global.config, file, is_dry=dry_run)
+    if (file is None) == (source is None) or source not in (None, "crm"):
+        raise bad("Say either a file or --from crm.", "Write `connector import catalog FILE` or `connector import catalog --from crm`.")
+    if file is not None:
+        result = catalogue.import_file(Global.config, file, is_dry=dry_run)
+    else:
+        result = catalogue_crm.import_crm(Global.config, interval=interval, is_dry=dry_run)
     show(result, printing.import_text)
     raise typer.Exit(REFUSED if result["refused"] else 0)
 
