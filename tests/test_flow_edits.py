@@ -403,3 +403,51 @@ def test_an_offer_is_reckoned_anew_when_it_is_approved(demo: World) -> None:
         assert found.proposal.due_now == 11600
         with pytest.raises(RejectedError, match="The ledger has no deal"):
             edits.offer(books.billing, unit, demo.ids["everest_support"], books.now(), reasons)
+
+
+def test_who_and_how_before_anything_is_invoiced_are_replaced(demo: World) -> None:
+    """Contact, tax id, PO number and payment terms edited before the first invoice stand on it."""
+    demo.deal("later", {}, Contract_Start_Date__c=date(2026, 2, 1), StageName="Closed Won")
+    demo.sync()
+    demo.edit("later", PO_Number__c="PO-5", Payment_Terms__c="Net 15", Invoice_Memo__c="Thank you")
+    demo.edit("helios", "Account", Billing_Email__c="new@helios.example")
+    assert demo.sync().problems == []
+    demo.bill("2026-02-01")
+    assert demo.query("SELECT po_number, due_on, memo FROM invoice") == [("PO-5", "2026-02-16", "Thank you")]
+    assert demo.query("SELECT email FROM customer WHERE account = ?", demo.ids["helios"]) == [("new@helios.example",)]
+
+
+def test_an_edited_quote_that_was_billed_is_approved_under_its_deal(demo: World) -> None:
+    """The accepted quote speaks for the deal: its edit is flagged on the quote, and approved by the opportunity's id."""
+    demo.deal("sale", {"Quantity": 4})
+    demo.quote("offer", "sale", {"Quantity": 4})
+    demo.edit("offer", "Quote", Status="Accepted")
+    demo.sync()
+    demo.edit("offer_1", "QuoteLineItem", Quantity=6)
+    demo.sync()
+    status, message = demo.said("offer", "Quote")
+    assert status == "Needs attention"
+    assert "Team Seat 4 → 6" in message
+    assert approve(demo, "sale")["state"] == "done"
+    assert [r["Total__c"] for r in demo.invoices()] == [D(400), D(200)]
+    demo.assert_quiet()
+
+
+def test_an_edited_renewal_that_was_billed_is_approved_from_its_own_first_day(demo: World) -> None:
+    """The renewal's uplift becomes 10 % instead of 5 after its first month was invoiced: 14.50 more, from its term on only."""
+    demo.deal("base", {"Quantity": 10, "UnitPrice": "29.00"}, account="acme", StageName="Closed Won", Contract_Term_Months__c=1)
+    demo.sync()
+    head = {"Billing_Action__c": "Renew", "Amends_Opportunity__c": "@base", "CloseDate": date(2026, 1, 20), "account": "acme"}
+    demo.deal("renewal", StageName="Closed Won", Renewal_Uplift_Percent__c=D(5), Contract_Term_Months__c=6, **head)
+    demo.clock.move_to(at("2026-01-20"))
+    demo.sync()
+    demo.bill("2026-02-01")
+    demo.edit("renewal", Renewal_Uplift_Percent__c=D(10))
+    demo.sync()
+    assert "Team Seat at 31.90 instead of 30.45 from 1 Feb 2026" in demo.said("renewal")[1]
+    assert approve(demo, "renewal")["state"] == "done"
+    assert [r["Total__c"] for r in demo.invoices()] == [D(290), D("304.50"), D("14.50")]
+    assert demo.record("renewal")["Amount_Billed__c"] == D(319)
+    demo.bill("2026-03-01")
+    assert demo.invoices()[-1]["Total__c"] == D(319)
+    demo.assert_quiet()
