@@ -9,6 +9,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     cli, printing     verbs of the command line, exit codes, what they print
     demo, verbs       the demo story; one function a verb
     service           pages and jobs over the house
+    posting           mails of the outbox on their way to the server, with bounded tries
     portal, quoted    what customers see and ask for behind their links
     papers            invoices as pages and PDF, with the seller of the configuration
     app               composition root: the only file that names concrete adapters
@@ -16,9 +17,11 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     sync              ledger, decide (pure), the four passes, rounds
     mapping           YAML field mappings (pure): language, check, compile, preview
     crm, billing      adapters: simple-salesforce; the books and the internal engine
+    payments, mail    whoever charges stored methods; the words of mails and the server they leave by
     lookalike         the demo CRM; shares no code with crm and billing
     documents         what customers read: words, formats, values of a document, PDF
     ports             protocols and the values that cross them
+    charging          the door to whoever charges, and what was done about an unpaid invoice
     core              billing mathematics (pure): terms, timeline, propose-subtract-emit, settlement
     kit               clock, events, YAML with positions, database, lock
     errors            six classes by what the loop does next, and Problem

@@ -308,7 +308,7 @@ class Standing:
     next_on, next_amount - the next invoice as the engine would make it (total with tax); None: there is none.
     value, annual_value - before tax, after discounts; of a change deal: the difference it made (value only).
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
-    oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. problem - why the next cannot be made.
+    oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. is_trial_lost - its trial ended without a payment method. problem - why the next cannot be made.
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
     customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
     what - of a change deal: what it changed.
@@ -342,6 +342,7 @@ class Standing:
     paused_by: str | None = None
     what: tuple[Difference, ...] = ()
     chased: Chased | None = None
+    is_trial_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

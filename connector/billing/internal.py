@@ -36,6 +36,7 @@ from connector.billing import (
     sending,
     stocking,
     store,
+    trials,
 )
 from connector.billing import commands as carrying
 from connector.billing.commands import Copy
@@ -142,6 +143,7 @@ class InternalBilling:
 
     def _bill_touched(self, copy: Copy, unit: Unit, moment: Moment) -> tuple[Issue, dict[str, Problem]]:
         """Bill the contracts that the commands touched; return what was made and who was refused at that, by contract."""
+        copy.after.update(trials.ended(unit, [copy.after[i] for i in sorted(copy.touched)], moment))
         touched = [copy.after[i] for i in sorted(copy.touched)]
         for contract in touched:
             window = window_with(contract, _changed(copy, contract))
@@ -202,7 +204,8 @@ class InternalBilling:
         contracts = store.contracts(unit, ids, unreadable)
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
         contracts = consolidating.with_others(unit, contracts, people, moment.text, unreadable, with_drafts=not hold)
-        contracts = with_usage(unit, contracts)
+        lost = trials.ended(unit, contracts, moment)
+        contracts = with_usage(unit, [lost.get(c.id, c) for c in contracts])
         drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], as_of)
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
@@ -214,6 +217,7 @@ class InternalBilling:
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self.series)
         booked = {b.id: b for _, b in pairs}.values()
+        trials.save(unit, self.org, [lost[m.contract.id] for m in issue.done if m.contract.id in lost], moment)
         self._save_run(issue, pairs, unit)
         moved = [m.contract.id for m in issue.done if m.has_moved or drafts]
         moved += [contract_id for contract_id, problem in issue.problems if problem.code.startswith(MARK)]

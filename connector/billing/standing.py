@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from connector.billing import portal, store
+from connector.billing import portal, store, trials
 from connector.billing.commands import last_day
 from connector.billing.dunning import chased
 from connector.billing.intents import Engine
@@ -251,6 +251,7 @@ def _of_term(outlook: _Outlook, deal: str, renewal: BookedChange | None, shelf: 
         problem=outlook.problem if is_running else None,
         paused_by=outlook.paused_by,
         chased=outlook.chased.get(mine[0].id) if mine else None,
+        is_trial_lost=any(c.change.id == trials.PREFIX + contract.id for c in contract.changes),
     )
 
 

@@ -220,6 +220,7 @@ class Deals:
         trial_end = self._trial_end(start, record, reading)
         uplift = self._uplift(record, reading)
         prebill = self._prebill(record, reading)
+        unpaid_trial: str = self._read["trial_without_payment"](record, reading) or "invoice"
         is_renewing = bool(self._read["auto_renew"](record, reading))
         proration = self._deal["amend.proration"]
         if proration.raw(record) and proration.read(record, reading) == "up_front":
@@ -242,6 +243,7 @@ class Deals:
             end_behavior=end_behavior,
             renewal=Renewal(uplift_percent=uplift) if uplift and end_behavior == "renew" else _NO_UPLIFT,
             trial_end=trial_end,
+            trial_missing_payment=_WITHOUT_PAYMENT[unpaid_trial],
             prebill=prebill,
         )
 
@@ -461,6 +463,7 @@ class Deals:
 
 
 _NO_UPLIFT = Renewal()
+_WITHOUT_PAYMENT: Mapping[str, Literal["cancel", "pause", "create_invoice"]] = {"invoice": "create_invoice", "cancel": "cancel", "pause": "pause"}
 
 
 class _Made:

@@ -84,6 +84,10 @@ DEAL: Mapping[str, Slot] = {
     "auto_renew": Slot(kind="boolean", meaning="whether the term renews itself when it ends"),
     "renewal_uplift_percent": Slot(kind="percent", meaning="percent by which prices rise at renewal"),
     "trial_days": Slot(kind="integer", meaning="free days from the start"),
+    "trial_without_payment": Slot(
+        kind="word", words=("invoice", "cancel", "pause"),
+        meaning="what follows a free trial of a customer without a stored payment method; empty = invoice",
+    ),
     "payment_terms": Slot(kind="days", meaning="automatic, or days until an invoice is due; empty = billing.payment_terms"),
     "po_number": Slot(kind="text", meaning="the customer's order number, on every invoice"),
     "memo": Slot(kind="text", meaning="a note on every invoice"),

@@ -203,6 +203,8 @@ class Words:
         if status == "withdrawn":
             return self.say("withdrawn")
         parts = [self._opening(standing)]
+        if standing.is_trial_lost and status in ("canceled", "paused"):
+            parts.append(self.say("trial_unpaid"))
         oldest = standing.oldest_open
         chased = standing.chased
         if oldest is not None and ((oldest.due_on or self._today) < self._today or (chased is not None and chased.failed_on)):
