@@ -181,6 +181,9 @@ def check(config_path: Path) -> Result:
     config = open_config(config_path)
     rows.append({"name": "config", "ok": True, "detail": str(config_path), "hint": ""})
     rows.append({"name": "tax", "ok": True, "detail": _tax_detail(config), "hint": ""})
+    cards = " (test cards take no money)" if "test" in config.payments.methods else ""
+    rows.append({"name": "payments", "ok": True, "detail": ", ".join(config.payments.methods) + cards, "hint": ""})
+    tried("mail", lambda: posting.mail_detail(config))
     crm = app.build_crm(config)
     if tried("crm login", lambda: _login_detail(crm)):
         tried("mappings", lambda: _mappings_detail(config, crm))
@@ -289,7 +292,7 @@ def bill(config_path: Path, *, as_of: str | None) -> Result:
     try:
         with app.writing_house(config, "bill", progress=progress_lines()) as house:
             billed = rounds.bill(house.seam, instant, tally)
-            posted.add(posting.post(config, house.database, max(instant, now)))
+            posted.add(posting.post(config, house.database, max(instant, house.clock.now())))
             rounds.count_open(house.seam, tally)
             calls = house.crm.usage().calls
     except RetryableError as error:
@@ -314,7 +317,7 @@ def _billed_alone(config: Config, instant: datetime, error: RetryableError, post
         stop = threading.Event()
         done = rounds.bill_books(books.database, books.billing, instant, hold=hold, stop=stop)
         done.add(rounds.follow_up(books.database, books.billing, instant, hold=hold, stop=stop, log=observe.log))
-        posted.add(posting.post(config, books.database, max(instant, now)))
+        posted.add(posting.post(config, books.database, max(instant, books.now())))
         return done
 
 

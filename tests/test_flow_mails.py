@@ -19,8 +19,13 @@ from test_flow_payments import CARDS, ask, customer
 from world import World, world
 
 from connector import app, posting
+from connector.billing import outbox
+from connector.billing.books import InvoiceSheet
+from connector.config import Config
 from connector.config.collecting import DunningConfig, MailConfig
+from connector.errors import RetryableError
 from connector.lookalike.crm.org import Org, Traits
+from connector.mail.smtp import Attachment
 from connector.posting import Posted
 
 
@@ -421,3 +426,55 @@ def test_a_sandbox_keeps_its_mails_or_sends_them_to_the_tester(tmp_path: Path) -
         assert post(here) == Posted(sent=1)
         assert box.to == [["tester@example.com"]]
         assert box.subjects() == ["Invoice INV-0001 from Northwind Instruments (for billing@acme.example)"]
+
+
+def test_one_invoice_for_two_deals_is_mailed_once_and_both_records_say_that_it_is_late(tmp_path: Path) -> None:
+    """A customer with one invoice for all contracts gets one mail a step; both deals are past due, and both contracts end with `cancel`."""
+    box = Box()
+    with server(box) as address, world(tmp_path, mail=mail(address), dunning=DunningConfig(remind=(1,), after="cancel")) as here:
+        here.account("acme", Consolidate_Invoices__c=True)
+        for name in ("one", "two"):
+            here.deal(name, {"Quantity": 1}, account="acme", Payment_Terms__c="Net 15")
+            here.win(name)
+        here.sync()
+        run(here, "2026-01-02")
+        assert here.query("SELECT number, contract_id FROM invoice") == [("INV-0001", "")]
+        assert box.subjects() == ["Invoice INV-0001 from Northwind Instruments"]
+        run(here, "2026-01-18")
+        assert box.subjects()[1:] == ["Invoice INV-0001 is overdue"]
+        for name in ("one", "two"):
+            assert here.said(name)[0] == "Past due"
+            assert "Reminded 18 Jan." in here.said(name)[1]
+        run(here, "2026-01-19")
+        assert [here.said(name)[0] for name in ("one", "two")] == ["Canceled", "Canceled"]
+
+
+def test_check_says_how_mails_leave(tmp_path: Path) -> None:
+    """The server is reached and the login tried before any mail depends on it."""
+    box = Box()
+    with server(box) as address, world(tmp_path, mail=mail(address, test_to="tester@example.com")) as here:
+        text = f"smtp://{address}, from Northwind <billing@northwind.example>, all to tester@example.com"
+        assert posting.mail_detail(here.config) == text
+        assert posting.mail_detail(replace(here.config, mail=MailConfig())) == "off: no mail leaves, `mail.url` is not set"
+        with pytest.raises(RetryableError, match="cannot be reached"):
+            posting.mail_detail(replace(here.config, mail=mail("127.0.0.1:9")))
+
+
+def test_a_mail_that_cannot_be_written_keeps_no_other_back(tmp_path: Path) -> None:
+    """Our own bug in one invoice's PDF: that mail waits with the error, the other leaves."""
+
+    def broken(mail: outbox.Mail, sheet: InvoiceSheet, config: Config) -> tuple[Attachment, ...]:
+        if sheet.number == "INV-0001":
+            raise ValueError("no such glyph")
+        return posting.attached(mail, sheet, config)
+
+    box = Box()
+    with server(box) as address, world(tmp_path, mail=mail(address)) as here:
+        won(here)
+        here.deal("more", {"Quantity": 1}, account="acme", Payment_Terms__c="Net 15")
+        here.win("more")
+        here.sync()
+        with app.writing_house(here.config, "test", clock=here.clock) as house:
+            assert posting.post(house.config, house.database, house.clock.now(), attach=broken) == Posted(sent=1, later=1)
+        assert box.subjects() == ["Invoice INV-0002 from Northwind Instruments"]
+        assert "no such glyph" in here.query("SELECT error FROM outbox WHERE state = 'queued'")[0][0]

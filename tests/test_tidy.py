@@ -40,6 +40,7 @@ LIKENESSES = {("connector/mapping/leaves.py", 0.85), ("connector/mapping/report.
 BROAD_EXCEPTS = {
     "connector/cli.py": "an unforeseen error becomes exit status 70 and one sentence instead of a stack of lines",
     "connector/daemon.py": "a bug in one run or in a reload must not end the daemon",
+    "connector/posting.py": "a bug in one mail keeps that mail and no other (decision D-17)",
     "connector/sync/apply.py": "a bug in one deal parks that deal and not the chunk (decision D-17)",
     "connector/sync/intents.py": "a bug in one request is told to who asked; the others go on (decision D-17)",
     "connector/sync/mapper.py": "a bug in one record is met again by apply, which parks that deal alone (decision D-17)",

@@ -33,9 +33,10 @@ _ROW = "i.id, i.number, i.customer_id, i.contract_id, i.due_on, i.issued_on, i.n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dunned:
-    """What one call did: how many invoices it moved, and which deals' records now say something else."""
+    """What one call did: how many invoices it moved, of how many somebody hears, and which deals' records now say something else."""
 
     invoices: int = 0
+    told: int = 0
     deals: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -61,18 +62,18 @@ def run(unit: Unit, now: datetime, engine: Engine, *, limit: int, hold: bool) ->
     if not engine.mailing.is_on and ladder.after == "leave":
         return Dunned()
     late = [row for passed in _steps(unit) for row in _to_remind(unit, ladder, passed, today, limit)][:limit]
-    contracts = _contracts_of(unit, late)
-    _remind(unit, late, engine, now, today)
-    told = {c for ids in contracts.values() for c in ids}
+    reminded = _remind(unit, late, engine, now, today)
+    told = {c for ids in _contracts_of(unit, reminded).values() for c in ids}
     if ladder.after == "leave" or len(late) == limit:
-        return Dunned(invoices=len(late), deals=tuple(store.deals_of_contracts(unit, told)))
+        return Dunned(invoices=len(late), told=len(reminded), deals=tuple(store.deals_of_contracts(unit, sorted(told))))
     given_up = [row for passed in _steps(unit) for row in _past_all(unit, ladder, passed, today, limit)][: limit - len(late)]
     contracts = _contracts_of(unit, given_up)
     problems = _give_up(unit, given_up, contracts, engine, now, hold=hold)
     told |= {c for ids in contracts.values() for c in ids}
     return Dunned(
-        invoices=len(late) + len(given_up), deals=tuple(store.deals_of_contracts(unit, sorted(told))), problems=tuple(problems)
-    )
+        invoices=len(late) + len(given_up), told=len(reminded) + len(given_up),
+        deals=tuple(store.deals_of_contracts(unit, sorted(told))), problems=tuple(problems),
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- who is due
@@ -138,22 +139,24 @@ def _contracts_of(unit: Unit, rows: Sequence[_Late]) -> dict[str, list[str]]:
 # ---------------------------------------------------------------- the steps
 
 
-def _remind(unit: Unit, late: Sequence[_Late], engine: Engine, now: datetime, today: date) -> None:
-    """Move invoices to their latest step; a charge that is planned speaks for itself, so that no reminder goes with it."""
-    moved, entries, events = [], [], []
+def _remind(unit: Unit, late: Sequence[_Late], engine: Engine, now: datetime, today: date) -> list[_Late]:
+    """Move invoices to their latest step and return those reminded of; where a charge is planned its own mail speaks."""
+    moved, entries, events, told = [], [], [], []
     for row in late:
         days = (today - row.due_on).days
         step = engine.ladder.step_for(days, row.passed)
         assert step is not None
-        is_told = not row.is_to_be_charged and engine.ladder.is_in_place(step, days, row.due_on, row.issued_on)
+        is_told = engine.mailing.is_on and not row.is_to_be_charged and engine.ladder.is_in_place(step, days, row.due_on, row.issued_on)
         moved.append((step, today.isoformat() if is_told else "", row.id))
         if is_told:
             key = f"{row.id}/reminder/{step}/{row.due_on}"
+            told.append(row)
             entries.append(Entry(key=key, kind="reminder", invoice_id=row.id, step=step, data={"days": days}))
             events.append(_event(row, "invoice.reminded", {"number": row.number, "step": step}, now))
     unit.executemany("UPDATE invoice SET reminded = ?, reminded_on = ? WHERE id = ?", moved)
     engine.mailing.write(unit, entries, now)
     store.insert_events(unit, events if engine.mailing.leaves else (), store.at_text(now))
+    return told
 
 
 def _give_up(

@@ -90,6 +90,13 @@ class Postman:
             except (smtplib.SMTPException, OSError):
                 server.close()
 
+    def check(self) -> str:
+        """Reach the server and log in, send nothing; return where that was. Raises: RetryableError, HaltError."""
+        server = self._connected()
+        server.close()
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}:{parts.port or (465 if parts.scheme == 'smtps' else 25)}"
+
     def _connected(self) -> smtplib.SMTP:
         parts = urlsplit(self.url)
         host, is_tls = parts.hostname or "", parts.scheme == "smtps"

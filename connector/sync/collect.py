@@ -87,7 +87,7 @@ def dun(database: Transactions, collecting: Collecting | None, now: datetime, do
         with database.transaction() as unit:
             dunned = collecting.dun(unit, now, limit=AT_ONCE, hold=hold)
             ledger.tell_crm(unit, dunned.deals)
-        done.steps += dunned.invoices
+        done.steps += dunned.told
         done.problems += dunned.problems
         if dunned.invoices < AT_ONCE:
             break

@@ -38,6 +38,10 @@ class Dunned(Protocol):
         """How many invoices went to their next step."""
 
     @property
+    def told(self) -> int:
+        """Of how many somebody hears."""
+
+    @property
     def deals(self) -> tuple[str, ...]:
         """The deals whose records now say something else."""
 
