@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from books_world import Books, at, open_books, terms
@@ -11,8 +12,11 @@ from books_world import Books, at, open_books, terms
 from connector.billing.internal import InternalBilling
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
+from connector.charging import Chased
 from connector.kit.db import Unit
 from connector.payments.cards import TestCards
+from connector.ports import InvoiceView, Standing
+from connector.sync.messages import Words
 
 
 class Asked(Unit):
@@ -80,7 +84,63 @@ def test_of_several_steps_the_latest_is_due(days: int, passed: int, step: int | 
     assert Ladder(remind=(-3, 1, 7, 14)).step_for(days, passed) == step
 
 
-@pytest.mark.parametrize(("step", "days", "is_in_place"), [(-3, -3, True), (-3, 0, True), (-3, 1, False), (-20, -15, False), (1, 40, True)])
+@pytest.mark.parametrize(("step", "days", "is_in_place"), [(-3, -3, True), (-3, 0, True), (-3, 1, False), (-20, -15, False), (1, 40, True), (0, 0, True), (-15, -15, False)])
 def test_a_step_before_the_due_date_has_its_time(step: int, days: int, is_in_place: bool) -> None:
     """Never after the due date, never on the day of the invoice (issued 15 days before it)."""
     assert Ladder(remind=(step,)).is_in_place(step, days, date(2026, 1, 16), date(2026, 1, 1)) is is_in_place
+
+
+def test_an_invoice_due_on_receipt_is_not_reminded_of_on_its_own_day() -> None:
+    """Issued and due on one day, reminded on the due date: the invoice itself has just gone out."""
+    assert not Ladder(remind=(0,)).is_in_place(0, 0, date(2026, 1, 1), date(2026, 1, 1))
+
+
+def view(**more: Any) -> InvoiceView:
+    """Return INV-0007 over 1,080.00 EUR, due on 1 May."""
+    given = {"amount_due": 108000, "amount_paid": 0, "total": 108000, "status": "open", "due_on": date(2026, 5, 1)}
+    return InvoiceView(
+        id="in_7", deal="d", account="001A", contract_id="ct_1", number="INV-0007", currency="eur", issued_on=date(2026, 4, 1), token="",
+        **(given | more),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("chased", "english", "french"),
+    [
+        (
+            Chased(reminded_on=(date(2026, 5, 4), date(2026, 5, 8)), next_on=date(2026, 5, 15)),
+            "Past due: INV-0007, 1,080.00 EUR, was due 1 May. Reminded 4 and 8 May, next on 15 May.",
+            "En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Relances : 4 et 8 mai ; la prochaine le 15 mai.",
+        ),
+        (
+            Chased(reminded_on=(date(2026, 4, 28), date(2026, 5, 2), date(2026, 5, 8), date(2026, 5, 15))),
+            "Past due: INV-0007, 1,080.00 EUR, was due 1 May. Reminded 2, 8 and 15 May.",
+            "En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Relances : 2, 8 et 15 mai.",
+        ),
+        (
+            Chased(reminded_on=(date(2026, 4, 28), date(2026, 5, 2))),
+            "Past due: INV-0007, 1,080.00 EUR, was due 1 May. Reminded 28 Apr and 2 May.",
+            "En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Relances : 28 avr. et 2 mai.",
+        ),
+        (
+            Chased(failed_on=date(2026, 5, 1), failure="The card has expired."),
+            ("Past due: INV-0007, 1,080.00 EUR, was due 1 May. The charge of INV-0007, 1,080.00 EUR, failed on 1 May: The card has expired."
+            " It is not tried again by itself; the customer needs another payment method."),
+            ("En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Le prélèvement de INV-0007, 1 080,00 EUR, a échoué le 1 mai : La carte a"
+            " expiré. Pas de nouvel essai automatique ; le client doit donner un autre moyen de paiement."),
+        ),
+        (
+            Chased(is_unpaid=True, reminded_on=(date(2026, 5, 8),)),
+            "Unpaid: INV-0007, 1,080.00 EUR, was due 1 May; all reminders were in vain.",
+            "Impayé : INV-0007, 1 080,00 EUR, était due le 1 mai ; toutes les relances sont restées sans effet.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_rep_reads_of_a_late_invoice(chased: Chased, english: str, french: str) -> None:
+    """Each state in both languages, before anything else."""
+    standing = Standing(
+        deal="d", contract_id="ct_1", customer_id="cus_1", currency="eur", contract_status="past_due", starts_on=date(2026, 4, 1), ends_on=None,
+        oldest_open=view(), chased=chased,
+    )  # fmt: skip
+    said = {language: Words(language, date(2026, 5, 16)).of(standing).replace("\u202f", " ") for language in ("en", "fr")}
+    assert said == {"en": english, "fr": french}

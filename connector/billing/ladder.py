@@ -37,8 +37,8 @@ class Ladder:
         return due[-1] if due else None
 
     def is_in_place(self, step: int, days: int, due_on: date, issued_on: date) -> bool:
-        """Whether a step's mail makes sense: one from before the due date neither after it nor on the day the invoice was sent."""
-        return step >= 0 or (days <= 0 and due_on + timedelta(days=step) > issued_on)
+        """Whether a step's mail makes sense: not on the day the invoice was sent, and one from before the due date not after it."""
+        return due_on + timedelta(days=step) > issued_on and (step >= 0 or days <= 0)
 
     def next_on(self, due_on: date, passed: int, today: date) -> date | None:
         """Return the day of the next reminder after *today*."""
