@@ -148,12 +148,12 @@ def test_reissue_of_a_paid_invoice_is_paid_from_the_balance(tmp_path: Path) -> N
 def test_one_off_invoice(tmp_path: Path) -> None:
     """2 x 75.00 and 20 % tax are 180.00, billed to the account without a contract, once for the same key."""
     books = taxed(tmp_path)
-    lines = [{"description": "Workshop", "quantity": 2, "unit_amount": "75.00", "tax": "20"}]
+    lines = [{"description": "Workshop", "quantity": 2, "unit_amount": "7500", "tax": "20"}]
     for _ in range(2):
         done = ask(books, "invoice.create", "it_1", account="001A", currency="EUR", lines=lines)
         assert (done["number"], done["total"]) == ("INV-0002", 18000)
     assert books.rows("SELECT contract_id, deal, tax, due_on FROM invoice WHERE number = 'INV-0002'") == [("", "", 3000, "2026-02-09")]
-    with pytest.raises(RejectedError, match="no customer for the account 001X"):
+    with pytest.raises(RejectedError, match="no customer 001X"):
         ask(books, "invoice.create", "it_2", account="001X", currency="EUR", lines=lines)
 
 

@@ -132,7 +132,7 @@ def test_an_invoice_without_contract_has_a_row_of_the_account(tmp_path: Path) ->
         demo.deal("licences", {"Quantity": 2}, account="acme")
         demo.win("licences")
         demo.sync()
-        line = {"description": "Workshop", "unit_amount": "500.00"}
+        line = {"description": "Workshop", "unit_amount": "50000"}
         assert ask(demo, "invoice.create", account=demo.ids["acme"], currency="eur", lines=[line]) == "done"
         rows = {row["Number__c"]: row for row in demo.invoices()}
         row = rows["INV-0002"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connector import app
-from connector.asking.shared import TOLD, bad, file_of
+from connector.asking.shared import TOLD, bad
 from connector.billing import desk
 from connector.core.money import major
 from connector.core.money import minor as minor_of
@@ -78,14 +78,6 @@ def reissue(config_path: Path, number: str, *, reason: str) -> Result:
     result = app.request(open_config(config_path), "invoices reissue", "invoice.reissue", {"invoice": number, "reason": reason})
     how = f"credited by {result['note']}" if result["note"] else "void"
     return {"text": f"{number} is {how}; {result['number']} stands in its place. {TOLD}", **result}
-
-
-def create(config_path: Path, file: Path) -> Result:
-    """Issue the one-off invoice that a YAML or JSON file describes."""
-    data = file_of(file, wanted="account, currency and lines").value
-    result = app.request(open_config(config_path), "invoices create", "invoice.create", data)
-    total = major(int(result["total"]), str(result["currency"]))
-    return {"text": f"{result['number']} over {total} {str(result['currency']).upper()} is issued.", **result, "total": str(total)}
 
 
 def refund(config_path: Path, number: str, *, amount: str | None, reason: str) -> Result:

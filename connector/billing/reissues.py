@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connector.billing import desk, notes, outbox, store
+from connector.billing.customers import customer_named
 from connector.billing.desk import Held, refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import today_in, token_for
@@ -22,8 +23,7 @@ from connector.billing.parts import copy_parts
 from connector.billing.store import BookedContract, BookedInvoice, Customer
 from connector.billing.taken import take_from_lines
 from connector.core.invoicing import Line
-from connector.core.money import minor as minor_of
-from connector.core.money import rounded
+from connector.core.money import digits, rounded
 from connector.core.settlement import CustomerState, finalized
 from connector.core.tax import line_taxes, rates_on
 from connector.core.terms import ContractTerms, Settings, TaxRate
@@ -114,15 +114,14 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Issue a one-off invoice to a customer of the books.
 
-    data: account, currency, lines of {description, quantity, unit_amount in major units, tax in percent on top}, and where wanted
-    contract, days_until_due, po_number, memo. A line that says no tax bears the customer's rates of today.
+    data: account or customer, currency, lines of {description, quantity, unit_amount in minor units, tax in percent on top}, and
+    where wanted contract, days_until_due, po_number, memo. A line that says no tax bears the customer's rates of today.
     """
     data = request.data
-    account = str(data.get("account", ""))
-    hold_contracts(unit, (), org=engine.org, accounts=[account])
-    found = store.customers(unit, org=engine.org, accounts=[account])
-    if not found:
-        raise refused("unknown-customer", f"The books have no customer for the account {account}.", "Bill a deal of it first.")
+    name = str(data.get("account") or data.get("customer") or "")
+    (who,) = store.customers(unit, ids=[customer_named(unit, engine.org, name)])
+    hold_contracts(unit, (), org=engine.org, accounts=[who.details.account])
+    found = store.customers(unit, ids=[who.id])
     contract_id, deal = str(data.get("contract") or ""), ""
     if contract_id:
         rows = unit.query("SELECT deal FROM contract WHERE id = ? AND customer_id = ?", (contract_id, found[0].id))
@@ -158,10 +157,11 @@ def _rates(entry: Mapping[str, Any], percent: Decimal, tax: AccountTax, start: d
 def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start: datetime, tax: AccountTax) -> Line:
     try:
         quantity, percent = Decimal(str(entry.get("quantity", 1))), Decimal(str(entry.get("tax") or 0))
-        price = minor_of(Decimal(str(entry["unit_amount"])), currency)
+        price = Decimal(str(entry["unit_amount"]))
+        digits(currency)
         amount = rounded(price * quantity)
     except (InvalidOperation, KeyError, ValueError) as error:
-        hint = "Give quantity, unit_amount (290.00) and tax (20) as numbers, and a known currency."
+        hint = "Give quantity, unit_amount (29000) and tax (20) as numbers, and a known currency."
         raise refused("bad-line", f"Line {number} cannot be read: {error!r}.", hint) from error
     rates = _rates(entry, percent, tax, start)
     return Line(

@@ -105,11 +105,35 @@ def invoices_reissue(number: str, *, reason: Annotated[str, typer.Option(help="W
 
 @app.command("create")
 def invoices_create(file: Path) -> None:
-    """Issue a one-off invoice from a file: account, currency, lines of description, quantity, unit_amount and tax in percent."""
-    from connector import printing
-    from connector.asking import invoices
+    """Issue a one-off invoice from a file: account or customer, currency, and lines of description, quantity, amount and tax in percent.
 
-    show(invoices.create(Global.config, file), printing.plain)
+    The amount of a line is unit_price (290.00) or unit_amount (29000, the smallest unit).
+    """
+    from connector import printing
+    from connector.asking import one_off
+
+    show(one_off.create(Global.config, file), printing.plain)
+
+
+@app.command("add-item")
+def invoices_add_item(  # noqa: PLR0913 - one parameter an option
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="Its id, CRM account id or name.")],
+    *,
+    description: Annotated[str, typer.Option(help="What it is, as it stands on the invoice.")],
+    price: Annotated[str, typer.Option(metavar="AMOUNT", help="Of one, in major units, such as 290.00.")],
+    quantity: Annotated[str, typer.Option(help="How many.")] = "1",
+    currency: Annotated[str | None, typer.Option(help="Such as EUR; may be left out where the customer has only one.")] = None,
+    contract: Annotated[str | None, typer.Option(help="Wait for this contract's invoice; default the one that comes first.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the invoices that would follow; write nothing.")] = False,
+) -> None:
+    """Let an item wait for the customer's next invoice."""
+    from connector import printing
+    from connector.asking import one_off
+
+    result = one_off.add_item(
+        Global.config, customer, description=description, price=price, quantity=quantity, currency=currency, contract=contract, is_dry=dry_run
+    )  # fmt: skip
+    show(result, printing.change_text)
 
 
 @app.command("refund")
