@@ -281,3 +281,21 @@ def test_an_amendment_names_the_imported_contract(tmp_path: Path) -> None:
         assert [i.get("Opportunity__c") for i in here.invoices()] == [None]
         here.bill("2026-02-01")
         assert [i["Total__c"] for i in here.invoices()] == [Decimal("14.52"), Decimal(90)]
+
+
+def test_a_change_that_waited_for_its_base_is_tried_when_that_is_imported(tmp_path: Path) -> None:
+    """An Amend deal of a deal that was closed before billing began needs attention; the import of its contract lets it pass."""
+    with world(tmp_path, mappings=since_2026(tmp_path)) as here:
+        here.account("acme")
+        here.deal("licences", {"Quantity": 2}, account="acme", CloseDate="2024-12-20")
+        line = {"product": "seat", "Quantity": 1, "UnitPrice": "30.00"}
+        here.deal("more", line, account="acme", Billing_Action__c="Amend", Amends_Opportunity__c="@licences", Billing_Effective_Date__c="2026-01-17")
+        here.win("licences", "more")
+        here.sync()
+        assert here.said("more")[0] == "Needs attention"
+        brought(here, rows_for(here, "licences").replace(",GOLD,", ",SEAT-TEAM,"), tmp_path)
+        here.sync()
+        here.bill("2026-01-17")
+        assert here.said("more")[0] == "Active", here.said("more")
+        assert [i["Total__c"] for i in here.invoices()] == [Decimal("14.52")]
+        assert here.record("licences")["Amount_Billed__c"] == Decimal("14.52")
