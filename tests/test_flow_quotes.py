@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from test_flow_notes import ask
 from world import World, world
 
 from connector import app
+from connector.billing.given import given_text
 from connector.config.taxes import TaxConfig
+from connector.core.lines import Given
+from connector.core.terms import Coupon
 from connector.errors import ConfigError
 from connector.sync import intents
 from connector.tax.rates import ListedRate
@@ -450,3 +454,30 @@ def test_settings_that_cannot_work_in_this_org_stop_the_start(demo: World) -> No
     assert [p.code for p in caught.value.problems] == ["no-opportunities", "unknown-field", "unknown-field"]
     assert "Quote.Statuss does not exist" in caught.value.problems[1].message
     assert "Quote.QuoteNumber cannot be written" in caught.value.problems[2].message
+
+
+def test_a_quote_honours_catalogue_coupons_and_what_the_customer_inherits(demo: World) -> None:
+    """A coupon named on the quote, and on another one the customer's own discount: quoted and billed alike."""
+    entries = [{"id": "TEN", "percent_off": "10", "duration": "forever"}, {"id": "HALF", "percent_off": "50", "duration": "forever"}]
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house, house.database.transaction() as unit:
+        unit.executemany(
+            "INSERT INTO coupon (id, currency, data, is_active, updated_at) VALUES (?,?,?,?,?)",
+            [(e["id"], "", json.dumps({k: v for k, v in e.items() if k != "id"}), True, "2026-01-01T00:00:00Z") for e in entries],
+        )
+    offered(demo, "Presented", Contract_Start_Date__c=date(2026, 1, 1), Coupons__c="TEN")
+    demo.sync()
+    assert shown(demo)[:3] == ("Quoted", "Q-00001", D(270))
+    demo.edit("offer", "Quote", Status="Accepted")
+    demo.sync()
+    assert [i["Total__c"] for i in demo.invoices()] == [D(270)]
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house, house.database.transaction() as unit:
+        half = Given(coupon=Coupon(id="HALF", percent_off=D(50)), since=datetime(2026, 1, 1))
+        unit.execute("UPDATE customer SET discounts = ?", (given_text([half]),))
+    demo.deal("next", {"Quantity": 3}, **PLAIN)
+    demo.quote("again", "next", {"Quantity": 3}, **PLAIN, Contract_Start_Date__c=date(2026, 1, 1))
+    demo.sync()
+    assert shown(demo, "again")[2:4] == (D(150), D(150))
+    demo.edit("again", "Quote", Status="Accepted")
+    demo.sync()
+    assert demo.invoices()[-1]["Total__c"] == D(150)
+    demo.assert_quiet()
