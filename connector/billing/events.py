@@ -325,10 +325,14 @@ _COLUMNS = (
     " COALESCE(i.currency, t.currency, ''), e.data, e.before, e.after"
 )
 _FROM = "event e LEFT JOIN invoice i ON i.id = e.invoice_id LEFT JOIN contract t ON t.id = e.contract_id"
-# each half has an index of its own; an event without a contract is found by its customer
-_OF_CONTRACT = "e.contract_id <> '' AND e.contract_id = ?"
-_OF_CUSTOMER = "e.contract_id = '' AND e.customer_id = ?"
-_OF_CONTRACTS = "e.contract_id <> '' AND e.contract_id IN (SELECT id FROM contract WHERE customer_id = ?)"
+# each part has an index of its own: an issue is found by its invoice, whose id it bears, so that a run writes to no index that begins
+# with the contract (decision D-137); an event without a contract is found by its customer
+_CONTRACTS = "(SELECT id FROM contract WHERE customer_id = ?)"
+_ISSUES = "e.id IN (SELECT 'ev_' || SUBSTR(own.id, 4) FROM invoice own WHERE own.contract_id {} AND own.contract_id <> '')"
+_OTHERS = "e.contract_id <> '' AND e.name <> 'invoice.finalized' AND e.contract_id"
+_OF_CONTRACT = f"({_OTHERS} = ?) OR {_ISSUES.format('= ?')}"
+_OF_CONTRACTS = f"({_OTHERS} IN {_CONTRACTS}) OR {_ISSUES.format(f'IN {_CONTRACTS}')}"
+_OF_CUSTOMER = "(e.contract_id = '' AND e.customer_id = ?)"
 
 
 def listed(unit: Unit, about: About, *, before: int | None = None, limit: int = 200) -> list[EventRecord]:
@@ -358,14 +362,15 @@ def _where(unit: Unit, about: About) -> tuple[list[str], list[Any]]:
     given: list[Any] = []
     if about.invoice_id is not None:
         rows = unit.query("SELECT contract_id, customer_id FROM invoice WHERE id = ?", (about.invoice_id,))
-        where += [f"(({_OF_CONTRACT}) OR ({_OF_CUSTOMER}))", "e.invoice_id = ?"]
-        given += [*(rows[0] if rows else ("", "")), about.invoice_id]
+        where += [f"(({_OTHERS} = ?) OR e.id = ? OR {_OF_CUSTOMER})", "e.invoice_id = ?"]
+        contract_id, customer_id = rows[0] if rows else ("", "")
+        given += [contract_id, about.invoice_id.replace("in_", "ev_", 1), customer_id, about.invoice_id]
     if about.contract_id is not None:
-        where.append(_OF_CONTRACT)
-        given.append(about.contract_id)
+        where.append(f"({_OF_CONTRACT})")
+        given += [about.contract_id, about.contract_id]
     if about.customer_id is not None:
-        where.append(f"(({_OF_CONTRACTS}) OR ({_OF_CUSTOMER}))")
-        given += [about.customer_id, about.customer_id]
+        where.append(f"({_OF_CONTRACTS} OR {_OF_CUSTOMER})")
+        given += [about.customer_id] * 3
     if about.since is not None:
         where.append("e.made_at >= ?")
         given.append(about.since)

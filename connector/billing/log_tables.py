@@ -8,6 +8,9 @@ from sqlmodel import BigInteger, Column, Field, Index, Integer, UniqueConstraint
 
 from connector.billing.schema import Books
 
+OF_CONTRACTS = "contract_id <> '' AND name <> 'invoice.finalized'"
+"""Events that are found by their contract: an invoice's is found by the invoice, whose id it bears (decision D-137)."""
+
 
 def _counted() -> Any:
     kind = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts by itself there
@@ -24,7 +27,7 @@ class EventRow(Books, table=True):
     __tablename__ = "event"
     __table_args__ = (
         UniqueConstraint("id", name="event_id"),
-        Index("event_contract", "contract_id", "seq", sqlite_where=text("contract_id <> ''"), postgresql_where=text("contract_id <> ''")),
+        Index("event_contract", "contract_id", "seq", sqlite_where=text(OF_CONTRACTS), postgresql_where=text(OF_CONTRACTS)),
         Index("event_customer", "customer_id", "seq", sqlite_where=text("contract_id = ''"), postgresql_where=text("contract_id = ''")),
     )
     seq: int = _counted()

@@ -29,7 +29,8 @@ def _event_log() -> None:
     columns = "id, made_at, actor, name, contract_id, invoice_id, data, before, after"
     op.execute(f"INSERT INTO event ({columns}) SELECT {columns} FROM event_before ORDER BY made_at, id")
     op.drop_table("event_before")
-    for name, column, where in (("event_contract", "contract_id", "contract_id <> ''"), ("event_customer", "customer_id", "contract_id = ''")):
+    of_contracts = "contract_id <> '' AND name <> 'invoice.finalized'"
+    for name, column, where in (("event_contract", "contract_id", of_contracts), ("event_customer", "customer_id", "contract_id = ''")):
         op.create_index(name, "event", [column, "seq"], unique=False, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     if op.get_bind().dialect.name == "sqlite":
         for name, act in (("event_unchanged", "UPDATE"), ("event_kept", "DELETE")):
