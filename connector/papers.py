@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from connector.billing.books import InvoiceSheet, SheetLine
-from connector.billing.einvoice import Seller, einvoice_xml, with_einvoice
+from connector.billing.einvoice import Issued, Seller, einvoice_xml, issued_invoice, issued_note, with_einvoice
 from connector.billing.note_sheets import NoteSheet
 from connector.config import Config
 from connector.documents import formats, pdf
@@ -38,15 +38,24 @@ def invoice_pdf(sheet: InvoiceSheet, config: Config) -> bytes:
 
 def invoice_xml(sheet: InvoiceSheet, config: Config) -> bytes | None:
     """Return an issued invoice as EN 16931 XML; None for drafts, void ones, parties outside the EU, and an unknown VAT treatment."""
-    seller, country = config.seller, country_code(sheet.postal.country)
-    if not sheet.number or sheet.status == "void" or not seller.vat_id or not is_member(seller.country):
+    if not sheet.number or sheet.status == "void":
         return None
-    if country is None or not is_member(country):
+    return _xml(issued_invoice(sheet), sheet.language, config)
+
+
+def note_xml(sheet: NoteSheet, config: Config) -> bytes | None:
+    """Return a credit note as EN 16931 XML (type 381, naming its invoice); None as for an invoice."""
+    return _xml(issued_note(sheet), sheet.customer.language, config)
+
+
+def _xml(issued: Issued, language: str, config: Config) -> bytes | None:
+    seller, country = config.seller, country_code(issued.postal.country)
+    if not seller.vat_id or not is_member(seller.country) or country is None or not is_member(country):
         return None
     issuer = Seller(
         name=seller.name, address=seller.address, country=seller.country, vat_id=seller.vat_id, email=seller.email, iban=seller.iban
     )
-    return einvoice_xml(sheet, issuer, country, tax_note(sheet.tax_note, sheet.language or config.crm.language))
+    return einvoice_xml(issued, issuer, country, tax_note(issued.tax_note, language or config.crm.language))
 
 
 def invoice_page(sheet: InvoiceSheet, config: Config) -> InvoicePage:
@@ -120,11 +129,12 @@ def note_page(sheet: NoteSheet, config: Config) -> InvoicePage:
 
 
 def note_pdf(sheet: NoteSheet, config: Config) -> bytes:
-    """Return a credit note as PDF/A-3b."""
+    """Return a credit note as PDF/A-3b, with its e-invoice inside as an invoice has it."""
     page = note_page(sheet, config)
     words = texts_in(page.language)
-    made = pdf.Sheet(heading=words["credit_note"], status=words["status_issued"], facts=page.facts, day=sheet.issued_on, shows_due=False)
-    return pdf.document_pdf(page, made)
+    laid = pdf.Sheet(heading=words["credit_note"], status=words["status_issued"], facts=page.facts, day=sheet.issued_on, shows_due=False)
+    made, xml = pdf.document_pdf(page, laid), note_xml(sheet, config)
+    return made if xml is None else with_einvoice(made, xml, page.language)
 
 
 def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePageLine:

@@ -14,12 +14,13 @@ from typing import Any
 import facturx
 import pypdf
 import pytest
-from books_world import Books, cancellation, delta, item, open_books, terms
+from books_world import Books, at, cancellation, delta, item, open_books, terms
 from lxml import etree
 from saxonche import PySaxonProcessor
 
 from connector import papers
 from connector.billing import books as reading
+from connector.billing import note_sheets
 from connector.billing.books import InvoiceSheet
 from connector.config import Config, SellerConfig
 from connector.core.terms import Coupon, Interval, Price, Tier
@@ -117,7 +118,7 @@ def test_credits_tiers_part_prices_and_balances_pass_too(tmp_path: Path, failed:
     )  # fmt: skip
     fine = item("fine", quantity=35_000)
     fine = replace(fine, price=replace(fine.price, unit_amount=Decimal("0.125")))
-    agreed = terms(end="2027-01-01", items=[item(quantity=40, discounts=(TEN,)), replace(item("tiered", quantity=7), price=tiers), fine])
+    agreed = terms(end="2027-01-01", discounts=(TEN,), items=[item(quantity=40), replace(item("tiered", quantity=7), price=tiers), fine])
     sheets = issued(
         tmp_path, somebody(), agreed,
         lambda b, c: b.change("2026-01-16", c, delta("more", "2026-01-16", 2)),
@@ -148,6 +149,27 @@ def test_a_price_with_its_tax_inside_is_said_without(tmp_path: Path, failed: Che
     assert xml is not None
     assert failed(xml) == []
     assert (texts(xml, "LineTotalAmount"), texts(xml, "GrandTotalAmount")) == (["10.00", "10.00"], ["12.00"])
+
+
+@pytest.mark.parametrize(("who", "category", "total"), [(somebody(), "S", "120.00"), (somebody("DE", "DE136695976"), "AE", "100.00")])
+def test_a_credit_note_names_its_invoice(tmp_path: Path, failed: Check, who: CustomerDetails, category: str, total: str) -> None:
+    """A credit note is of type 381, its amounts above zero, nothing of it is due, it names the invoice it corrects, and no rule objects."""
+    books = open_books(tmp_path, tax=EuVat(seller_country="FR"))
+    books.create("deal", "2026-01-01", seats(), customer=who)
+    with books.database.transaction() as unit:
+        amount = 12_000 if category == "S" else 10_000
+        books.billing.carry_out("invoice.credit", {"invoice": "INV-0001", "amount": amount, "reason": "an outage"}, unit, at("2026-01-09"), key="it_1", actor="cli")
+    with books.reading() as unit:
+        note = note_sheets.note(unit, "CN-0001")
+    assert note is not None
+    xml = papers.note_xml(note, CONFIG)
+    assert xml is not None
+    assert failed(xml) == []
+    assert set(texts(xml, "CategoryCode")) == {category}
+    assert (texts(xml, "GrandTotalAmount"), [Decimal(t) for t in texts(xml, "DuePayableAmount")]) == ([total], [Decimal(0)])
+    assert b">381<" in xml
+    assert texts(xml, "IssuerAssignedID") == ["INV-0001"]
+    assert facturx.get_xml_from_pdf(papers.note_pdf(note, CONFIG))[1] == xml
 
 
 def test_a_broken_e_invoice_is_caught_by_the_rules(tmp_path: Path, failed: Check) -> None:

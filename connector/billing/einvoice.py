@@ -14,14 +14,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import facturx
 
 from connector.billing.books import InvoiceSheet, SheetLine
+from connector.billing.note_sheets import NoteSheet
 from connector.core.money import digits, rounded
+from connector.ports import Address
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%$")
 _VAT_ID = re.compile(r"[A-Z]{2}[0-9A-Z+*]{2,13}")
@@ -51,18 +53,69 @@ class Treatment:
     reason: str = ""
 
 
-def einvoice_xml(sheet: InvoiceSheet, seller: Seller, country: str, tax_reason: str) -> bytes | None:
-    """Return an issued invoice as Factur-X XML of profile EN 16931; None where its VAT treatment cannot be told.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What an e-invoice says of an invoice or a credit note; amounts in minor units, those of a credit note above zero.
+
+    prepaid - what the customer's balance covered at issue. terms - when it is to be paid, in words. corrects - number and day of
+    the invoice that a credit note is on.
+    """
+
+    number: str
+    currency: str
+    issued_on: date
+    customer: str
+    postal: Address
+    email: str
+    tax_id: str
+    tax_note: str
+    lines: tuple[SheetLine, ...]
+    due_on: date | None = None
+    terms: str = ""
+    po_number: str = ""
+    memo: str = ""
+    prepaid: int = 0
+    corrects: tuple[str, date] | None = None
+
+
+def issued_invoice(sheet: InvoiceSheet) -> Issued:
+    """Return an invoice as it was issued: what was paid since does not count."""
+    return Issued(
+        number=sheet.number, currency=sheet.currency, issued_on=sheet.issued_on, customer=sheet.customer, postal=sheet.postal, email=sheet.email,
+        tax_id=sheet.tax_id, tax_note=sheet.tax_note, lines=sheet.lines, due_on=sheet.due_on, terms=_terms(sheet), po_number=sheet.po_number,
+        memo=sheet.memo, prepaid=sheet.ending_balance - sheet.starting_balance,
+    )  # fmt: skip
+
+
+def issued_note(note: NoteSheet) -> Issued:
+    """Return a credit note as it was issued: it settles itself, so nothing of it is due."""
+    at = datetime.combine(note.issued_on, time())
+    lines = tuple(
+        SheetLine(
+            description=line.description, product="", start=at, end=at, quantity=Decimal(1), unit_amount=None, amount=line.amount, kind="one_time",
+            is_proration=True, discounts=(), taxes=line.taxes,
+        )
+        for line in note.lines
+    )  # fmt: skip
+    who = note.customer
+    return Issued(
+        number=note.number, currency=note.currency, issued_on=note.issued_on, customer=who.name, postal=who.address, email=who.email, tax_id=who.tax_id,
+        tax_note=note.tax_note, lines=lines, memo=note.reason, prepaid=note.total, corrects=(note.invoice, note.invoice_issued_on),
+    )  # fmt: skip
+
+
+def einvoice_xml(issued: Issued, seller: Seller, country: str, tax_reason: str) -> bytes | None:
+    """Return an issued invoice or credit note as Factur-X XML of profile EN 16931; None where its VAT treatment cannot be told.
 
     Args: country - the customer's, a code of two letters. tax_reason - the note on untaxed invoices, in words.
     Raises: ValueError if what was made does not fit the schema, which is a bug of ours.
     """
-    treatments = _treatments(sheet, tax_reason)
-    if treatments is None or digits(sheet.currency) > 2 or not sheet.lines:
+    treatments = _treatments(issued, tax_reason)
+    if treatments is None or digits(issued.currency) > 2 or not issued.lines:
         return None
-    if any(t.category == "AE" for t in treatments) and not _vat_id(sheet.tax_id):
+    if any(t.category == "AE" for t in treatments) and not _vat_id(issued.tax_id):
         return None
-    data = _document(sheet, seller, country, treatments)
+    data = _document(issued, seller, country, treatments)
     xml: bytes = facturx.generate_cii_xml(data, level="en16931", check_xsd=True, check_schematron=None)
     return xml
 
@@ -76,7 +129,7 @@ def with_einvoice(pdf: bytes, xml: bytes, language: str) -> bytes:
 # ---------------------------------------------------------------- what a line's tax is
 
 
-def _treatments(sheet: InvoiceSheet, reason: str) -> tuple[Treatment, ...] | None:
+def _treatments(sheet: Issued, reason: str) -> tuple[Treatment, ...] | None:
     found = [_treatment(line, sheet.tax_note, reason) for line in sheet.lines]
     known = tuple(t for t in found if t is not None)
     return known if len(known) == len(found) else None
@@ -98,25 +151,27 @@ def _treatment(line: SheetLine, note: str, reason: str) -> Treatment | None:
 # ---------------------------------------------------------------- the document
 
 
-def _document(sheet: InvoiceSheet, seller: Seller, country: str, treatments: tuple[Treatment, ...]) -> dict[str, Any]:
+def _document(sheet: Issued, seller: Seller, country: str, treatments: tuple[Treatment, ...]) -> dict[str, Any]:
     def money(minor: int) -> str:
         return f"{Decimal(minor).scaleb(-digits(sheet.currency)):f}"
 
     nets = [_net(line) for line in sheet.lines]
-    tax, prepaid = sum(line.tax for line in sheet.lines), sheet.ending_balance - sheet.starting_balance
+    tax, prepaid = sum(line.tax for line in sheet.lines), sheet.prepaid
     total = sum(nets) + tax
     data: dict[str, Any] = {
-        "BT-1": sheet.number, "BT-2": sheet.issued_on, "BT-3": _INVOICE, "BT-5": sheet.currency.upper(), "BT-13": sheet.po_number,
+        "BT-1": sheet.number, "BT-2": sheet.issued_on, "BT-3": _INVOICE if sheet.corrects is None else _CREDIT_NOTE, "BT-5": sheet.currency.upper(), "BT-13": sheet.po_number,
         "BG-1": [{"BT-22": sheet.memo}] if sheet.memo else [],
         "BG-4": _seller(seller), "BG-7": _buyer(sheet, country), "BG-13": {"name": sheet.customer, "country_code": country},
         "BG-23": _vat(sheet, nets, treatments, money),
         "BG-25": [_line(n, line, nets[n - 1], treatments[n - 1], sheet.currency) for n, line in enumerate(sheet.lines, 1)],
         "BT-106": money(sum(nets)), "BT-109": money(sum(nets)), "BT-110": money(tax), "BT-112": money(total),
-        "BT-113": money(prepaid), "BT-115": money(total - prepaid), "BT-20": _terms(sheet),
+        "BT-113": money(prepaid), "BT-115": money(total - prepaid), "BT-20": sheet.terms,
     }  # fmt: skip
     if sheet.due_on:
         data["BT-9"] = sheet.due_on
-    if seller.iban:
+    if sheet.corrects is not None:
+        data["BG-3"] = [{"BT-25": sheet.corrects[0], "BT-26": sheet.corrects[1]}]
+    elif seller.iban:
         data |= {"BT-81": "30", "BT-83": sheet.number, "BT-84": seller.iban.replace(" ", ""), "BT-85": seller.name}
     return {key: value for key, value in data.items() if value not in ("", [])}
 
@@ -145,7 +200,7 @@ def _seller(seller: Seller) -> dict[str, Any]:
     return {key: value for key, value in party.items() if value}
 
 
-def _buyer(sheet: InvoiceSheet, country: str) -> dict[str, Any]:
+def _buyer(sheet: Issued, country: str) -> dict[str, Any]:
     place = sheet.postal
     party = {
         "name": sheet.customer, "country_code": country, "addr_l1": place.line1, "postcode": place.postal_code, "city": place.city,
@@ -156,7 +211,7 @@ def _buyer(sheet: InvoiceSheet, country: str) -> dict[str, Any]:
     return {key: value for key, value in party.items() if value}
 
 
-def _vat(sheet: InvoiceSheet, nets: list[int], treatments: tuple[Treatment, ...], money: Any) -> list[dict[str, str]]:
+def _vat(sheet: Issued, nets: list[int], treatments: tuple[Treatment, ...], money: Any) -> list[dict[str, str]]:
     sums: dict[Treatment, tuple[int, int]] = {}
     for line, net, treatment in zip(sheet.lines, nets, treatments, strict=True):
         basis, tax = sums.get(treatment, (0, 0))
@@ -206,6 +261,3 @@ def _priced(line: SheetLine, net: int) -> tuple[Decimal, Decimal, int]:
 
 def _filled(values: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in values.items() if value != ""}
-
-
-__all__ = ["Seller", "einvoice_xml", "with_einvoice"]

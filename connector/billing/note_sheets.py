@@ -15,7 +15,7 @@ from connector.ports import CustomerDetails, Unit
 _TOKEN_ID = 21  # signs of a credit note's id, with its prefix, in front of its token's random part
 _HEAD = (
     "n.id, n.number, n.token, i.number, n.currency, n.issued_on, n.reason, n.total, n.tax, n.reduced, n.refunded, n.credited,"
-    " n.out_of_band, n.bill_to, n.contract_id, n.deal"
+    " n.out_of_band, n.bill_to, n.contract_id, n.deal, i.issued_on"
 )
 
 
@@ -30,7 +30,10 @@ class NoteLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteSheet:
-    """A whole credit note, amounts above zero; *reduced*, *refunded*, *credited* and *out_of_band* make up *total*."""
+    """A whole credit note, amounts above zero; *reduced*, *refunded*, *credited* and *out_of_band* make up *total*.
+
+    invoice, invoice_issued_on - what it corrects. tax_note - why there is no tax, as on the invoice.
+    """
 
     number: str
     token: str
@@ -48,6 +51,8 @@ class NoteSheet:
     contract: str
     deal: str
     lines: tuple[NoteLine, ...]
+    invoice_issued_on: date
+    tax_note: str
 
     @property
     def subtotal(self) -> int:
@@ -74,7 +79,8 @@ def _sheet(unit: Unit, row: Sequence[Any]) -> NoteSheet:
     return NoteSheet(
         number=row[1], token=row[2], invoice=row[3] or "", currency=row[4], issued_on=date.fromisoformat(row[5]), reason=row[6],
         total=row[7], tax=row[8], reduced=row[9], refunded=row[10], credited=row[11], out_of_band=row[12],
-        customer=store.details_from_text(row[13]), contract=row[14], deal=row[15],
+        customer=store.details_from_text(row[13]), contract=row[14], deal=row[15], invoice_issued_on=date.fromisoformat(row[16]),
+        tax_note=store.tax_note_from_text(row[13]),
         lines=tuple(
             NoteLine(description=what, amount=amount, taxes=tuple((r, t, bool(inside)) for r, t, inside in json.loads(taxes or "[]")))
             for what, amount, taxes in lines
