@@ -327,3 +327,12 @@ def test_billed_month_by_month_or_late_is_the_same(books: Books) -> None:
     monthly = played("1", [f"2026-{m:02d}-01" for m in range(2, 7)])
     late = played("2", [])
     assert monthly == late
+
+
+def test_a_run_in_small_chunks_issues_every_draft(tmp_path: Path) -> None:
+    """Four contracts wait as drafts, the one that is due again comes first: a run of two contracts a chunk leaves no draft."""
+    books = open_books(tmp_path)
+    for number, start in enumerate(("2026-01-01", "2026-01-10", "2026-01-11", "2026-01-12")):
+        books.apply(start, books.command("create", f"D{number}", terms=terms(start), account=f"001{number}"), hold=True)
+    books.bill("2026-02-05", chunk=2)
+    assert sorted((status, total) for _, status, _, total in books.invoices()) == [("open", 3000)] * 3 + [("open", 6000)]

@@ -291,3 +291,15 @@ def test_together_or_alone_the_lines_are_the_same(steps: list[tuple[int, str, in
             books.database.close()
         assert found[0] == found[1]
         assert found[0] == found[2]
+
+
+def test_a_run_in_small_chunks_issues_every_shared_draft(tmp_path: Path) -> None:
+    """Drafts of three customers with two contracts each, those of the first due again: a run of three contracts a chunk leaves none."""
+    books = open_books(tmp_path)
+    for number, start in enumerate(("2026-01-01", "2026-01-10", "2026-01-11")):
+        who = replace(ACME, account=f"001{number}")
+        for deal in ("A", "B"):
+            made(books, f"006{deal}{number}", start, customer=who)
+        books.bill(start, hold=True)
+    books.bill("2026-02-05", chunk=3)
+    assert sorted((status, total) for _, status, _, total in books.invoices()) == [("open", 6000), ("open", 6000), ("open", 12000)]

@@ -160,3 +160,15 @@ def test_an_end_before_the_wait_began_brings_it_forward_too() -> None:
     whole, seen = at_the_last_change(Contract(id="k", terms=agreed, changes=(first, more, stop)), facts)
     assert seen == whole
     assert "k/seat/b/2026-01-03/charge" in whole
+
+
+def test_a_cancellation_credits_what_would_have_begun_again_after_it() -> None:
+    """Without the seat on 1 January only, not prorated: 30.00 for February to April; canceled back to 1 January, all is credited."""
+    agreed = terms(item("seat", 3_000, 1, MONTH))
+    day_off = amend("a", "delta", item("seat", 3_000, -1, MONTH), START, until=datetime(2026, 1, 2), proration_behavior="none")
+    stop = Change(id="z", kind="cancel", effective=START, made_at=datetime(2026, 4, 10), prorate=True, invoice_now=True)
+    lines = lines_of(played(Contract(id="k", terms=agreed, changes=(day_off, stop)), datetime(2026, 9, 1)))
+    assert [(line.amount, line.change_id) for line in lines] == [(3_000, "a")] * 3 + [(-3_000, "z")] * 3
+    unpaid = replace(stop, prorate=False)
+    lines = lines_of(played(Contract(id="k", terms=agreed, changes=(day_off, unpaid)), datetime(2026, 9, 1)))
+    assert [line.amount for line in lines] == [3_000] * 3

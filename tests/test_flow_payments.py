@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from books_world import at, open_books, terms
 from world import World, world
 
 from connector import app
@@ -14,6 +15,7 @@ from connector.charging import Charge, ChargeResult
 from connector.config.collecting import DunningConfig, PaymentsConfig
 from connector.errors import RetryableError
 from connector.payments.cards import TestCards
+from connector.ports import HowBilled
 from connector.sync import collect, intents, rounds
 
 CARDS = PaymentsConfig(methods=("manual", "test"))
@@ -265,6 +267,37 @@ def test_what_was_paid_twice_goes_to_the_balance(tmp_path: Path) -> None:
         assert here.query("SELECT amount, method FROM payment ORDER BY id") == [(15000, "manual"), (5000, "test")]
         assert here.query("SELECT status, amount_paid FROM invoice") == [("paid", 20000)]
         assert here.query("SELECT balances FROM customer WHERE account = ?", here.ids["acme"]) == [('{"eur":-15000}',)]
+
+
+def test_an_invoice_that_is_being_charged_is_not_issued_again(tmp_path: Path) -> None:
+    """The copy would be charged beside it: while the outcome is not known a reissue is refused, after it the paid invoice is reissued."""
+    with world(tmp_path, payments=CARDS) as here:
+        won(here, "Charge automatically")
+        ask(here, "customer.payment_method", customer=customer(here), method="test:ok")
+        till = Till(trouble=[KilledError()], loses_answers=True)  # type: ignore[list-item]
+        with pytest.raises(KilledError):
+            run_with(here, till)
+        with pytest.raises(AssertionError, match="INV-0001 is being charged already, and the outcome is not known yet"):
+            ask(here, "invoice.reissue", invoice="INV-0001")
+        assert here.query("SELECT number, status FROM invoice") == [("INV-0001", "open")]
+        run_with(here, till)
+        ask(here, "invoice.reissue", invoice="INV-0001")
+        run_with(here, till)
+        assert list(till.taken.values()) == [20000]
+        assert here.query("SELECT number, status FROM invoice ORDER BY id") == [("INV-0001", "paid"), ("INV-0002", "paid")]
+        assert here.query("SELECT balances FROM customer WHERE account = ?", here.ids["acme"]) == [("{}",)]
+
+
+def test_no_second_try_begins_while_one_is_under_way(tmp_path: Path) -> None:
+    """The customer asks to pay an invoice that is due to be charged by itself: one try is kept, for all of it."""
+    books = open_books(tmp_path, payments={"test": TestCards()})
+    books.create("006A", "2026-01-01", terms("2026-01-01"), how=HowBilled(collection_method="charge_automatically", days_until_due=0))
+    ((who,),) = books.rows("SELECT id FROM customer")
+    with books.database.transaction() as unit:
+        books.billing.carry_out("customer.payment_method", {"customer": who, "method": "test:ok"}, unit, at("2026-01-01"), key="it_1", actor="x")
+        books.billing.carry_out("invoice.charge", {"customer": who, "invoice": "INV-0001"}, unit, at("2026-01-01"), key="it_2", actor="x")
+        books.billing.begin_charges(unit, at("2026-01-01"), limit=10)
+    assert books.rows("SELECT number, amount, state FROM charge") == [(1, 3000, "pending")]
 
 
 def test_test_cards_answer_a_key_the_same_for_good() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books_world import Books, at, item, open_books, terms
+from books_world import Books, at, delta, item, open_books, terms
 from histories import THOROUGH, all_terms, lines_of, played
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -80,6 +80,15 @@ def test_now_prorates_as_it_is_asked(books: Books) -> None:
     assert (row["effective_on"], row["first_invoice_on"], row["first_invoice_amount"]) == ("2026-05-01", "2026-05-01", "36.00")
     books.bill("2026-05-01")
     assert [i[3] for i in books.invoices()] == [3000, 3000, 300, 3600, 3600]
+
+
+def test_what_is_paid_today_counts_no_period_twice(books: Books) -> None:
+    """A term that renews, and one with 2 more from 16 March on: each pays 30.00 in February and 36.00 then, whatever follows later."""
+    renews = books.create("006A", "2026-01-01", terms("2026-01-01", "2027-01-01", end_behavior="renew"))
+    grows = books.create("006B", "2026-01-01", terms("2026-01-01"))
+    books.change("2026-01-05", grows, delta("006C", "2026-03-16", 2, made="2026-01-05", proration_behavior="create_prorations"))
+    rows = migrate(books, "2026-02-10", renews, grows, when="now", proration="none", dry=True)
+    assert [(r["today"], r["new"], len(r["items"])) for r in rows] == [("30.00", "36.00", 2)] * 2
 
 
 @pytest.mark.parametrize(("when", "proration"), [("renewal", None), ("now", "always_invoice"), ("now", "none")])

@@ -26,6 +26,7 @@ from connector.kit.db import new_id
 from connector.ports import IntentResult, Unit
 
 _TO_CHARGE = "i.status = 'open' AND i.collection_method = 'charge_automatically' AND i.next_charge_at IS NOT NULL"
+_NONE_UNDER_WAY = "NOT EXISTS (SELECT 1 FROM charge c WHERE c.invoice_id = i.id AND c.state = 'pending')"
 _CHARGE = "c.id, c.method, c.token, c.amount, c.currency, c.number, i.number"
 
 
@@ -34,7 +35,7 @@ def begin(unit: Unit, now: datetime, payments: Mapping[str, Payments], limit: in
     sql = (
         f"SELECT i.id, i.customer_id, i.currency, i.amount_due - i.amount_paid - {store.REDUCED}, m.method, m.token,"
         " (SELECT COUNT(*) FROM charge c WHERE c.invoice_id = i.id) FROM invoice i"
-        f" LEFT JOIN payment_method m ON m.customer_id = i.customer_id WHERE {_TO_CHARGE} AND i.next_charge_at <= ?"
+        f" LEFT JOIN payment_method m ON m.customer_id = i.customer_id WHERE {_TO_CHARGE} AND i.next_charge_at <= ? AND {_NONE_UNDER_WAY}"
         " ORDER BY i.next_charge_at, i.id LIMIT ?"
     )
     at = store.at_text(now)
@@ -137,10 +138,9 @@ def pay_now(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     methods = unit.query("SELECT method, token FROM payment_method WHERE customer_id = ?", (customer_id,))
     if not methods or methods[0][0] not in engine.payments:
         raise desk.refused("no-method", "No payment method is stored.", "Store one first, or pay by bank transfer.")
-    tries = unit.query("SELECT state FROM charge WHERE invoice_id = ?", (held.id,))
-    if any(state == "pending" for (state,) in tries):
-        raise desk.refused("charge-pending", f"{held.number} is being charged already.", "Wait for the outcome.")
-    (method, token), number = methods[0], len(tries) + 1
+    desk.refuse_charging(unit, held)
+    ((tries,),) = unit.query("SELECT COUNT(*) FROM charge WHERE invoice_id = ?", (held.id,))
+    (method, token), number = methods[0], int(tries) + 1
     unit.execute(
         "INSERT INTO charge (id, invoice_id, customer_id, number, method, token, amount, currency, state, code, message, reference, made_at)"
         " VALUES (?,?,?,?,?,?,?,?,'pending','','','',?)",

@@ -74,7 +74,8 @@ def with_shared_drafts(unit: Unit, ids: Sequence[str], limit: int, *, with_draft
     """
     known = dict.fromkeys(ids)
     if with_drafts and len(known) < limit:
-        known |= dict.fromkeys(parts.drafted_contracts(unit, limit - len(known)))
+        fresh = [i for i in parts.drafted_contracts(unit, limit) if i not in known]
+        known |= dict.fromkeys(fresh[: limit - len(known)])
     known |= dict.fromkeys(parts.sharing_drafts(unit, known))
     return list(known)
 

@@ -92,6 +92,15 @@ def held(unit: Unit, number: str) -> Held:
     )  # fmt: skip
 
 
+def refuse_charging(unit: Unit, invoice: Held) -> None:
+    """Raise RejectedError while the outcome of a charge of an invoice is not known: what stands for it would be charged once more."""
+    if unit.query("SELECT 1 FROM charge WHERE invoice_id = ? AND state = 'pending'", (invoice.id,)):
+        raise refused(
+            "charge-pending", f"{invoice.number} is being charged already, and the outcome is not known yet.",
+            "Wait for it; the next billing run asks again.",
+        )  # fmt: skip
+
+
 def given_back(unit: Unit, invoice_id: str) -> int:
     """Return what of an invoice's payments went back to the customer, in minor units."""
     sql = "SELECT COALESCE(SUM(refunded + out_of_band), 0) FROM credit_note WHERE invoice_id = ?"

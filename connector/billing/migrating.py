@@ -194,7 +194,7 @@ def _amount(segment: Segment | None) -> int:
 
 def _moved_row(case: _Case, made: Billed, facts: Sequence[Any], work: Work, *, is_dry: bool) -> dict[str, Any]:
     contract, currency = made.after, made.after.terms.currency
-    first = _first_invoice(case, made, facts, work)
+    first, first_each = _first_invoice(case, made, facts, work), _first_of_each(case, work.issue.moment.local(contract.terms.timezone))
     items = [
         {
             "item": then.item.id, "quantity": str(then.item.quantity) if then.item.quantity is not None else None,
@@ -205,12 +205,22 @@ def _moved_row(case: _Case, made: Billed, facts: Sequence[Any], work: Work, *, i
     ]  # fmt: skip
     return {
         "contract": contract.id, "label": contract.label, "result": "would be migrated" if is_dry else "migrated", "currency": currency.upper(),
-        "today": str(major(sum(_amount(old) for old, _ in case.moved), currency)),
-        "new": str(major(sum(_amount(then) for _, then in case.moved), currency)),
+        "today": str(major(sum(_amount(old) for old, _ in first_each), currency)),
+        "new": str(major(sum(_amount(then) for _, then in first_each), currency)),
         "effective_on": case.moved[0][1].charge_from.date().isoformat(),
         "first_invoice_on": first[0].date().isoformat() if first else None, "first_invoice_amount": str(major(first[1], currency)) if first else None,
         "message": "", "items": items,
     }  # fmt: skip
+
+
+def _first_of_each(case: _Case, local: datetime) -> Sequence[tuple[Segment | None, Segment]]:
+    """Return the first stretch of each item that runs today; what queued changes and renewals make of it later is not paid at once."""
+    found: dict[str, tuple[Segment | None, Segment]] = {}
+    for old, then in case.moved:
+        found.setdefault(then.item.id, (old, then))
+    first = min(then.start for _, then in found.values())
+    running = [(old, then) for old, then in found.values() if old is None or old.start <= local]
+    return running or [(old, then) for old, then in found.values() if then.start == first]
 
 
 def _every(price: Price) -> str:

@@ -83,6 +83,7 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
             "not-reissuable", f"{held.number} is {old.status}, over {desk.money_text(old.total, held.currency)}, and may have credit notes.",
             "Only an issued invoice above zero without credit notes can be issued again.",
         )  # fmt: skip
+    desk.refuse_charging(unit, held)
     note = ""
     if old.amount_paid or old.status == "paid":
         wanted = {"amount": old.total, "credit": "all", "reason": request.data.get("reason", "")}

@@ -469,7 +469,7 @@ def due_contracts(unit: Unit, as_of: str, limit: int, *, with_drafts: bool) -> l
     ids = dict.fromkeys(row[0] for row in rows)
     if with_drafts and len(rows) < limit:
         drafts = "SELECT DISTINCT contract_id FROM invoice WHERE status='draft' AND contract_id<>'' ORDER BY contract_id LIMIT ?"
-        ids |= dict.fromkeys(row[0] for row in unit.query(drafts, (limit - len(rows),)))
+        ids |= dict.fromkeys([row[0] for row in unit.query(drafts, (limit,)) if row[0] not in ids][: limit - len(rows)])
     if len(rows) == limit:
         for batch in _batches(row[1] for row in rows):
             others = f"SELECT id FROM contract WHERE customer_id IN ({_marks(len(batch))}) AND next_due_at <= ?"

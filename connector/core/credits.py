@@ -49,7 +49,12 @@ def is_as_agreed(segment: Segment, line: Line) -> bool:
 
 
 def _cause_now(plan: Timeline, line: Line) -> Cause | None:
-    """Return why the time of a charge that is no longer agreed belongs to something else, or to nothing."""
+    """Return why the time of a charge that is no longer agreed belongs to something else, or to nothing.
+
+    Past the contract's end that is what ended it, whatever ended the item before: without it the item would have begun again.
+    """
+    if plan.end is not None and plan.ended_by is not None and line.start >= plan.end:
+        return plan.ended_by
     own = [s for s in plan.segments if s.item.id == line.item_id and s.start <= line.start]
     for segment in own:
         if segment.end is None or line.start < segment.end:
