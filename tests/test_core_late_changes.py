@@ -18,6 +18,7 @@ from connector.core.terms import (
     Item,
     ItemChange,
     Phase,
+    Prebill,
     Price,
     Settings,
 )
@@ -172,3 +173,15 @@ def test_a_cancellation_credits_what_would_have_begun_again_after_it() -> None:
     unpaid = replace(stop, prorate=False)
     lines = lines_of(played(Contract(id="k", terms=agreed, changes=(day_off, unpaid)), datetime(2026, 9, 1)))
     assert [line.amount for line in lines] == [3_000] * 3
+
+
+def test_a_change_of_prebilled_months_charges_them_no_sooner_than_it_credits_them() -> None:
+    """Three months prebilled, on 10 February one more seat from 1 March: March is credited and charged on 1 March, in one invoice."""
+    agreed = terms(item("seat", 3_000, 1, MONTH), prebill=Prebill(periods=3))
+    for behavior, on in (("always_invoice", datetime(2026, 3, 1)), ("create_prorations", datetime(2026, 4, 1))):
+        more = amend("a", "delta", item("seat", 3_000, 1, MONTH), datetime(2026, 3, 1), datetime(2026, 2, 10), proration_behavior=behavior)
+        invoices = played(Contract(id="k", terms=agreed, changes=(more,)), datetime(2026, 4, 2))
+        totals = [(i.created_at.date(), i.total) for i in invoices]
+        april = (datetime(2026, 4, 1).date(), 6_000)
+        whole = [(on.date(), 3_000), april] if behavior == "always_invoice" else [(on.date(), 9_000)]
+        assert totals == [(START.date(), 9_000), *whole]

@@ -16,7 +16,7 @@ from connector.core.money import Ratio
 from connector.core.period import MICROSECOND, next_boundary, period_of
 from connector.core.pricing import cost
 from connector.core.proration import share
-from connector.core.segments import OneTime, Segment, Timeline
+from connector.core.segments import OneTime, PrebillWindow, Segment, Timeline
 from connector.core.tax import TaxEntry
 from connector.core.terms import Item
 
@@ -96,12 +96,18 @@ def _charge_due(
         if cause.up_front and segment.previous is not None:
             return max(_period_start(segment.previous, start), cause.made), False, True
         return max(start, cause.known), cause.pending, True
-    for window in plan.prebills:
-        if start < window.start or (window.prebill.prices and segment.item.id not in window.prebill.prices):
-            continue
-        if start < window.end_for(segment):
-            due = min(due, window.due)
+    dues = [w.due for w in plan.prebills if _is_prebilled(w, segment, start)] if plan.prebills else []
+    if dues and cause.id and max(dues) < cause.made:  # billed before the change was made: charged anew where it is credited
+        return max(cause.at, cause.known), cause.pending, False
+    due = min([due, *dues])
     return max(due, cause.made if cause.id else plan.entered), False, False
+
+
+def _is_prebilled(window: PrebillWindow, segment: Segment, start: datetime) -> bool:
+    """Whether a window bills the period of a segment that starts at *start*."""
+    if start < window.start or (window.prebill.prices and segment.item.id not in window.prebill.prices):
+        return False
+    return start < window.end_for(segment)
 
 
 def _period_start(segment: Segment, at: datetime) -> datetime:
