@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from connector.documents.texts import texts_in
+from connector.documents.texts import language_of_request, texts_in
 
 STATIC = Path(__file__).parent / "static"
+
+
+# 128 bits take 22 characters of base64url or 32 of hex; nothing else is worth a look-up
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+def is_token(text: str) -> bool:
+    """Whether a part of an address can be the token of a link at all."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +75,8 @@ class Pages:
         texts = texts_in(language)
         message = Message(title=texts[f"{key}_title"], text=texts[f"{key}_text"], hint=texts[f"{key}_hint"])
         return self.message(message, status=status, language=language, headers=headers)
+
+    def missing(self, request: Request) -> HTMLResponse:
+        """Return the one friendly page of every link that leads nowhere, in the reader's language."""
+        language = language_of_request(request.headers.get("accept-language", ""))
+        return self.known_message("missing", status=404, language=language)

@@ -5,18 +5,16 @@ The link is the only key, so a form needs no token of its own: who can send it k
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, StringConstraints
 
-from connector.documents.texts import known_language, language_of_request, texts_in
-from connector.web.pages import Pages
+from connector.documents.texts import known_language, texts_in
+from connector.web.pages import Pages, is_token
 from connector.web.views import PortalAsk, WebServices
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _ASKED = ("details", "cancel", "quantity", "pay", "payment_method")
 _Text = Annotated[str | None, StringConstraints(max_length=500)]
 
@@ -45,27 +43,23 @@ def portal_routes(services: WebServices, pages: Pages) -> APIRouter:
     """Return the portal's routes."""
     router = APIRouter()
 
-    def missing(request: Request) -> Response:
-        language = language_of_request(request.headers.get("accept-language", ""))
-        return pages.known_message("missing", status=404, language=language)
-
     @router.api_route("/portal/{token}", methods=["GET", "HEAD"])
     def portal(token: str, request: Request) -> Response:
-        found = services.portal_by_token(token) if _TOKEN.fullmatch(token) else None
+        found = services.portal_by_token(token) if is_token(token) else None
         if found is None:
-            return missing(request)
+            return pages.missing(request)
         language = known_language(found.language)
         view = {"page": found, "language": language, "text": texts_in(language), "address": f"/portal/{token}"}
         return pages.page("portal.html", view, headers={"Content-Language": language})
 
     @router.post("/portal/{token}/{what}")
     def asked(token: str, what: str, request: Request, form: Annotated[_Asked, Form()]) -> Response:
-        if what not in _ASKED or not _TOKEN.fullmatch(token):
-            return missing(request)
+        if what not in _ASKED or not is_token(token):
+            return pages.missing(request)
         values = {name: value for name, value in form.model_dump(exclude_none=True).items() if name != "agreed"}
         answer = services.portal_ask(token, PortalAsk(what=what, values=values, is_agreed=form.agreed == "yes"))
         if answer is None:
-            return missing(request)
+            return pages.missing(request)
         if answer.is_kept:
             return RedirectResponse(f"/portal/{token}#requests", status_code=303)
         language = known_language(answer.language)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, StringConstraints
 
-from connector.documents.texts import known_language, language_of_request, texts_in
+from connector.documents.texts import known_language, texts_in
 from connector.documents.views import QuotePage
-from connector.web.pages import Pages
+from connector.web.pages import Pages, is_token
 from connector.web.public import download
 from connector.web.views import QuoteAnswer, WebServices
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _TONES = {"open": "open", "accepted": "paid", "draft": "draft", "expired": "void", "canceled": "void", "outdated": "draft", "replaced": "void"}
 _Text = Annotated[str, StringConstraints(max_length=500)]
 
@@ -34,10 +32,6 @@ def quote_routes(services: WebServices, pages: Pages) -> APIRouter:
     """Return the routes of quotes, which need a token and no sign-in."""
     router = APIRouter()
 
-    def missing(request: Request) -> Response:
-        language = language_of_request(request.headers.get("accept-language", ""))
-        return pages.known_message("missing", status=404, language=language)
-
     def shown(token: str, found: QuotePage, complaint: str = "") -> Response:
         language = known_language(found.language)
         view = {
@@ -48,18 +42,18 @@ def quote_routes(services: WebServices, pages: Pages) -> APIRouter:
 
     @router.api_route("/q/{token}.pdf", methods=["GET", "HEAD"])
     def quote_pdf(token: str, request: Request) -> Response:
-        found = services.quote_pdf_by_token(token) if _TOKEN.fullmatch(token) else None
-        return missing(request) if found is None else download(found)
+        found = services.quote_pdf_by_token(token) if is_token(token) else None
+        return pages.missing(request) if found is None else download(found)
 
     @router.api_route("/q/{token}", methods=["GET", "HEAD"])
     def quote(token: str, request: Request) -> Response:
-        found = services.quote_by_token(token) if _TOKEN.fullmatch(token) else None
-        return missing(request) if found is None else shown(token, found)
+        found = services.quote_by_token(token) if is_token(token) else None
+        return pages.missing(request) if found is None else shown(token, found)
 
     @router.post("/q/{token}/{what}")
     def answered(token: str, what: str, request: Request, form: Annotated[_Given, Form()]) -> Response:
-        if what not in ("accept", "decline") or not _TOKEN.fullmatch(token):
-            return missing(request)
+        if what not in ("accept", "decline") or not is_token(token):
+            return pages.missing(request)
         given = QuoteAnswer(
             what=what, revision=form.revision, name=form.name, title=form.title, reason=form.reason, is_agreed=form.agreed == "yes",
             address=request.client.host if request.client else "",
@@ -67,7 +61,7 @@ def quote_routes(services: WebServices, pages: Pages) -> APIRouter:
         reply = services.quote_answer(token, given)
         found = services.quote_by_token(token) if reply is not None else None
         if reply is None or found is None:
-            return missing(request)
+            return pages.missing(request)
         return RedirectResponse(f"/q/{token}", status_code=303) if reply.is_kept else shown(token, found, reply.complaint)
 
     return router
