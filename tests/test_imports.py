@@ -79,6 +79,18 @@ def test_periods_that_nobody_billed_are_billed_at_once(books: Books) -> None:
     assert books.bill("2026-06-10").invoices == 0
 
 
+def test_what_nobody_billed_waits_for_the_run_of_a_customer_with_one_invoice(books: Books) -> None:
+    """The customer gets one invoice for all contracts: April to June are told as due today, 90.00, and come with today's run."""
+    bring(books, "2026-06-01", entry("OLD-0", through="2026-06-30"))
+    ((who,),) = books.rows("SELECT id FROM customer")
+    with books.database.transaction() as unit:
+        books.billing.carry_out("customer.settle", {"customer": who, "consolidate": "yes"}, unit, at("2026-06-02"), key="it_c", actor="test")
+    (row,) = bring(books, "2026-06-10", entry(through="2026-03-31"))
+    assert (row["billed_now"], row["next_on"], row["next_amount"]) == (None, "2026-06-10", "90.00")
+    books.bill("2026-06-10")
+    assert books.invoices() == [("INV-0001", "open", "2026-06-10", 9000)]
+
+
 def test_amounts_and_lists_do_not_know_what_the_other_system_billed(books: Books) -> None:
     """The deal's amounts count our invoices only, its last invoice is ours, and no invoice row stands for the import."""
     bring(books, "2026-06-10", entry(through="2026-06-30", deal="006A"))

@@ -17,6 +17,7 @@ from connector.billing.catalogue import CatalogPrice, save_prices
 from connector.core.period import plus_months
 from connector.core.terms import Change, Contract, ContractTerms, Item, ItemChange, Price
 from connector.errors import RejectedError
+from connector.ports import CustomerDetails
 
 __all__ = ["shell"]
 
@@ -80,6 +81,21 @@ def test_now_prorates_as_it_is_asked(books: Books) -> None:
     assert (row["effective_on"], row["first_invoice_on"], row["first_invoice_amount"]) == ("2026-05-01", "2026-05-01", "36.00")
     books.bill("2026-05-01")
     assert [i[3] for i in books.invoices()] == [3000, 3000, 300, 3600, 3600]
+
+
+@pytest.mark.parametrize(("proration", "consolidates", "says"), [
+    ("always_invoice", True, ("2026-04-16", "3.00")), ("create_prorations", False, ("2026-05-01", "39.00")), ("create_prorations", True, ("2026-05-01", "39.00")),
+])  # fmt: skip
+def test_the_first_invoice_that_is_told_is_the_one_that_comes(books: Books, proration: str, consolidates: bool, says: tuple[str, str]) -> None:
+    """On 16 April, 30.00 to 36.00: 3.00 with the run of that day where a run bills all contracts of the customer, or with May's 36.00."""
+    who = CustomerDetails(account="001A", name="Acme", email="ap@acme.example", is_consolidated=consolidates)
+    contract = books.create("006A", "2026-04-01", terms("2026-04-01"), customer=who)
+    books.bill("2026-04-01")
+    (row,) = migrate(books, "2026-04-16", contract, when="now", proration=proration)
+    assert (row["first_invoice_on"], row["first_invoice_amount"]) == says
+    books.bill("2026-04-16")
+    books.bill("2026-05-01")
+    assert [(on, total) for _, _, on, total in books.invoices()][1] == (says[0], int(says[1].replace(".", "")))
 
 
 def test_what_is_paid_today_counts_no_period_twice(books: Books) -> None:

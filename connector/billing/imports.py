@@ -20,7 +20,7 @@ from connector.billing import store
 from connector.billing.commands import Copy
 from connector.billing.intents import Engine, Handler, Request, Work
 from connector.billing.issue import Billed, Issue, piece_of
-from connector.billing.standing import next_invoice
+from connector.billing.standing import next_invoice, waiting_invoice
 from connector.billing.taxing import state_of
 from connector.core.elsewhere import BilledThrough, billed_elsewhere, through_from_data
 from connector.core.invoicing import Line
@@ -242,7 +242,8 @@ def _made_row(entry: _Entry, work: Work, made: Billed, now: datetime, numbers: M
     facts = [*work.imported.get(contract.id, ()), *(invoice.lines if invoice else ())]
     piece = piece_of(replace(contract, window_on=""), facts, state_of(work.issue.customers[contract.customer_id], tax))
     local, currency = to_local(now, contract.terms.timezone), contract.terms.currency
-    ahead = next_invoice(timeline(piece.contract, horizon=local), piece, local)
+    plan = timeline(piece.contract, horizon=local)
+    ahead = waiting_invoice(plan, piece, local) or next_invoice(plan, piece, local)
     return _row(
         entry.id, "would be made" if is_dry else "made", contract=None if is_dry else contract.id, status=made.status, currency=currency.upper(),
         billed_now={"number": numbers.get(contract.id), "total": str(major(invoice.total, currency))} if invoice else None,

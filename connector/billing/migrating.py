@@ -19,7 +19,7 @@ from typing import Any
 from connector.billing import catalogue, store
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Handler, Request, Work
-from connector.billing.issue import Billed, piece_of
+from connector.billing.issue import Billed, piece_of, window_with
 from connector.billing.store import BookedContract
 from connector.billing.taxing import state_of
 from connector.core.drawing import is_on
@@ -90,6 +90,11 @@ class _Case:
     change: Change
     moved: tuple[tuple[Segment | None, Segment], ...]
 
+    @property
+    def window_on(self) -> str:
+        """Return where the facts begin that the change may credit."""
+        return window_with(self.contract, [self.change])
+
 
 def migrate(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Migrate contracts; data: contracts (ids), from (a price's id or a product), to (a catalogue price), at (now, renewal), proration, dry.
@@ -115,7 +120,7 @@ def migrate(request: Request, engine: Engine, unit: Unit) -> IntentResult:
             )
             for c in cases
         ]  # fmt: skip
-        facts = store.facts(unit, {c.contract.id: c.contract.window_on for c in cases if c.contract.is_invoiced})
+        facts = store.facts(unit, {c.contract.id: c.window_on for c in cases if c.contract.is_invoiced})
         work = engine.worked_out(commands, unit, request.now, hold=False)
         if not is_dry:
             work.write(unit)
@@ -240,7 +245,7 @@ def _first_invoice(case: _Case, made: Billed, facts: Sequence[Any], work: Work) 
             return local, made.invoice.total
         known += made.invoice.lines
     tax = work.issue.tax_of(contract.customer_id)
-    piece = piece_of(replace(contract, window_on=case.contract.window_on), known, state_of(work.issue.customers[contract.customer_id], tax))
+    piece = piece_of(replace(contract, window_on=case.window_on), known, state_of(work.issue.customers[contract.customer_id], tax))
     begin = max(case.moved[0][1].charge_from, local)
     assert price.interval is not None
     until = boundary(begin, price.interval, 2) + timedelta(days=1)
