@@ -118,7 +118,7 @@ def test_a_void_invoice_is_not_billed_again_nor_credited(tmp_path: Path) -> None
     assert books.standing("D1", "2026-01-21").due <= 3100
     books.bill("2026-02-01")
     assert [line for line in books.lines() if line[0] == "2026-02-01"] == [("2026-02-01", "2026-03-01", 3100)]
-    with pytest.raises(RejectedError, match="cannot be voided"):
+    with pytest.raises(RejectedError, match="is void already"):
         ask(books, "invoice.void", "it_2", invoice="INV-0001")
 
 
@@ -155,6 +155,22 @@ def test_one_off_invoice(tmp_path: Path) -> None:
     assert books.rows("SELECT contract_id, deal, tax, due_on FROM invoice WHERE number = 'INV-0002'") == [("", "", 3000, "2026-02-09")]
     with pytest.raises(RejectedError, match="no customer 001X"):
         ask(books, "invoice.create", "it_2", account="001X", currency="EUR", lines=lines)
+
+
+def test_a_void_invoice_is_not_said_to_need_a_credit(tmp_path: Path) -> None:
+    """Voiding twice is refused in words that send nobody to write a credit note."""
+    books = taxed(tmp_path)
+    ask(books, "invoice.void", "it_1", invoice="INV-0001")
+    with pytest.raises(RejectedError, match=r"INV-0001 is void already\. Nothing is to be done\."):
+        ask(books, "invoice.void", "it_2", invoice="INV-0001")
+
+
+def test_the_due_date_that_an_invoice_has_leaves_no_event(tmp_path: Path) -> None:
+    """A due date that is given twice moves once: the second time nothing changes, and nothing is noted."""
+    books = taxed(tmp_path)
+    for key in ("it_1", "it_2"):
+        assert ask(books, "invoice.due", key, invoice="INV-0001", on="2026-03-15") == {"invoice": "INV-0001", "due_on": "2026-03-15"}
+    assert books.rows("SELECT COUNT(*) FROM event WHERE name = 'invoice.due_moved'") == [(1,)]
 
 
 def test_due_date_and_giving_up(tmp_path: Path) -> None:

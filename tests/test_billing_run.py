@@ -336,3 +336,14 @@ def test_a_run_in_small_chunks_issues_every_draft(tmp_path: Path) -> None:
         books.apply(start, books.command("create", f"D{number}", terms=terms(start), account=f"001{number}"), hold=True)
     books.bill("2026-02-05", chunk=2)
     assert sorted((status, total) for _, status, _, total in books.invoices()) == [("open", 3000)] * 3 + [("open", 6000)]
+
+
+@pytest.mark.parametrize("timezone", ["Europe/Paris", "America/New_York", "UTC"])
+def test_the_next_invoice_of_a_contract_is_a_day_of_its_time_zone(books: Books, timezone: str) -> None:
+    """East and west of UTC a contract's list and page name the first of February, the day on which it is billed."""
+    books.create("D1", "2026-01-01", terms(timezone=timezone))
+    with books.database.read() as unit:
+        (listed,) = reading.contracts(unit, date(2026, 1, 2))
+        sheet = reading.contract(unit, "D1", day("2026-01-02"), date(2026, 1, 2))
+    assert sheet is not None
+    assert listed.next_on == sheet.listing.next_on == date(2026, 2, 1)

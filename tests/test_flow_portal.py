@@ -138,7 +138,10 @@ def test_a_customer_stores_a_method_and_pays(tmp_path: Path) -> None:
             assert send(address, "payment_method", method="test:ok").status_code == 303
         made.sync()
         with served(made) as address:
-            assert "Pay now" in requests.get(address, timeout=20).text
+            page = requests.get(address, timeout=20).text
+            assert "Pay now" in page
+            chosen = re.findall(r"<option[^>]*selected[^>]*>([^<]*)", page.partition('id="method" name="method" required')[2].partition("</select>")[0])
+            assert chosen == ["Choose"]  # who saves without a choice does not remove the method
             assert [send(address, "pay", invoice="INV-0001").status_code for _ in range(2)] == [303, 303]
             assert send(address, "pay", invoice="INV-0009").status_code == 400
         made.sync()

@@ -16,6 +16,7 @@ from typing import Any
 from connector.billing import store
 from connector.billing.parts import parts_of
 from connector.core.invoicing import Line
+from connector.core.period import to_local
 from connector.core.schedule import running_items
 from connector.core.terms import Change, Item
 from connector.kit.db import start_ids_above
@@ -304,7 +305,7 @@ _CONTRACT = (
     " WHERE p.contract_id = t.id AND i.status = 'open' AND (i.due_on < ? OR i.attempts > 0)),"
     " EXISTS (SELECT 1 FROM invoice i WHERE i.contract_id = t.id AND i.status = 'open' AND i.dunning = 'unpaid')"
     " OR EXISTS (SELECT 1 FROM invoice_part p JOIN invoice i ON i.id = p.invoice_id"
-    " WHERE p.contract_id = t.id AND i.status = 'open' AND i.dunning = 'unpaid')"
+    " WHERE p.contract_id = t.id AND i.status = 'open' AND i.dunning = 'unpaid'), t.timezone"
 )
 
 
@@ -353,7 +354,7 @@ def _listing(row: Sequence[Any]) -> ContractListing:
         value=row[7],
         annual_value=row[8],
         currency=row[9],
-        next_on=date.fromisoformat(row[10][:10]) if row[10] else None,
+        next_on=to_local(datetime.fromisoformat(row[10]), row[13]).date() if row[10] else None,
     )
 
 

@@ -302,6 +302,8 @@ def write_void(request: Request, unit: Unit, held: Held, *, is_moved: bool = Fal
             f"{money_text(on_others, held.currency)} of {held.number} was credited on a later invoice by a change of the contract; voiding it would give that back twice.",
             f"Credit what is left of it: `connector invoices credit {held.number} --reason TEXT`.",
         )
+    if held.invoice.status == "void":
+        raise refused("already-void", f"{held.number} is void already.", "Nothing is to be done.")
     if held.invoice.status not in ("open", "uncollectible") or held.invoice.amount_paid:
         paid = money_text(held.invoice.amount_paid, held.currency)
         raise refused(
@@ -337,12 +339,14 @@ def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         raise refused("not-open", f"{held.number} is {held.invoice.status}; only an open invoice has a due date to move.")
     if on < held.issued_on:
         raise refused("due-before-issue", f"{held.number} was issued on {held.issued_on}; it cannot be due on {on}.", "Give a later day.")
+    result = {"invoice": held.number, "due_on": on.isoformat()}
+    if on == held.invoice.due_on:
+        return IntentResult(result=result)
     is_late = on < today_in(engine.timezone, request.now)
     # its reminders begin anew, counted from the new day
     again = "reminded = ?, reminded_on = '', dunning = ''"
     unit.execute(f"UPDATE invoice SET due_on = ?, is_overdue = ?, {again} WHERE id = ?", (on.isoformat(), is_late, NEVER_REMINDED, held.id))
     after = replace(held, invoice=replace(held.invoice, due_on=on), is_overdue=is_late)
-    result = {"invoice": held.number, "due_on": on.isoformat()}
     return desk.save_event(unit, request, "invoice.due_moved", result, before=held, after=after)
 
 

@@ -99,6 +99,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("portal_pay", "Pay now", "Payer"),
     ("portal_method", "Payment method", "Moyen de paiement"),
     ("portal_no_method", "None", "Aucun"),
+    ("portal_choose", "Choose", "Choisir"),
     ("portal_not_payable", "This invoice cannot be paid here.", "Cette facture ne peut pas être payée ici."),
     ("portal_request_pay", "Payment", "Paiement"),
     ("portal_request_method", "Payment method", "Moyen de paiement"),
