@@ -477,6 +477,7 @@ def test_a_quote_honours_catalogue_coupons_and_what_the_customer_inherits(demo: 
     demo.quote("again", "next", {"Quantity": 3}, **PLAIN, Contract_Start_Date__c=date(2026, 1, 1))
     demo.sync()
     assert shown(demo, "again")[2:4] == (D(150), D(150))
+    assert demo.record("again", "Quote")["Contract_Value__c"] == D(1800)
     demo.edit("again", "Quote", Status="Accepted")
     demo.sync()
     assert demo.invoices()[-1]["Total__c"] == D(150)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from connector.billing import events, portal, store
+from connector.billing.given import given_of
 from connector.billing.locking import hold_contracts
 from connector.billing.named import Names, names_for, settled_change, settled_terms
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
@@ -140,7 +141,7 @@ def _create(copy: Copy, command: Command) -> BookedContract:
         how=command.how,
         starts_on=terms.start.date(),
     )
-    checked = _valued(_checked(made, command))
+    checked = _valued(_checked(made, command), copy.customer(command.customer))
     if command.billed is not None:
         found = through_problems(checked.contract, command.billed)
         if found:
@@ -164,7 +165,7 @@ def _replace(copy: Copy, command: Command) -> BookedContract:
         terms = replace(terms, settings=standing.terms.settings)
         data = store.terms_text(terms)
         standing = replace(standing, terms=terms, data=data, how=command.how)
-        standing = _valued(_checked(replace(standing, starts_on=terms.start.date()), command))
+        standing = _valued(_checked(replace(standing, starts_on=terms.start.date()), command), copy.customer(command.customer))
     return _settled_how(copy, command, standing)
 
 
@@ -356,10 +357,10 @@ def _checked(contract: BookedContract, command: Command) -> BookedContract:
     )
 
 
-def _valued(contract: BookedContract) -> BookedContract:
-    """Return the contract with what was signed first is worth; changes have values of their own."""
-    whole = contract.contract
-    return replace(contract, value=contract_value(whole), annual_value=annual_value(whole))
+def _valued(contract: BookedContract, customer: Customer) -> BookedContract:
+    """Return the contract with what was signed first is worth to its customer; changes have values of their own."""
+    whole, given = contract.contract, given_of(customer.given)
+    return replace(contract, value=contract_value(whole, given=given), annual_value=annual_value(whole, given=given))
 
 
 def last_day(end: datetime | None) -> date | None:

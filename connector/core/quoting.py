@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connector.core.invoicing import Line, Slice, next_due_on, priced_charges, proposed_on
+from connector.core.lines import Given
 from connector.core.money import quotient
 from connector.core.period import Interval, boundary, index, plus_months, to_local, to_utc
 from connector.core.proration import share
@@ -120,7 +121,7 @@ def _lines_until(plan: Timeline, piece: Slice, until: datetime) -> Iterator[Line
             yield line
 
 
-def _value(contract: Contract, start: datetime | None, until: datetime | None, *, has_one_time: bool = True) -> int:
+def _value(contract: Contract, start: datetime | None, until: datetime | None, given: tuple[Given, ...]) -> int:
     plan = drawn(contract, horizon=until)
     term = plan.terms[0] if plan.terms else None
     if term is None:
@@ -129,6 +130,7 @@ def _value(contract: Contract, start: datetime | None, until: datetime | None, *
     shared = _percent_only(plan)
     is_simple = (
         start is None
+        and not given
         and not plan.one_times
         and shared is not None
         and all(s.ended_by is None or s.end >= stop for s in plan.segments if s.end)
@@ -136,20 +138,19 @@ def _value(contract: Contract, start: datetime | None, until: datetime | None, *
     if is_simple and shared is not None and not any(s.item.trial for s in plan.segments):
         return sum(_segment_value(plan, s, stop, shared) for s in plan.segments)
     plan.cuts.append(Cut(at=stop, known=ALWAYS))
-    lines = _lines_until(plan, Slice(contract=contract), stop)
-    return sum(
-        line.net
-        for line in lines
-        if (start is None or line.start >= start) and (has_one_time or line.kind != "one_time")
-    )
+    lines = _lines_until(plan, Slice(contract=contract, given=given), stop)
+    return sum(line.net for line in lines if start is None or line.start >= start)
 
 
-def contract_value(contract: Contract) -> int:
-    """Return what was signed first is worth: its term before tax, after discounts, without later changes (open-ended: 12 months)."""
-    return _value(replace(contract, changes=()), None, None)
+def contract_value(contract: Contract, *, given: tuple[Given, ...] = ()) -> int:
+    """Return what was signed first is worth: its term before tax, after discounts, without later changes (open-ended: 12 months).
+
+    given - the discounts that it inherits from its customer.
+    """
+    return _value(replace(contract, changes=()), None, None, given)
 
 
-def annual_value(contract: Contract, *, edits: tuple[Change, ...] = ()) -> int:
+def annual_value(contract: Contract, *, edits: tuple[Change, ...] = (), given: tuple[Given, ...] = ()) -> int:
     """Return the recurring value of the first 12 months as signed, a shorter term scaled up to 12 months.
 
     edits - amendments that count as if they had been signed so (decision D-115).
@@ -161,7 +162,7 @@ def annual_value(contract: Contract, *, edits: tuple[Change, ...] = ()) -> int:
     term = plan.terms[0]
     year = plus_months(term.start, 12)
     stop = year if term.end is None else min(year, term.end)
-    value = _value(replace(root, terms=_recurring_only(root.terms)), None, stop)
+    value = _value(replace(root, terms=_recurring_only(root.terms)), None, stop, given)
     if stop == year:
         return value
     days = stop.toordinal() - term.start.toordinal()
@@ -187,7 +188,7 @@ def _span(contract: Contract, change_id: str) -> tuple[Term | None, datetime, da
     return None, within.start, within.end or plus_months(effective, 12)
 
 
-def change_value(contract: Contract, change_id: str) -> int:
+def change_value(contract: Contract, change_id: str, *, given: tuple[Given, ...] = ()) -> int:
     """Return by how much a change moved the contract's value: a renewal by its whole term, others up to the end of their term.
 
     The changes after it do not count. Tax is left out. Negative where it takes value away.
@@ -198,10 +199,10 @@ def change_value(contract: Contract, change_id: str) -> int:
     after = replace(contract, changes=tuple(ordered[: at + 1]))
     made, start, stop = _span(after, change_id)
     if made is not None:
-        return _value(after, start, stop)
+        return _value(after, start, stop, given)
     old_stop = timeline(before, horizon=stop).terms[-1].end
     reach = max(stop, plus_months(start, 12) if old_stop is None else old_stop)  # open-ended counts as 12 months
-    return _value(after, None, reach) - _value(before, None, reach)
+    return _value(after, None, reach, given) - _value(before, None, reach, given)
 
 
 def upcoming(piece: Slice, customer: CustomerState, n: int, *, after: datetime | None = None) -> tuple[Invoice, ...]:
@@ -317,7 +318,7 @@ def quoted(contract: Contract, customer: CustomerState) -> Quoted:
     """Return what a new contract comes to, billed on time."""
     first = upcoming(Slice(contract=contract), replace(customer, balances={}), 1)
     upfront = totals_of(first[0].lines) if first else Totals(subtotal=0, total=0)
-    return Quoted(upfront=upfront, stages=stages(contract, customer), value=contract_value(contract))
+    return Quoted(upfront=upfront, stages=stages(contract, customer), value=contract_value(contract, given=customer.given))
 
 
 def quoted_change(piece: Slice, change: Change, customer: CustomerState) -> Quoted:
@@ -338,4 +339,4 @@ def quoted_change(piece: Slice, change: Change, customer: CustomerState) -> Quot
             break
     made, start, _ = _span(after, change.id)
     since = start if made is not None else to_local(change.effective, zone)
-    return Quoted(upfront=upfront, stages=stages(after, customer, since=since), value=change_value(after, change.id))
+    return Quoted(upfront=upfront, stages=stages(after, customer, since=since), value=change_value(after, change.id, given=customer.given))
