@@ -128,7 +128,7 @@ class Stock:
     def __init__(self, path: Path) -> None:
         self._books = sqlite3.connect(path)
         listed = self._books.execute(
-            "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name"
+            "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type <> 'table', name"
         )
         self.schema = [row for row in listed if not row[0].startswith("sqlite_")]
         self.tables = [name for name, kind, _ in self.schema if kind == "table"]

@@ -238,7 +238,7 @@ def test_a_one_off_invoice_bears_the_tax_of_its_customer(sells: Sells) -> None:
     demo = sells()
     won(demo, who=GERMAN)
     account = demo.query("SELECT account FROM customer")[0][0]
-    lines = [{"description": "Workshop", "unit_amount": "50.00"}, {"description": "Book", "unit_amount": "10.00", "tax": 0}]
+    lines = [{"description": "Workshop", "unit_amount": "5000"}, {"description": "Book", "unit_amount": "1000", "tax": 0}]
     app.request(demo.config, "invoices create", "invoice.create", {"account": account, "currency": "eur", "lines": lines})
     assert sums(demo)[-1] == (6000, 950, 6950)
 

@@ -8,7 +8,7 @@ the same command (decision D-20).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -127,6 +127,12 @@ def send(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return _done(request, engine, unit, [old, new], "quote.revised")
 
 
+def _issued(unit: Unit, contract_id: str | None, request: Request) -> list[tuple[Any, ...]]:
+    """Return (number, total, currency) of a contract's invoices since the second of the request."""
+    sql = "SELECT number, total, currency FROM invoice WHERE contract_id = ? AND created_at >= ? AND number IS NOT NULL ORDER BY id"
+    return unit.query(sql, (contract_id, store.at_text(request.now))) if contract_id else []
+
+
 def _is_ours(view: QuoteView) -> bool:
     return view.deal == view.record and view.record.startswith("qt_")
 
@@ -156,13 +162,13 @@ def accept(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         view, status="accepted", accepted_at=_instant(data.get("at")) or now, accepted_by=name, accepted_title=str(data.get("title") or ""),
         accepted_from=str(data.get("address") or ""), accepted_via=str(data.get("via") or request.actor).partition(":")[0], reason="",
     )  # fmt: skip
-    contract_id = None
+    contract_id, known = None, _issued(unit, view.base_contract, request)
     if _is_ours(view):
         (outcome,) = engine.apply([command_of(view, engine.org)], unit, request.now, hold=False)
         if outcome.problem is not None:
             raise RejectedError(outcome.problem)
         contract_id = outcome.contract_id
-    return _done(request, engine, unit, [Step(name="", before=view, after=replace(accepted, contract_id=contract_id))], "quote.accepted")
+    return _done(request, engine, unit, [Step(name="", before=view, after=replace(accepted, contract_id=contract_id))], "quote.accepted", known)
 
 
 def _open(request: Request, engine: Engine, unit: Unit) -> QuoteView:
@@ -192,13 +198,14 @@ def cancel(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return _done(request, engine, unit, [Step(name="", before=view, after=after)], "quote.canceled")
 
 
-def _done(request: Request, engine: Engine, unit: Unit, steps: list[Step], name: str) -> IntentResult:
-    """Save the steps, leave the one event of the request, and return what whoever asked is told."""
+def _done(
+    request: Request, engine: Engine, unit: Unit, steps: list[Step], name: str, known: Sequence[tuple[Any, ...]] = ()
+) -> IntentResult:  # fmt: skip
+    """Save the steps, leave the one event of the request, and return what whoever asked is told; *known* invoices were there before."""
     before, now = steps[0].before, quotes.utc(request.now)
     save_steps(unit, engine, [(request.actor, s) for s in steps], now, is_moved=True)
     view = quotes.named(unit, engine.org, steps[-1].after.id)
-    sql = "SELECT number, total, currency FROM invoice WHERE contract_id = ? AND created_at >= ? AND number IS NOT NULL ORDER BY id"
-    made = unit.query(sql, (view.contract_id, store.at_text(request.now))) if view.contract_id else []
+    made = _issued(unit, view.contract_id, request)[len(known) :]
     result = {
         "quote": view.id, "number": view.number, "revision": view.revision, "status": view.status, "contract": view.contract_id, "token": view.token,
         "is_ours": _is_ours(view), "currency": view.currency, "due_now": view.due_now, "per_period": view.per_period, "value": view.value,
