@@ -123,6 +123,7 @@ def note_page(sheet: NoteSheet, config: Config) -> InvoicePage:
         issued_on=formats.date_text(sheet.issued_on, language),
         memo=sheet.reason,
         taxes=_tax_lines(sheet, language, money),
+        tax_note=tax_note(sheet.tax_note, language),
         is_note=True,
         facts=((words["corrects"], sheet.invoice), *((words[f"note_{way}"], money(amount)) for way, amount in ways if amount)),
     )  # fmt: skip

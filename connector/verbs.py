@@ -6,6 +6,7 @@ Every verb opens what it needs from `app` and closes it again. Writing verbs hol
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -340,6 +341,9 @@ def parsed_instant(text: str, timezone: str) -> datetime:
 
 def plan(config_path: Path, record: str) -> Result:
     """Return what one CRM record would do; reads the CRM and the books, writes nothing anywhere."""
+    if re.fullmatch(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", record) is None:
+        hint = "It is the part of 15 or 18 signs in the address of the record's page, such as 0065g000000002BAAQ."
+        raise ConfigError([Problem(code="bad-argument", message=f"{record!r} is no record id.", hint=hint)])
     config = open_config(config_path)
     database = app.open_database(config, may_migrate=False) if app.has_database(config) else None
     with app.planning_house(config, database) as house:

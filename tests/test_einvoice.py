@@ -170,6 +170,7 @@ def test_a_credit_note_names_its_invoice(tmp_path: Path, failed: Check, who: Cus
     assert b">381<" in xml
     assert texts(xml, "IssuerAssignedID") == ["INV-0001"]
     assert facturx.get_xml_from_pdf(papers.note_pdf(note, CONFIG))[1] == xml
+    assert ("Article 196" in papers.note_page(note, CONFIG).tax_note) == (category == "AE")
 
 
 def test_a_broken_e_invoice_is_caught_by_the_rules(tmp_path: Path, failed: Check) -> None:

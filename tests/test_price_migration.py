@@ -213,6 +213,8 @@ def test_prices_migrate_from_a_shell(shell: Shell) -> None:
     assert (status, shown["migrated"], shown["unchanged"]) == (0, 1, 1)
     status, shown = shell.json("prices", "migrate", "--from", "gold", "--to", "GOLD2")
     assert (shown["migrated"], shown["unchanged"]) == (0, 2)
+    status, _, err = shell.run("prices", "migrate", "--from", "GOLDD", "--to", "GOLD2")
+    assert (status, "has ever had a price or product GOLDD" in " ".join(err.split())) == (1, True)
 
 
 def test_arguments_that_make_no_sense_are_refused(shell: Shell) -> None:

@@ -120,6 +120,18 @@ def test_a_name_that_means_two_prices_is_not_guessed() -> None:
     assert change.items[0].item.price.unit_amount == 1100
 
 
+def test_a_contract_is_canceled_once(shell: Shell) -> None:
+    """A second cancellation at the same end is refused with the day, and leaves no second change; an earlier one is taken."""
+    contract = contract_of(shell)
+    assert shell.run("contracts", "cancel", contract, "--when", "period_end")[0] == 0
+    status, _, said = shell.run("contracts", "cancel", contract, "--when", "period_end")
+    assert status == 1
+    assert " already. Nothing is to be done." in " ".join(said.split())
+    assert len(shell.json("contracts", "show", contract)[1]["changes"]) == 1
+    assert shell.run("contracts", "cancel", contract, "--when", "now", "--no-prorate", "--no-invoice-now")[0] == 0
+    assert len(shell.json("contracts", "show", contract)[1]["changes"]) == 2
+
+
 def test_an_invoice_is_written_to_a_file(shell: Shell) -> None:
     """`invoices pdf` writes the document under its number or where it is told; what cannot be written or found is said."""
     contract_of(shell)

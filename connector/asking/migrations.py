@@ -14,7 +14,7 @@ from typing import Any
 from connector import app
 from connector.asking.shared import bad
 from connector.billing import migrating
-from connector.errors import ConfigError, Problem
+from connector.errors import ConfigError, Problem, RejectedError
 from connector.mapping.functions import ExpressionError, parsed_expression
 from connector.verbs import Result, open_config, progress_lines
 
@@ -92,6 +92,9 @@ def migration_rows(config_path: Path, asked: Migration, *, is_dry: bool) -> Iter
     while True:
         with app.reading_house(config) as books, books.database.read() as unit:
             found = migrating.candidates(unit, asked.from_price, after=after, limit=migrating.AT_ONCE)
+            if not found and not after:
+                text = f"No running contract has ever had a price or product {asked.from_price}."
+                raise RejectedError(Problem(code="unknown-price", message=text, hint="See `connector contracts show ID` for the names of its prices."))
             chosen = [c["contract"] for c in found if holds(c)]
             data = {"contracts": chosen, "from": asked.from_price, "to": asked.to_price, "at": asked.at, "proration": asked.proration}
             rows: list[Result] = []

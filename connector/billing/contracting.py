@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 from connector.billing import store
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.billing.store import BookedContract
+from connector.core.schedule import ends_on, problems
 from connector.core.terms import Change, change_from_data
 from connector.errors import RejectedError
 from connector.ports import Command, IntentResult, Unit
@@ -22,10 +26,22 @@ def contract_named(unit: Unit, org: str, name: str) -> BookedContract:
 def command_for(unit: Unit, contract: BookedContract, change: Change, *, key: str, label: str, actor: str = "") -> Command:
     """Return the command that makes a change of a contract under a request's *key*; nobody's details change by it."""
     (customer,) = store.customers(unit, ids=[contract.customer_id])
+    _refuse_idle(contract, change, key)
     return Command(
         key=key, kind="change", deal=key, label=label, customer=customer.details, how=contract.how, change=change, contract_id=contract.id,
         actor=actor,
     )  # fmt: skip
+
+
+def _refuse_idle(contract: BookedContract, change: Change, key: str) -> None:
+    """Refuse a cancellation after which the contract ends no sooner than it does already, unless it is the same request again."""
+    whole = contract.contract
+    if change.kind != "cancel" or change.item_ids or any(c.change.id == key for c in contract.changes):
+        return
+    end = ends_on(whole)
+    if end is not None and not problems(after := replace(whole, changes=(*whole.changes, change))) and ends_on(after) == end:
+        day = (end - timedelta(microseconds=1)).date()
+        raise refused("ends-already", f"The contract {contract.id} ends on {day} already.", "Nothing is to be done.")
 
 
 def changed(request: Request, engine: Engine, unit: Unit) -> IntentResult:
