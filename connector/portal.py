@@ -77,8 +77,8 @@ def ask(house: app.House, token: str, asked: PortalAsk) -> PortalAnswer | None:
             return PortalAnswer(language=_language(house, who), complaint=words["portal_too_many"])
         try:
             answer, kind, data = _ASKED[asked.what](house, unit, who, asked, now)
-        except RejectedError as error:
-            return PortalAnswer(language=_language(house, who), complaint=_plain(error.problem))
+        except RejectedError:  # its words are for operators
+            return PortalAnswer(language=_language(house, who), complaint=words["portal_not_allowed"])
     if answer is not None:
         return answer
     with house.database.transaction() as unit:
@@ -140,8 +140,7 @@ def _quantity(house: app.House, unit: Unit, who: Visitor, asked: PortalAsk, now:
 def _change(house: app.House, unit: Unit, who: Visitor, asked: PortalAsk, change: Change, now: datetime) -> Asked:
     """Return what a change would cost, or, when the customer has agreed, the request to make it."""
     contract = contract_named(unit, house.billing.org, asked.values["contract"])
-    words = texts_in(_language(house, who))
-    label = words[f"portal_label_{asked.what}"]
+    label = f"customer portal: {asked.what}"  # what reps and operators read of it
     preview = house.billing.preview(command_for(unit, contract, change, key="it_preview", label=label), unit, now)
     if preview.problem is not None:
         return PortalAnswer(language=_language(house, who), complaint=_plain(preview.problem)), "", {}

@@ -173,6 +173,7 @@ def test_nobody_reaches_into_another_customers_contract(demo: World) -> None:
             send(address, "payday", contract=other),
         ]
     assert [a.status_code for a in answers] == [400, 400, 400, 400, 400, 400, 400, 404]
+    assert not any("connector " in a.text for a in answers[:2])
     assert demo.query("SELECT COUNT(*) FROM intent") == [(0,)]
 
 

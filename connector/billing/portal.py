@@ -22,6 +22,7 @@ from datetime import datetime
 from connector.billing import books, desk, store
 from connector.billing.batches import in_batches
 from connector.billing.books import ContractSheet, InvoiceListing
+from connector.billing.customers import customer_named
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Handler, Request
 from connector.core.period import to_local
@@ -189,8 +190,6 @@ def _deals_of(unit: Unit, customer_id: str) -> list[str]:
 
 def _renew_link(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Make a new link for a customer (data: customer); the old one leads nowhere from now on."""
-    from connector.billing.customers import customer_named
-
     customer_id = customer_named(unit, engine.org, str(request.data["customer"]))
     at = store.at_text(request.now)
     make_links(unit, [customer_id], at)
