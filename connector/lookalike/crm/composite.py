@@ -191,8 +191,10 @@ class Composite:
         segments = parts[1] if parts else []
         if segments[:1] == ["composite"] and segments[1:2] != ["sobjects"]:
             raise Refusal("INVALID_INPUT", "composite requests cannot be nested")
-        self.subrequests["/".join(segments[: 2 if segments[:1] == ["composite"] else 1])] += 1
-        return self._rest.answer(request)
+        kind = "/".join(segments[: 2 if segments[:1] == ["composite"] else 1])
+        self.subrequests[kind] += 1
+        failure = self._rest.org.faults.failing(f"composite:{kind}")
+        return failure.reply() if failure is not None else self._rest.answer(request)
 
     def _batch(self, request: Request) -> Reply:
         entries = body_of(request).get("batchRequests")

@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from connector.lookalike.crm.composite import Collections, Composite
+from connector.lookalike.crm.control import Control
 from connector.lookalike.crm.gate import Gate, Logins
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal, not_found
@@ -19,14 +20,7 @@ _MAX_REQUEST_BYTES = 16_384
 _SOAP = re.compile(r"/services/Soap/u/([^/]+)(?:/.*)?")
 _IDENTITY = re.compile(r"/id/([0-9A-Za-z]{15,18})/([0-9A-Za-z]{15,18})/?")
 _FREE = ("token", "soap", "versions", "identity", "demo")
-_HTML = "<html><head><title>Service unavailable</title></head><body><h1>We are down for maintenance</h1></body></html>"
-_FAILURES = {
-    401: ("INVALID_SESSION_ID", "Session expired or invalid"),
-    403: ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
-    429: ("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."),
-    500: ("UNKNOWN_EXCEPTION", "An unexpected error occurred."),
-    503: ("SERVER_UNAVAILABLE", "The server is temporarily unavailable."),
-}
+_HOURS = 24
 
 
 class Front:
@@ -39,18 +33,36 @@ class Front:
         self._composite = Composite(self.rest)
         Collections(self.rest)
         self._calls: Counter[str] = Counter()
-        self._knobs = org.faults.generation
-        self.rest.calls_left = lambda: max(0, org.daily_limit - self.used)
+        self._hours: Counter[int] = Counter()
+        self._control = Control(org, revoke=self.gate.revoke, forget=self.rest.cursors.forget)
+        self.rest.allowance = lambda: (self.limit, max(0, self.limit - self.used))
 
     @property
     def used(self) -> int:
-        """API calls that count against the org's allocation."""
-        return sum(count for kind, count in self._calls.items() if kind not in _FREE)
+        """API calls of the last 24 hours that count against the org's allocation, and those that a knob says others made."""
+        now = self._hour()
+        for hour in [one for one in self._hours if not now - _HOURS < one <= now]:
+            del self._hours[hour]
+        return self._hours.total() + (self.org.faults.limit_used or 0)
+
+    @property
+    def limit(self) -> int:
+        """API calls that the org allows in 24 hours."""
+        found = self.org.faults.limit_max
+        return self.org.daily_limit if found is None else found
+
+    def _hour(self) -> int:
+        return int(self.org.now().timestamp() // 3600)
+
+    def _count(self, kind: str, times: int = 1) -> None:
+        self._calls[kind] += times
+        if kind not in _FREE:
+            self._hours[self._hour()] += times
 
     def counters(self) -> dict[str, Any]:
         """Return calls so far: `total` against the allocation, `by_kind`, inside composites, and records written."""
         return {
-            "total": self.used,
+            "total": sum(count for kind, count in self._calls.items() if kind not in _FREE),
             "by_kind": dict(self._calls),
             "subrequests": dict(self._composite.subrequests),
             "records_written": self.rest.written,
@@ -59,6 +71,7 @@ class Front:
     def reset_counters(self) -> None:
         """Start counting anew."""
         self._calls.clear()
+        self._hours.clear()
         self._composite.subrequests.clear()
         self.rest.written = 0
 
@@ -73,43 +86,43 @@ class Front:
             now = self.org.now() + timedelta(seconds=self.org.faults.clock_skew_s)
             reply.headers["Date"] = format_datetime(now, usegmt=True)
             if kind not in _FREE:
-                reply.headers["Sforce-Limit-Info"] = (
-                    f"api-usage={self.used}/{self.org.daily_limit}{self.org.faults.limit_suffix}"
-                )
-            if kind not in _FREE and request.method not in ("GET", "HEAD") and self.org.faults.drop_after_commit > 0:
-                self.org.faults.drop_after_commit -= 1
+                reply.headers["Sforce-Limit-Info"] = f"api-usage={self.used}/{self.limit}{self.org.faults.limit_suffix}"
+            if self._drops("after", kind, request):
                 reply.is_dropped = True
             return reply
+
+    def _drops(self, when: str, kind: str, request: Request) -> bool:
+        is_write = kind not in _FREE and request.method not in ("GET", "HEAD")
+        return kind != "demo" and self.org.faults.drops_reply(when, kind, is_write=is_write)
 
     def _answered(self, request: Request, kind: str) -> Reply:
         if kind == "demo":
             return self._demo(request)
-        self._calls[kind] += 1
+        self._count(kind)
+        if self._drops("before", kind, request):
+            return Reply(status=500, is_dropped=True)
         failure = self.org.faults.failing(kind)
         if failure is not None:
-            code, message = _FAILURES.get(failure.status, ("UNKNOWN_EXCEPTION", f"status {failure.status}"))
-            if failure.is_html:
-                return Reply(status=failure.status, body=_HTML, media_type="text/html")
-            return Reply(status=failure.status, body=[{"message": message, "errorCode": code}])
+            return failure.reply()
         _check_length(request)
         if kind in _FREE:
             return self._open_to_all(request, kind)
         user = self.gate.user_of(request.headers.get("authorization", ""))
         if user is None:
             raise Refusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
-        if self.org.faults.limit_reached or self.used > self.org.daily_limit:
+        if self.org.faults.limit_reached or self.used > self.limit:
             raise Refusal("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
         with self.org.transaction(user=user):
             before = self._composite.subrequests.total()
             reply = self.rest.answer(request)
             if kind == "composite/batch":
                 # a batch counts every request in it, a composite counts once
-                self._calls[kind] += self._composite.subrequests.total() - before - 1
+                self._count(kind, self._composite.subrequests.total() - before - 1)
             return reply
 
     def _open_to_all(self, request: Request, kind: str) -> Reply:
         if kind == "versions":
-            return Reply(body=versions())
+            return Reply(body=versions(self.org.faults.retired_below))
         if kind == "identity":
             found = _IDENTITY.fullmatch(request.path)
             if found is None or found[1][:15] != self.org.org_id[:15]:
@@ -127,29 +140,17 @@ class Front:
         return self.gate.soap(found[1] if found else "", request.body or "")
 
     def _demo(self, request: Request) -> Reply:
-        if request.path == "/demo/counters":
+        if request.path.rstrip("/") == "/demo/counters":
             if request.method == "DELETE":
                 self.reset_counters()
             return Reply(body=self.counters())
-        if request.path == "/demo/faults" and request.method == "POST":
-            if not isinstance(request.body, dict):
-                raise Refusal("JSON_PARSER_ERROR", "a JSON object of knobs is required")
-            try:
-                self.org.faults.apply(request.body)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise Refusal("INVALID_INPUT", f"a knob has the wrong shape: {error}") from error
-            if request.body.get("revoke_tokens"):
-                self.gate.revoke()
-            if request.body.get("forget_locators"):
-                self.rest.cursors.forget()
-            return Reply(status=204)
-        raise not_found()
+        return self._control.answer(request)
 
 
 def kind_of(request: Request) -> str:
     """Return under which name a call is counted: `query`, `query_more`, `composite`, `sobjects`, `describe`, `token` and so on."""
     path = request.path
-    if path.startswith("/demo/"):
+    if path == "/demo" or path.startswith("/demo/"):
         return "demo"
     if path.rstrip("/") == "/services/oauth2/token":
         return "token"

@@ -94,7 +94,7 @@ class Gate:
         digest = hmac.new(self._logins.client_secret.encode(), (identity + issued).encode(), hashlib.sha256).digest()
         body: dict[str, Any] = {
             "access_token": self._open(user),
-            "instance_url": self.base_url,
+            "instance_url": self._org.faults.instance_url or self.base_url,
             "id": identity,
             "token_type": "Bearer",
         }

@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import RLock
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connector.lookalike.crm import rules
+from connector.lookalike.crm import founding, rules
 from connector.lookalike.crm.catalogue import schema
+from connector.lookalike.crm.checks import check_unique, read_changes
 from connector.lookalike.crm.faults import Faults
 from connector.lookalike.crm.file import OrgFile
 from connector.lookalike.crm.ids import id18, minted
-from connector.lookalike.crm.refusal import Refusal, not_found
+from connector.lookalike.crm.refusal import AmbiguousError, Refusal, not_found
 from connector.lookalike.crm.schema import NUMBERS, Field, ObjectType
 from connector.lookalike.crm.table import Row, Table
-from connector.lookalike.crm.values import instant_text, stored
+from connector.lookalike.crm.values import instant_from_text, instant_text
 
-_DEFAULT_RATES = {"EUR": "1", "USD": "1.1", "GBP": "0.85", "CHF": "0.95", "JPY": "165"}
+_BIN_DAYS = 15
 
 
 def _system_time() -> datetime:
@@ -47,6 +48,14 @@ class Traits:
 
 
 _USUAL = Traits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a slow transaction saved, unseen until *due*; None for a removed record."""
+
+    due: datetime
+    rows: list[tuple[str, str, Row | None]]
 
 
 class Org:
@@ -89,6 +98,9 @@ class Org:
         self._tables = {one.name: Table(one) for one in self.schema.types}
         self._undo: list[tuple[str, str, Row | None]] = []
         self._depth = 0
+        self._held: list[Held] = []
+        self._held_ids: set[str] = set()
+        self._bin_day: date | None = None
         if saved:
             self._load()
         else:
@@ -102,32 +114,18 @@ class Org:
             "IsDeleted": False, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now,
             "CreatedById": self.integration_user, "LastModifiedById": self.integration_user,
         }  # fmt: skip
-        people = (
-            (self.integration_user, "Billing", "Integration", "integration"),
-            (self.rep_user, "Robin", "Sales", "rep"),
-        )
+        people = {self.integration_user: ("Billing Integration", "integration"), self.rep_user: ("Robin Sales", "rep")}
+        facts = {
+            "Name": traits.name, "IsSandbox": traits.is_sandbox, "DefaultCurrencyIsoCode": self.currency, "TimeZoneSidKey": str(self.zone),
+        }  # fmt: skip
         with self.transaction():
-            for record, first, last, login in people:
-                self._put("User", record, {
-                    "Id": record, **system, "Username": f"{login}@demo.example", "FirstName": first, "LastName": last, "Name": f"{first} {last}",
-                    "Email": f"{login}@demo.example", "IsActive": True, "UserType": "Standard", "TimeZoneSidKey": str(self.zone),
-                })  # fmt: skip
-            self._put("Organization", self.org_id, {
-                "Id": self.org_id, **system, "Name": traits.name, "IsSandbox": traits.is_sandbox, "InstanceName": "DEMO1", "OrganizationType": "Developer Edition",
-                "DefaultCurrencyIsoCode": self.currency, "TimeZoneSidKey": str(self.zone), "Country": "FR", "LanguageLocaleKey": "en_US",
-                "DefaultLocaleSidKey": "en_US",
-            })  # fmt: skip
+            for user in founding.users(people, system, str(self.zone)):
+                self.put("User", user["Id"], user)
+            self.put("Organization", self.org_id, founding.organization(self.org_id, system, facts))
             self._settings["next_number"] = 100
-            if self.is_multi_currency():
-                for code in dict.fromkeys((self.currency, *_DEFAULT_RATES)):
-                    self._found_currency(code, system)
-
-    def _found_currency(self, code: str, system: Row) -> None:
-        record = self._new_id("CurrencyType")
-        self._put("CurrencyType", record, {
-            "Id": record, **system, "IsoCode": code, "ConversionRate": Decimal(_DEFAULT_RATES.get(code, "1")),
-            "DecimalPlaces": 0 if code == "JPY" else 2, "IsActive": True, "IsCorporate": code == self.currency,
-        })  # fmt: skip
+            for row in founding.currencies(self.currency, system) if self.is_multi_currency() else ():
+                record = self._new_id("CurrencyType")
+                self.put("CurrencyType", record, {"Id": record, **row})
 
     def _load(self) -> None:
         assert self._file is not None
@@ -137,6 +135,19 @@ class Org:
                 if isinstance(row.get(name), int):
                     row[name] = Decimal(row[name])
             self._tables[kind].put(record, row)
+
+    def become_another(self, *, is_sandbox: bool) -> None:
+        """Take another org id, as a sandbox does when it is refreshed; the records keep theirs."""
+        with self.transaction():
+            row = self._tables["Organization"].rows[self.org_id]
+            self.put("Organization", self.org_id, None)
+            self._settings["org_number"] += 1
+            self.org_id = minted("00D", self._settings["org_number"])
+            self.put(
+                "Organization",
+                self.org_id,
+                {**row, "Id": self.org_id, "IsSandbox": is_sandbox, "SystemModstamp": self.stamp()},
+            )
 
     def close(self) -> None:
         """Close the org's file."""
@@ -159,7 +170,12 @@ class Org:
         return self.clock().astimezone(UTC)
 
     def stamp(self) -> str:
-        """Return the org's time as records carry it."""
+        """Return the org's time as records carry it; a knob may hold it still."""
+        frozen = self.faults.frozen_stamp
+        if frozen:
+            at = instant_from_text(frozen) or self.clock()
+            self.faults.frozen_stamp = instant_text(at)
+            return self.faults.frozen_stamp
         return instant_text(self.clock())
 
     def type(self, name: str) -> ObjectType:
@@ -176,22 +192,28 @@ class Org:
             return None
         return found
 
+    def value(self, kind: str, field: Field, row: Row) -> Any:
+        """Return what a record shows in *field*."""
+        return row.get(field.name)
+
     def table(self, kind: str) -> Table:
         """Return the records of the object with that exact name."""
+        if self._held:
+            self._settle()
         return self._tables[kind]
 
     def row(self, kind: str, record: str | None) -> Row | None:
         """Return a record that is not deleted, or None."""
-        found = self._tables[kind].rows.get(record) if record else None
+        found = self.table(kind).rows.get(record) if record else None
         return None if found is None or found["IsDeleted"] else found
 
     def rows(self, kind: str) -> Iterator[Row]:
         """Yield the records that are not deleted, oldest first."""
-        return (row for row in list(self._tables[kind].rows.values()) if not row["IsDeleted"])
+        return (row for row in list(self.table(kind).rows.values()) if not row["IsDeleted"])
 
     def get(self, kind: str, record: str) -> Row:
         """Return a record by an id of 15 or 18 characters. Raises: Refusal 404 if it is missing or deleted."""
-        found = self._tables[kind].rows.get(id18(record) or "")
+        found = self.table(kind).rows.get(id18(record) or "")
         if found is None:
             raise not_found()
         if found["IsDeleted"]:
@@ -209,6 +231,8 @@ class Org:
     def transaction(self, *, user: str | None = None) -> Iterator[None]:
         """Carry out the saves inside as one: all stand, or, if an exception leaves, none. Inner ones are savepoints."""
         with self.lock:
+            if self._depth == 0:
+                self._settle()
             mark, acting, numbers = len(self._undo), self._acting, dict(self._settings["auto_numbers"])
             self._acting = user or acting
             self._depth += 1
@@ -217,24 +241,68 @@ class Org:
                 if self._depth == 1:
                     self._commit()
             except BaseException:
-                while len(self._undo) > mark:
-                    kind, record, old = self._undo.pop()
-                    self._tables[kind].put(record, old)
+                self._roll_back(mark)
                 self._settings["auto_numbers"] = numbers
                 raise
             finally:
                 self._depth -= 1
                 self._acting = acting
 
-    def _commit(self) -> None:
-        if self._file and self._undo:
-            touched = dict.fromkeys((kind, record) for kind, record, _ in self._undo)
-            self._file.save(
-                ((kind, record, self._tables[kind].rows.get(record)) for kind, record in touched), self._settings
-            )
-        self._undo.clear()
+    def _roll_back(self, mark: int) -> None:
+        while len(self._undo) > mark:
+            kind, record, old = self._undo.pop()
+            self._tables[kind].put(record, old)
 
-    def _put(self, kind: str, record: str, row: Row | None) -> None:
+    def _commit(self) -> None:
+        touched = dict.fromkeys((kind, record) for kind, record, _ in self._undo)
+        rows = [(kind, record, self._tables[kind].rows.get(record)) for kind, record in touched]
+        late_s = (
+            self.faults.holding(is_integration=self._acting == self.integration_user)
+            if rows and self.faults.late
+            else 0
+        )
+        if late_s:
+            self._roll_back(0)
+            self._held.append(Held(due=self.now() + timedelta(seconds=late_s), rows=rows))
+            self._held_ids.update(record for _, record, _ in rows)
+            rows = []
+        self._undo.clear()
+        self._file_away(rows)
+
+    def _file_away(self, rows: list[tuple[str, str, Row | None]]) -> None:
+        if self._file and rows:
+            self._file.save(rows, self._settings)
+
+    def _settle(self) -> None:
+        """Show what a slow transaction saved, once its time has come; and empty the recycle bin of what is too old."""
+        now = self.now()
+        for held in [one for one in self._held if one.due <= now]:
+            self._held.remove(held)
+            self._held_ids.difference_update(record for _, record, _ in held.rows)
+            self._bring(held.rows)
+        if self._bin_day != now.date():
+            self._bin_day = now.date()
+            oldest = instant_text(now - timedelta(days=_BIN_DAYS))
+            self._bring(
+                [
+                    (kind, record, None)
+                    for kind, table in self._tables.items()
+                    for record, row in table.rows.items()
+                    if row["IsDeleted"] and row["SystemModstamp"] < oldest
+                ]
+            )
+
+    def _bring(self, rows: list[tuple[str, str, Row | None]]) -> None:
+        for kind, record, row in rows:
+            self._tables[kind].put(record, row)
+        self._file_away(rows)
+
+    def put(self, kind: str, record: str, row: Row | None) -> None:
+        """Store a whole record as it is, or remove it; part of the transaction. Raises: Refusal while a slow save holds it."""
+        if record in self._held_ids:
+            raise Refusal(
+                "UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record or 1 records: {record}"
+            )
         self._undo.append((kind, record, self._tables[kind].put(record, row)))
 
     def _new_id(self, kind: str) -> str:
@@ -252,7 +320,7 @@ class Org:
                 raise Refusal("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", f"entity type {one.name} cannot be inserted")
             if any(name.lower() == "id" for name in fields):
                 raise Refusal("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
-            changes = self._read(one, fields, is_new=True)
+            changes = read_changes(self, one, fields, is_new=True)
             missing = tuple(f.name for f in one.required if changes.get(f.name) is None and f.name != "OwnerId")
             if missing:
                 raise Refusal(
@@ -291,7 +359,7 @@ class Org:
             one = self.type(kind)
             old = self.get(one.name, record)
             self.faults.check_save((old["Id"], old.get("AccountId")))
-            changes = self._read(one, fields, is_new=False)
+            changes = read_changes(self, one, fields, is_new=False)
             for field in one.required:
                 if field.name in changes and changes[field.name] is None:
                     raise Refusal(
@@ -316,87 +384,32 @@ class Org:
         return self.create(one.name, {**fields, key.name: value}), True
 
     def by_external(self, kind: str, field: str, value: str) -> Row | None:
-        """Return the record that is not deleted with that external id, or None."""
-        table = self._tables[kind]
+        """Return the record that is not deleted with that external id, or None. Raises: AmbiguousError if there are several."""
+        table = self.table(kind)
         live = [row for row in (table.rows[one] for one in table.matching(field, value)) if not row["IsDeleted"]]
+        if len(live) > 1:
+            raise AmbiguousError(kind, field, [row["Id"] for row in live])
         return live[0] if live else None
-
-    def _read(self, one: ObjectType, fields: dict[str, Any], *, is_new: bool) -> Row:
-        changes: Row = {}
-        for name, value in fields.items():
-            if name == "attributes":
-                continue
-            if isinstance(value, dict):
-                field = one.by_relationship.get(name.lower())
-                value = self._by_reference(field, name, value)
-            else:
-                field = self.field(one, name)
-            if field is None:
-                raise Refusal("INVALID_FIELD", f"No such column '{name}' on sobject of type {one.name}")
-            self._check_writable(one, field, is_new=is_new)
-            kept = stored(field, value)
-            if field.target and kept is not None:
-                self._check_reference(field, kept)
-            changes[field.name] = False if kept is None and field.type == "boolean" else kept
-        return changes
-
-    def _by_reference(self, field: Field | None, name: str, value: dict[str, Any]) -> str:
-        keys = [key for key in value if key != "attributes"]
-        target = self.schema.by_lower[field.target.lower()] if field else None
-        key = self.field(target, keys[0]) if target and len(keys) == 1 else None
-        if target is None or key is None or not key.external_id:
-            raise Refusal("INVALID_FIELD", f"Cannot reference a foreign key field {name}.")
-        found = self.by_external(target.name, key.name, str(value[keys[0]]))
-        if found is None:
-            text = f"Foreign key external ID: {value[keys[0]]} not found for field {key.name} in entity {target.name}"
-            raise Refusal("INVALID_FIELD", text)
-        return str(found["Id"])
-
-    def _check_writable(self, one: ObjectType, field: Field, *, is_new: bool) -> None:
-        allowed = field.createable if is_new else field.updateable
-        if not allowed or (one.name, field.name) in self.faults.read_only:
-            raise Refusal(
-                "INVALID_FIELD_FOR_INSERT_UPDATE",
-                f"Unable to create/update fields: {field.name}. Please check the security settings of this field and verify "
-                "that it is read/write for your profile or permission set.",
-                fields=(field.name,),
-            )
-
-    def _check_reference(self, field: Field, record: str) -> None:
-        target = self.schema.by_lower[field.target.lower()]
-        if record[:3] != target.prefix:
-            raise Refusal(
-                "FIELD_INTEGRITY_EXCEPTION", f"{field.name}: id value of incorrect type: {record}", fields=(field.name,)
-            )
-        found = self._tables[target.name].rows.get(record)
-        if found is None:
-            raise Refusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", fields=(field.name,))
-        if found["IsDeleted"]:
-            raise Refusal("ENTITY_IS_DELETED", "entity is deleted", fields=(field.name,))
 
     def _save(self, one: ObjectType, draft: Row, old: Row | None) -> None:
         rules.before_save(self, one.name, draft, old)
+        self.faults.check_filled(one.name, draft)
         for field in one.externals:
             if draft.get(field.name) is not None and (old is None or old.get(field.name) != draft[field.name]):
-                self._check_unique(one, field, draft)
-        self._store(one.name, draft)
+                check_unique(self, one, field, draft)
+        self.store(one.name, draft)
         rules.after_save(self, one.name, draft, old)
 
-    def _check_unique(self, one: ObjectType, field: Field, draft: Row) -> None:
-        twin = self.by_external(one.name, field.name, draft[field.name])
-        if field.unique and twin is not None and twin["Id"] != draft["Id"]:
-            text = f"duplicate value found: {field.name} duplicates value on record with id: {twin['Id'][:15]}"
-            raise Refusal("DUPLICATE_VALUE", text, fields=(field.name,))
-
-    def _store(self, kind: str, draft: Row) -> None:
+    def store(self, kind: str, draft: Row) -> None:
+        """Store a record with the stamp of now and the user who acts."""
         now = self.stamp()
         kept = {name: value for name, value in draft.items() if value is not None}
         kept.update(LastModifiedDate=now, SystemModstamp=now, LastModifiedById=self._acting)
-        self._put(kind, kept["Id"], kept)
+        self.put(kind, kept["Id"], kept)
 
     def derive(self, kind: str, record: str, changes: dict[str, Any]) -> None:
         """Store derived values; the record's stamp moves as with any save."""
-        self._store(kind, {**self._tables[kind].rows[record], **changes})
+        self.store(kind, {**self._tables[kind].rows[record], **changes})
 
     # -- deleting ---------------------------------------------------------------------------------------------------------
 
@@ -410,6 +423,7 @@ class Org:
     def undelete(self, kind: str, record: str) -> None:
         """Bring a record, and what was deleted with it, back from the recycle bin. Raises: Refusal."""
         with self.transaction():
+            kind = self.type(kind).name
             old = self._tables[kind].rows.get(id18(record) or "")
             if old is None or not old["IsDeleted"]:
                 raise Refusal("UNDELETE_FAILED", "Entity is not in the recycle bin")
@@ -424,25 +438,28 @@ class Org:
                 row = table.rows[one]
                 if row["IsDeleted"] != is_deleted and (is_deleted or row["SystemModstamp"] == old["SystemModstamp"]):
                     self._bin(child.name, row, is_deleted=is_deleted)
-        self._store(kind, {**old, "IsDeleted": is_deleted})
+        self.store(kind, {**old, "IsDeleted": is_deleted})
         rules.after_delete(self, kind, old)
 
     def erase(self, kind: str, record: str) -> None:
         """Remove a record for good, so that even queryAll does not see it."""
         with self.transaction():
-            self._put(kind, record, None)
+            self.put(kind, record, None)
 
     def merge(self, kind: str, winner: str, loser: str) -> None:
         """Merge two accounts or contacts: children move to *winner*, *loser* is deleted with MasterRecordId."""
         with self.transaction():
+            kind = self.type(kind).name
+            if "masterrecordid" not in self.schema.by_lower[kind.lower()].by_lower:
+                raise Refusal("INVALID_TYPE", f"{kind} records cannot be merged")
             kept, gone = self.get(kind, winner), self.get(kind, loser)
             for one in self.schema.types:
                 for field in one.references:
                     if field.target == kind and field.name != "MasterRecordId":
                         for child in self._tables[one.name].children(field.name, gone["Id"]):
                             self.derive(one.name, child, {field.name: kept["Id"]})
-            self._store(kind, {**gone, "IsDeleted": True, "MasterRecordId": kept["Id"]})
-            self._store(kind, dict(kept))
+            self.store(kind, {**gone, "IsDeleted": True, "MasterRecordId": kept["Id"]})
+            self.store(kind, dict(kept))
 
     # -- for tests and bulk seeding ---------------------------------------------------------------------------------------
 
@@ -461,7 +478,7 @@ class Org:
         with self.transaction():
             for row in rows:
                 record = self._new_id(kind)
-                self._put(kind, record, {"Id": record, "IsDeleted": False, **defaults, **row, **tail})
+                self.put(kind, record, {"Id": record, "IsDeleted": False, **defaults, **row, **tail})
                 out.append(record)
         return out
 
@@ -470,4 +487,4 @@ class Org:
         at = instant_text(self.clock() + timedelta(seconds=seconds))
         with self.transaction():
             for record in records:
-                self._put(kind, record, {**self._tables[kind].rows[record], "SystemModstamp": at})
+                self.put(kind, record, {**self._tables[kind].rows[record], "SystemModstamp": at})

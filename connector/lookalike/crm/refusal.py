@@ -30,6 +30,19 @@ class Refusal(Exception):  # noqa: N818 - the CRM's answer, not an error of ours
         return {"statusCode": self.code, "message": self.message, "fields": list(self.fields)}
 
 
+class AmbiguousError(Refusal):
+    """An external id that several records have: status 300, and the body is the list of their paths.
+
+    kind, ids - the records.
+    """
+
+    def __init__(self, kind: str, field: str, ids: list[str]) -> None:
+        self.kind = kind
+        self.ids = ids
+        text = f"{field}: more than one record found for external id field: [{', '.join(ids)}]"
+        super().__init__("DUPLICATE_EXTERNAL_ID", text, status=300, fields=(field,))
+
+
 def not_found(message: str = "The requested resource does not exist") -> Refusal:
     """Return the 404 that Salesforce gives for paths and records it does not have."""
     return Refusal("NOT_FOUND", message, status=404)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from connector.lookalike.crm.ids import minted
 from connector.lookalike.crm.org import Org
-from connector.lookalike.crm.refusal import Refusal, not_found
+from connector.lookalike.crm.refusal import AmbiguousError, Refusal, not_found
 from connector.lookalike.crm.schema import ObjectType
 from connector.lookalike.crm.soql import Path
 from connector.lookalike.crm.soql_run import Result, Session, run
@@ -28,18 +30,28 @@ Handler = Callable[..., Reply]
 Route = tuple[tuple[str, ...], dict[str, Handler]]
 
 
-class Cursors:
-    """The rest of long answers, under locators; the oldest are forgotten first."""
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A long answer under its locator. read - pages taken so far."""
 
-    def __init__(self) -> None:
-        self._held: OrderedDict[str, Result] = OrderedDict()
+    result: Result
+    since: datetime
+    read: int = 0
+
+
+class Cursors:
+    """The rest of long answers, under locators; the oldest are forgotten first, and all of them in the end."""
+
+    def __init__(self, org: Org) -> None:
+        self._org = org
+        self._held: OrderedDict[str, Held] = OrderedDict()
         self._next = 1
 
     def hold(self, result: Result) -> str:
         """Keep a result; return its locator."""
         locator = minted("0r8", self._next)
         self._next += 1
-        self._held[locator] = result
+        self._held[locator] = Held(result=result, since=self._org.now())
         if len(self._held) > _MAX_LOCATORS:
             self._held.popitem(last=False)
         return locator
@@ -47,10 +59,16 @@ class Cursors:
     def find(self, text: str) -> tuple[str, Result, int]:
         """Return (locator, result, offset) of the text in a path. Raises: Refusal INVALID_QUERY_LOCATOR."""
         locator, _, offset = text.partition("-")
-        result = self._held.get(locator)
-        if result is None or not offset.isdigit() or int(offset) >= result.total:
+        held = self._held.get(locator)
+        if held is None or not offset.isdigit() or int(offset) >= held.result.total or self._is_over(held):
             raise Refusal("INVALID_QUERY_LOCATOR", "invalid query locator")
-        return locator, result, int(offset)
+        held.read += 1
+        return locator, held.result, int(offset)
+
+    def _is_over(self, held: Held) -> bool:
+        faults = self._org.faults
+        age_s = (self._org.now() - held.since).total_seconds()
+        return age_s > faults.locator_life_s or 0 < faults.locator_life_pages <= held.read
 
     def forget(self) -> None:
         """Let all locators expire."""
@@ -62,7 +80,7 @@ class Rest:
 
     def __init__(self, org: Org) -> None:
         self.org = org
-        self.cursors = Cursors()
+        self.cursors = Cursors(org)
         self.written = 0
         self.routes: list[Route] = [
             ((), {"GET": self._resources}),
@@ -77,7 +95,7 @@ class Rest:
             (("sobjects", "*", "*"), {"GET": self._read, "PATCH": self._update, "DELETE": self._delete}),
             (("sobjects", "*", "*", "*"), {"GET": self._read_by, "PATCH": self._upsert, "DELETE": self._delete_by}),
         ]
-        self.calls_left: Callable[[], int] = lambda: org.daily_limit
+        self.allowance: Callable[[], tuple[int, int]] = lambda: (org.daily_limit, org.daily_limit)
 
     def answer(self, request: Request) -> Reply:
         """Answer a request to /services/data/vNN.0/... Raises: Refusal."""
@@ -85,11 +103,12 @@ class Rest:
         if parts is None:
             raise not_found()
         version, segments = parts
-        if OLDEST <= version < RETIRED_BELOW:
+        oldest = max(RETIRED_BELOW, self.org.faults.retired_below)
+        if OLDEST <= version < oldest:
             raise Refusal(
                 "UNSUPPORTED_API_VERSION", f"API version {version}.0 is retired. Use a supported version.", status=410
             )
-        if not RETIRED_BELOW <= version <= NEWEST:
+        if not oldest <= version <= NEWEST:
             raise not_found()
         for pattern, methods in self.routes:
             wild = _matched(pattern, segments)
@@ -127,7 +146,7 @@ class Rest:
     def _page(self, request: Request, result: Result, offset: int, locator: str | None) -> dict[str, Any]:
         asked = _BATCH.search(request.headers.get("sforce-query-options", ""))
         size = min(max(int(asked[1]), _MIN_BATCH), _MAX_BATCH) if asked else _MAX_BATCH
-        size = min(size, self.org.faults.page_size)
+        size = min(size, self.org.faults.next_page_size())
         end = offset + size
         is_done = end >= len(result.items)
         page: dict[str, Any] = {"totalSize": result.total, "done": is_done}
@@ -145,7 +164,8 @@ class Rest:
 
     def _limits(self, request: Request) -> Reply:
         names = ("DailyBulkApiBatches", "DailyBulkV2QueryJobs", "DataStorageMB", "FileStorageMB")
-        body: dict[str, Any] = {"DailyApiRequests": {"Max": self.org.daily_limit, "Remaining": self.calls_left()}}
+        most, left = self.allowance()
+        body: dict[str, Any] = {"DailyApiRequests": {"Max": most, "Remaining": left}}
         body.update({name: {"Max": 10_000, "Remaining": 10_000} for name in names})
         return Reply(body=body)
 
@@ -162,9 +182,12 @@ class Rest:
     def _describe(self, request: Request, name: str) -> Reply:
         kind = self.org.type(name)
         base = f"/services/data/v{version_of(request)}/sobjects"
-        barred = self.org.faults.read_only
+        faults = self.org.faults
         fields = [
-            field.described(is_updateable=(kind.name, field.name) not in barred)
+            field.described(
+                is_updateable=(kind.name, field.name) not in faults.read_only,
+                is_calculated=(kind.name, field.name) in faults.calculated,
+            )
             for field in kind.fields
             if self.org.field(kind, field.name) is not None
         ]
@@ -228,7 +251,11 @@ class Rest:
         return Reply(status=204)
 
     def _upsert(self, request: Request, name: str, field: str, value: str) -> Reply:
-        record, is_created = self.org.upsert(name, field, value, body_of(request))
+        try:
+            record, is_created = self.org.upsert(name, field, value, body_of(request))
+        except AmbiguousError as several:
+            base = f"/services/data/v{version_of(request)}/sobjects/{several.kind}"
+            return Reply(status=300, body=[f"{base}/{one}" for one in several.ids])
         self.written += 1
         body = {"id": record, "success": True, "errors": [], "created": is_created}
         if is_created:
@@ -269,11 +296,11 @@ def body_of(request: Request) -> dict[str, Any]:
     return request.body
 
 
-def versions() -> list[dict[str, str]]:
+def versions(retired_below: int = RETIRED_BELOW) -> list[dict[str, str]]:
     """Return what GET /services/data lists."""
     return [
         {"label": release_name(one), "url": f"/services/data/v{one}.0", "version": f"{one}.0"}
-        for one in range(RETIRED_BELOW, NEWEST + 1)
+        for one in range(max(RETIRED_BELOW, retired_below), NEWEST + 1)
     ]
 
 

@@ -105,7 +105,7 @@ def roll_up(records: Records, parent_kind: str, parent: str) -> None:
     lines = records.live_children("QuoteLineItem", "QuoteId", parent)
     records.derive("Quote", parent, quote_totals(owner, lines))
     if owner.get("IsSyncing"):
-        _replace_lines(records, owner["OpportunityId"], lines)
+        replace_lines(records, owner["OpportunityId"], lines)
 
 
 def opportunity_totals(opportunity: Row, lines: list[Row]) -> dict[str, Any]:
@@ -250,10 +250,11 @@ def _sync(records: Records, new: Row, old: Row) -> None:
     quote = new.get("SyncedQuoteId")
     if quote:
         records.derive("Quote", quote, {"IsSyncing": True})
-        _replace_lines(records, new["Id"], records.live_children("QuoteLineItem", "QuoteId", quote))
+        replace_lines(records, new["Id"], records.live_children("QuoteLineItem", "QuoteId", quote))
 
 
-def _replace_lines(records: Records, opportunity: str, quote_lines: list[Row]) -> None:
+def replace_lines(records: Records, opportunity: str, quote_lines: list[Row]) -> None:
+    """Remove the lines of an opportunity for good and put copies of *quote_lines* in their place, under new ids."""
     for line in records.live_children("OpportunityLineItem", "OpportunityId", opportunity):
         records.erase("OpportunityLineItem", line["Id"])
     for line in quote_lines:

@@ -52,9 +52,11 @@ class Field:
         """Say whether SOQL may compare and sort it: not long text, not compound addresses."""
         return self.type != "address" and not (self.type == "textarea" and self.length > 255)
 
-    def described(self, *, is_updateable: bool) -> dict[str, Any]:
-        """Return the field's entry in a describe reply."""
+    def described(self, *, is_updateable: bool, is_calculated: bool = False) -> dict[str, Any]:
+        """Return the field's entry in a describe reply, for a user who may not write it, or as the formula it has become."""
         required = not self.nillable
+        if is_calculated:
+            return replace(self, calculated=True, createable=False, updateable=False).described(is_updateable=False)
         return {
             "name": self.name, "label": self.label or labelled(self.name), "type": self.type, "length": self.length,
             "byteLength": self.length * 3, "precision": self.precision, "scale": self.scale, "digits": 0,

@@ -106,11 +106,22 @@ def _config(front: Front, host: str, port: int) -> uvicorn.Config:
 
 
 class CrmServer:
-    """The demo CRM in a thread: `start()` returns when it listens, `url` says where, `stop()` ends it and closes no org."""
+    """The demo CRM in a thread: `start()` returns when it listens, `url` says where, `stop()` ends it and closes no org.
 
-    def __init__(self, org: Org, host: str = "127.0.0.1", port: int = 0, *, logins: Logins | None = None) -> None:
+    front - of a server that runs already: the org answers on both ports, and logins lead to this one from now on.
+    """
+
+    def __init__(
+        self,
+        org: Org,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        logins: Logins | None = None,
+        front: Front | None = None,
+    ) -> None:
         self.org = org
-        self.front = Front(org, logins)
+        self.front = front or Front(org, logins)
         self._host, self._port = host, port
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

@@ -14,18 +14,21 @@ from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
-from connector.lookalike.crm.org import Org
-from connector.lookalike.crm.schema import NUMBERS, STRINGS, Field
+from connector.lookalike.crm.refusal import Refusal
+from connector.lookalike.crm.schema import NUMBERS, Field
 from connector.lookalike.crm.soql import Aliased, Call, Path, Query, SortKey, complaint, parsed
-from connector.lookalike.crm.soql_scope import Column, Scope, child_scope, parent_of, relationship_name, scope_of
+from connector.lookalike.crm.soql_scope import Column, Scope, child_scope, relationship_name, scope_of
+from connector.lookalike.crm.soql_shape import Leaf, Node, Shape, ordered, sort_value
 from connector.lookalike.crm.soql_where import Access, Ids, Predicate, Stamps, Where
 from connector.lookalike.crm.table import Row
+from connector.lookalike.crm.values import instant_from_text
+from connector.lookalike.crm.view import OrgView
 
 _AGGREGATES = frozenset({"count", "count_distinct", "sum", "avg", "min", "max"})
 _MAX_FIELDS_ROWS = 200
+_TOO_LONG = "Your query request was running for too long."
 _MAX_GROUPS = 2000
 _parsed = lru_cache(maxsize=64)(parsed)
-Shape = Callable[[Any], dict[str, Any]]
 Park = Callable[["Result"], str]
 
 
@@ -50,7 +53,7 @@ class Result:
 class Session:
     """What a query needs besides its text. park - keeps the rest of a child list, returns the path of its next page."""
 
-    org: Org
+    org: OrgView
     version: str = "62.0"
     has_deleted: bool = False
     park: Park | None = None
@@ -63,7 +66,7 @@ def run(session: Session, soql: str) -> Result:
     return _Select(session=session, scope=scope, query=query).result()
 
 
-def records(org: Org, soql: str) -> list[dict[str, Any]]:
+def records(org: OrgView, soql: str) -> list[dict[str, Any]]:
     """Return all records that a query finds, as they would be answered; for tests, pages and scripts."""
     return run(Session(org=org), soql).answers()
 
@@ -83,6 +86,7 @@ class _Select:
 
     def result(self) -> Result:
         query = self.query
+        self._check_time()
         if self._is_bare_count():
             return Result(total=sum(1 for _ in self.matching()), items=[], shape=dict)
         for part in query.select:
@@ -96,6 +100,20 @@ class _Select:
         items = self.sorted_rows()
         stored = self.scope.org.table(self.scope.kind.name).rows
         return Result(total=len(items), items=items, shape=shape, fresh=lambda row: stored.get(row["Id"]))
+
+    def _check_time(self) -> None:
+        """Raise the Refusal of a query that takes too long, as the knobs for that say."""
+        org = self.session.org
+        if org.faults.window_s and isinstance(self.access, Stamps):
+            low = instant_from_text(self.access.low)
+            high = instant_from_text(self.access.high) or org.now()
+            if low is None or (high - low).total_seconds() > org.faults.window_s:
+                raise Refusal("QUERY_TIMEOUT", _TOO_LONG)
+        most = org.faults.timeout_rows
+        if not most or self.query.limit is not None or not isinstance(self.access, Stamps):
+            return
+        if sum(1 for _ in islice(self.matching(), most + 1)) > most:
+            raise Refusal("QUERY_TIMEOUT", _TOO_LONG)
 
     def _is_bare_count(self) -> bool:
         first = self.query.select[0]
@@ -186,7 +204,7 @@ class _Select:
         is_in_order = self.lookup is None and self._is_stamp_order() and not isinstance(self.access, Ids)
         if not self.keys or is_in_order:
             return list(islice(rows, query.offset, end))
-        return _sorted(list(rows), self.keys)[query.offset : end]
+        return ordered(list(rows), self.keys)[query.offset : end]
 
     def _sort_columns(self, column: Callable[[Path | Call], Column]) -> list[tuple[Column, SortKey]]:
         out = []
@@ -203,7 +221,7 @@ class _Select:
 
     def shape(self) -> Shape:
         """Return the function from a row to its answer."""
-        tree = _Node(url=f"/services/data/v{self.session.version}/sobjects", kind=self.scope.kind.name)
+        tree = Node(url=f"/services/data/v{self.session.version}/sobjects", kind=self.scope.kind.name)
         for part in self.query.select:
             if isinstance(part, Query):
                 self._add_children(tree, part)
@@ -213,7 +231,7 @@ class _Select:
                 self._add_path(tree, part)
         return tree.shape()
 
-    def _add_path(self, tree: _Node, path: Path) -> None:
+    def _add_path(self, tree: Node, path: Path) -> None:
         column = self.scope.column(path)
         node = tree
         for step in column.steps:
@@ -221,7 +239,7 @@ class _Select:
         self._add(
             node,
             column.name,
-            _Leaf(name=column.name if column.field.type != "address" else "", get=self._last(column)),
+            Leaf(name=column.name if column.field.type != "address" else "", get=self._last(column)),
             path.at,
         )
 
@@ -229,12 +247,12 @@ class _Select:
         own = Scope(org=self.scope.org, kind=column.kind, soql=self.scope.soql)
         return own.column(Path(names=(column.name,), at=0)).get
 
-    def _add(self, node: _Node, key: str, entry: _Leaf, at: int) -> None:
+    def _add(self, node: Node, key: str, entry: Leaf, at: int) -> None:
         if key.lower() in (one.lower() for one in node.entries):
             raise complaint(self.scope.soql, at, f"duplicate field selected: {key}")
         node.entries[key] = entry
 
-    def _add_call(self, tree: _Node, call: Call) -> None:
+    def _add_call(self, tree: Node, call: Call) -> None:
         name, argument = call.name.lower(), call.argument
         if name == "fields" and argument is not None:
             self._add_fields(tree, call, argument.text.upper())
@@ -246,7 +264,7 @@ class _Select:
             get = column.get
         else:
             get = self._converted(column, call)
-        self._add(tree, call.alias or column.name, _Leaf(name="", get=get), call.at)
+        self._add(tree, call.alias or column.name, Leaf(name="", get=get), call.at)
 
     def _converted(self, column: Column, call: Call) -> Callable[[Row], Any]:
         org = self.scope.org
@@ -265,7 +283,7 @@ class _Select:
 
         return get
 
-    def _add_fields(self, tree: _Node, call: Call, group: str) -> None:
+    def _add_fields(self, tree: Node, call: Call, group: str) -> None:
         if group not in ("ALL", "STANDARD", "CUSTOM"):
             raise complaint(self.scope.soql, call.at, f"unexpected token: '{group}'")
         limit = self.query.limit
@@ -278,7 +296,7 @@ class _Select:
             if is_wanted and self.scope.org.field(self.scope.kind, field.name) is not None:
                 self._add_path(tree, Path(names=(field.name,), at=call.at))
 
-    def _add_children(self, tree: _Node, query: Query) -> None:
+    def _add_children(self, tree: Node, query: Query) -> None:
         if self.lookup is not None:
             raise complaint(self.scope.soql, query.at, "subqueries inside subqueries are not supported")
         scope, lookup = child_scope(self.scope, query)
@@ -298,7 +316,7 @@ class _Select:
                 page["nextRecordsUrl"] = session.park(Result(total=len(rows), items=rows, shape=shape))
             return {**page, "records": [shape(one) for one in rows[:size]]}
 
-        self._add(tree, relationship_name(self.scope, query), _Leaf(name="", get=get), query.at)
+        self._add(tree, relationship_name(self.scope, query), Leaf(name="", get=get), query.at)
 
     # -- groups -----------------------------------------------------------------------------------------------------------
 
@@ -319,7 +337,7 @@ class _Select:
             keep = Where(scope=self.scope, column=column_of, sub_select=self._sub_select).predicate(query.having)
             found = [rows for rows in found if keep(rows)]
         end = query.offset + query.limit if query.limit is not None else None
-        found = _sorted(found, keys)[query.offset : end]
+        found = ordered(found, keys)[query.offset : end]
         if len(found) > _MAX_GROUPS:
             raise complaint(
                 self.scope.soql,
@@ -344,7 +362,7 @@ class _Select:
             return [list(self.matching())]
         groups: dict[tuple[Any, ...], list[Row]] = {}
         for row in self.matching():
-            key = tuple(_sort_value(column.field, column.get(row)) for column in grouping)
+            key = tuple(sort_value(column.field, column.get(row)) for column in grouping)
             groups.setdefault(key, []).append(row)
         return list(groups.values())
 
@@ -400,7 +418,7 @@ class _Select:
 
         compute: dict[str, Callable[[list[Row]], Any]] = {
             "count": lambda rows: len(values(rows)),
-            "count_distinct": lambda rows: len({_sort_value(column.field, value) for value in values(rows)}),
+            "count_distinct": lambda rows: len({sort_value(column.field, value) for value in values(rows)}),
             "sum": lambda rows: sum(values(rows)) if values(rows) else None,
             "avg": lambda rows: Decimal(sum(values(rows))) / len(values(rows)) if values(rows) else None,
             "min": lambda rows: min(values(rows), default=None),
@@ -408,82 +426,3 @@ class _Select:
         }
         field = whole if name.startswith("count") else column.field
         return Column(get=compute[name], field=field, kind=column.kind, name="")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Leaf:
-    """A value of the answer: a stored field by *name*, else what *get* computes."""
-
-    name: str
-    get: Callable[[Row], Any]
-
-
-class _Node:
-    """A record of the answer with its fields and parents, in the order of the SELECT list."""
-
-    def __init__(self, *, url: str, kind: str, reach: Callable[[Row], Row | None] | None = None) -> None:
-        self.url, self.kind, self.reach = url, kind, reach
-        self.entries: dict[str, _Leaf | _Node] = {}
-
-    def parent(self, step: Field, org: Org) -> _Node:
-        """Return the node of a parent, made at its first mention."""
-        found = self.entries.get(step.relationship)
-        if not isinstance(found, _Node):
-            found = _Node(url=self.url, kind=step.target, reach=parent_of(org, step))
-            self.entries[step.relationship] = found
-        return found
-
-    def shape(self) -> Shape:
-        """Return the function from a row to the answer of this node."""
-        kind, prefix = self.kind, f"{self.url}/{self.kind}/"
-        stored = [(key, entry.name) for key, entry in self.entries.items() if isinstance(entry, _Leaf) and entry.name]
-        if len(stored) == len(self.entries):
-
-            def flat(row: Row) -> dict[str, Any]:
-                out: dict[str, Any] = {"attributes": {"type": kind, "url": prefix + row["Id"]}}
-                for key, name in stored:
-                    out[key] = row.get(name)
-                return out
-
-            return flat
-        getters = [
-            (key, entry.get if isinstance(entry, _Leaf) else entry.reached()) for key, entry in self.entries.items()
-        ]
-
-        def nested(row: Row) -> dict[str, Any]:
-            out: dict[str, Any] = {"attributes": {"type": kind, "url": prefix + row["Id"]}}
-            for key, get in getters:
-                out[key] = get(row)
-            return out
-
-        return nested
-
-    def reached(self) -> Callable[[Row], Any]:
-        """Return the function from a child's row to the answer of this parent, None where there is none."""
-        shape, reach = self.shape(), self.reach
-
-        def get(row: Row) -> Any:
-            parent = reach(row) if reach else None
-            return shape(parent) if parent is not None else None
-
-        return get
-
-
-def _sort_value(field: Field, value: Any) -> Any:
-    return value.lower() if value is not None and field.type in STRINGS else value
-
-
-def _sorted(items: list[Any], keys: list[tuple[Column, SortKey]]) -> list[Any]:
-    for column, key in reversed(keys):
-        known: list[tuple[Any, Any]] = []
-        unknown: list[Any] = []
-        for item in items:
-            value = _sort_value(column.field, column.get(item))
-            if value is None:
-                unknown.append(item)
-            else:
-                known.append((value, item))
-        known.sort(key=lambda pair: pair[0], reverse=key.is_descending)
-        ordered = [item for _, item in known]
-        items = ordered + unknown if key.nulls_last else unknown + ordered
-    return items

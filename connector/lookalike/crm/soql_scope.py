@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.schema import Field, ObjectType
 from connector.lookalike.crm.soql import Path, Query, complaint
 from connector.lookalike.crm.table import Row
+from connector.lookalike.crm.view import OrgView
 
 _REFERENCE = "Please reference your WSDL or the describe call for the appropriate names."
 _MAX_PARENTS = 5
@@ -39,7 +39,7 @@ class Column:
 class Scope:
     """The object that a query reads, and the text that its errors quote."""
 
-    org: Org
+    org: OrgView
     kind: ObjectType
     soql: str
     alias: str = ""
@@ -88,7 +88,7 @@ class Scope:
         )
 
 
-def scope_of(org: Org, query: Query, soql: str) -> Scope:
+def scope_of(org: OrgView, query: Query, soql: str) -> Scope:
     """Return the scope of a statement. Raises: Refusal INVALID_TYPE for an object the org does not have."""
     kind = org.schema.by_lower.get(query.source.lower())
     if kind is None:
@@ -122,13 +122,13 @@ def relationship_name(scope: Scope, query: Query) -> str:
     return child_scope(scope, query)[1].children
 
 
-def parent_of(org: Org, step: Field) -> Callable[[Row], Row | None]:
+def parent_of(org: OrgView, step: Field) -> Callable[[Row], Row | None]:
     """Return the function from a row to the record its lookup *step* points at."""
     rows, name = org.table(step.target).rows, step.name
     return lambda row: rows.get(row.get(name, ""))
 
 
-def _getter(org: Org, steps: list[Field], field: Field) -> Callable[[Any], Any]:
+def _getter(org: OrgView, steps: list[Field], field: Field) -> Callable[[Any], Any]:
     last = _address(field) if field.type == "address" else _plain(field.name)
     if not steps:
         return last
