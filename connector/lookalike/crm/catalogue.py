@@ -6,6 +6,7 @@ their types and their rights follow Salesforce's object reference.
 
 from __future__ import annotations
 
+from connector.lookalike.crm.catalogue_orders import opportunity_fields, order_types, product_fields
 from connector.lookalike.crm.schema import (
     Field,
     ObjectType,
@@ -42,11 +43,12 @@ PAYMENT_TERMS = ("Charge automatically", "Due on receipt", "Net 15", "Net 30", "
 CHARGE_TYPES = ("Recurring", "One-time", "Usage")
 
 
-def schema(*, multi_currency: bool = False, has_quotes: bool = True, price_scale: int = 2) -> Schema:
-    """Return the schema of an org. price_scale - decimal places of unit prices; Salesforce raises it on request."""
+def schema(*, multi_currency: bool = False, has_quotes: bool = True, price_scale: int = 2, has_cpq: bool = False) -> Schema:
+    """Return the schema of an org. price_scale - decimal places of unit prices; Salesforce raises it on request. has_cpq - with Salesforce CPQ."""
     types = [
-        _organization(), _user(), _account(), _contact(), _product(), _pricebook(), _entry(price_scale), _opportunity(has_quotes),
+        _organization(), _user(), _account(), _contact(), _product(has_cpq), _pricebook(), _entry(price_scale), _opportunity(has_quotes, has_cpq),
         _line("OpportunityLineItem", "Opportunity", "00k", price_scale), _invoice(), _ledger(),
+        *order_types(_object, address=_address, inputs=_order_inputs(), outputs=_outputs(), price_scale=price_scale, has_cpq=has_cpq),
     ]  # fmt: skip
     if has_quotes:
         types += [_quote(), _line("QuoteLineItem", "Quote", "0QL", price_scale)]
@@ -77,7 +79,7 @@ def _object(name: str, prefix: str, *fields: Field, plural: str = "", is_writabl
 def _with_currency(one: ObjectType) -> ObjectType:
     if one.name in ("Organization", "Product2", "Pricebook2", "Billing_Connector__c"):
         return one
-    is_line = one.name in ("OpportunityLineItem", "Quote", "QuoteLineItem")
+    is_line = one.name in ("OpportunityLineItem", "Quote", "QuoteLineItem", "OrderItem", "SBQQ__QuoteLine__c")
     own = pick("CurrencyIsoCode", createable=not is_line, updateable=not is_line, restricted=False)
     return ObjectType(
         name=one.name, prefix=one.prefix, fields=(*one.fields, own), plural=one.plural, is_writable=one.is_writable
@@ -146,11 +148,12 @@ def _contact() -> ObjectType:
     )  # fmt: skip
 
 
-def _product() -> ObjectType:
+def _product(has_cpq: bool) -> ObjectType:
     return _object(
         "Product2", "01t", text("Name", 255, nillable=False), text("ProductCode", 255), area("Description", 4000),
         plain("IsActive", "boolean", nillable=False), pick("Family"), pick("QuantityUnitOfMeasure"), text("StockKeepingUnit", 180),
-        special("DisplayUrl", "url", 1000), pick("Charge_Type__c", *CHARGE_TYPES), text("Billing_Price__c", 255), plural="Products",
+        special("DisplayUrl", "url", 1000), pick("Charge_Type__c", *CHARGE_TYPES), text("Billing_Price__c", 255),
+        *(product_fields() if has_cpq else ()), plural="Products",
     )  # fmt: skip
 
 
@@ -182,16 +185,28 @@ def _deal_fields() -> tuple[Field, ...]:
         number("Billing_Day__c", 2), text("PO_Number__c", 255), area("Invoice_Memo__c", 255), percent("Renewal_Uplift_Percent__c"),
         text("Coupons__c", 255), pick("Cancel_When__c", "On date", "End of period", "End of term"), text("Amends_Contract_Id__c", 255),
     )  # fmt: skip
-    outputs = (
+    return (*inputs, *_outputs())
+
+
+def _order_inputs() -> tuple[Field, ...]:
+    """Return what an order can say beside its CPQ fields: those of the inputs of a deal that CPQ has no field for."""
+    names = (
+        "Billing_Action__c", "Proration__c", "Free_Trial_Days__c", "Prebill_Periods__c", "Prebill_Until__c", "Auto_Renew__c", "Discount_Percent__c",
+        "Discount_Months__c", "Billing_Day__c", "Invoice_Memo__c", "Renewal_Uplift_Percent__c", "Coupons__c", "Amends_Contract_Id__c",
+    )  # fmt: skip
+    return tuple(one for one in _deal_fields() if one.name in names)
+
+
+def _outputs() -> tuple[Field, ...]:
+    return (
         text("Billing_Status__c", 255), area("Billing_Message__c", 32768), text("Billing_Contract_Id__c", 255),
         plain("Billing_Synced_At__c", "datetime"), plain("Next_Invoice_Date__c", "date"), money("Next_Invoice_Amount__c"),
         text("Last_Invoice_Number__c", 255), text("Last_Invoice_Status__c", 255), special("Last_Invoice_URL__c", "url", 255),
         money("Amount_Billed__c"), money("Amount_Paid__c"), money("Amount_Due__c"), money("Contract_Value__c"),
     )  # fmt: skip
-    return (*inputs, *outputs)
 
 
-def _opportunity(has_quotes: bool) -> ObjectType:
+def _opportunity(has_quotes: bool, has_cpq: bool) -> ObjectType:
     derived = read_only((
         plain("IsClosed", "boolean", nillable=False), plain("IsWon", "boolean", nillable=False), pick("ForecastCategory"),
         money("ExpectedRevenue", calculated=True), number("TotalOpportunityQuantity", 18, 2), plain("HasOpportunityLineItem", "boolean", nillable=False),
@@ -209,7 +224,7 @@ def _opportunity(has_quotes: bool) -> ObjectType:
         plain("CloseDate", "date", nillable=False), pick("Type", "New Business", "Existing Business", "Renewal"), text("NextStep", 255),
         pick("LeadSource"), plain("IsPrivate", "boolean", nillable=False), ref("Pricebook2Id", "Pricebook2", "Opportunities"),
         pick("ForecastCategoryName", "Omitted", "Pipeline", "Best Case", "Commit", "Closed"), *derived, *synced, _owner(), *_deal_fields(), *own,
-        plural="Opportunities",
+        *(opportunity_fields() if has_cpq else ()), plural="Opportunities",
     )  # fmt: skip
 
 

@@ -37,10 +37,11 @@ def _system_time() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id."""
+    """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id. has_cpq - Salesforce CPQ is installed."""
 
     name: str = "Northwind Instruments"
     has_quotes: bool = True
+    has_cpq: bool = False
     price_scale: int = 2
     org_number: int = 1
     is_sandbox: bool = False
@@ -81,7 +82,7 @@ class Org:
         self._file = OrgFile(path) if path is not None else None
         self._settings: dict[str, Any] = {
             "org_number": traits.org_number, "currency": currency, "timezone": timezone, "multi_currency": multi_currency,
-            "has_quotes": traits.has_quotes, "price_scale": traits.price_scale, "next_number": 1, "auto_numbers": {},
+            "has_quotes": traits.has_quotes, "has_cpq": traits.has_cpq, "price_scale": traits.price_scale, "next_number": 1, "auto_numbers": {},
         }  # fmt: skip
         saved = self._file.settings() if self._file else {}
         self._settings.update(saved)
@@ -89,6 +90,7 @@ class Org:
             multi_currency=self._settings["multi_currency"],
             has_quotes=self._settings["has_quotes"],
             price_scale=self._settings["price_scale"],
+            has_cpq=self._settings["has_cpq"],
         )
         self.zone = ZoneInfo(self._settings["timezone"])
         self.org_id = minted("00D", self._settings["org_number"])

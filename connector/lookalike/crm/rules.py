@@ -12,12 +12,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
+from connector.lookalike.crm import orders
 from connector.lookalike.crm.catalogue import STAGES
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.values import rounded
 
-_PARENT_OF_LINE = {"OpportunityLineItem": ("Opportunity", "OpportunityId"), "QuoteLineItem": ("Quote", "QuoteId")}
+_PARENT_OF_LINE = {
+    "OpportunityLineItem": ("Opportunity", "OpportunityId"), "QuoteLineItem": ("Quote", "QuoteId"), "OrderItem": ("Order", "OrderId"),
+}  # fmt: skip
 _COPIED = (
     "PricebookEntryId",
     "Product2Id",
@@ -58,6 +61,10 @@ class Records(Protocol):
         """Say whether records carry a currency."""
         ...
 
+    def stamp(self) -> str:
+        """Return the org's time as records carry it."""
+        ...
+
 
 def before_save(records: Records, kind: str, draft: Row, old: Row | None) -> None:
     """Complete *draft* with what the CRM derives from the record itself and its parents."""
@@ -67,6 +74,8 @@ def before_save(records: Records, kind: str, draft: Row, old: Row | None) -> Non
         _line(records, kind, draft, old)
     elif kind == "Quote":
         _quote(records, draft)
+    elif kind == "Order":
+        orders.save_order(draft, old, items=records.live_children("OrderItem", "OrderId", draft["Id"]), now=records.stamp())
     elif kind in ("Contact", "User"):
         draft["Name"] = " ".join(part for part in (draft.get("FirstName"), draft.get("LastName")) if part)
     elif kind == "PricebookEntry":
@@ -84,6 +93,8 @@ def after_save(records: Records, kind: str, new: Row, old: Row | None) -> None:
 
 def after_delete(records: Records, kind: str, old: Row) -> None:
     """Carry the deletion of a line on to its parent."""
+    if kind in ("Order", "OrderItem"):
+        orders.check_delete(kind, old, records.row("Order", old.get("OrderId")))
     if kind in _PARENT_OF_LINE:
         roll_up(records, *_parent(kind, old))
 
@@ -101,6 +112,10 @@ def roll_up(records: Records, parent_kind: str, parent: str) -> None:
     if parent_kind == "Opportunity":
         lines = records.live_children("OpportunityLineItem", "OpportunityId", parent)
         records.derive("Opportunity", parent, opportunity_totals(owner, lines))
+        return
+    if parent_kind == "Order":
+        items = records.live_children("OrderItem", "OrderId", parent)
+        records.derive("Order", parent, {"TotalAmount": sum((item["TotalPrice"] for item in items), _ZERO)})
         return
     lines = records.live_children("QuoteLineItem", "QuoteId", parent)
     records.derive("Quote", parent, quote_totals(owner, lines))
@@ -204,6 +219,11 @@ def _quote(records: Records, draft: Row) -> None:
 def _line(records: Records, kind: str, draft: Row, old: Row | None) -> None:
     parent_kind, parent_id = _parent(kind, draft)
     parent = records.row(parent_kind, parent_id) or {}
+    if kind == "OrderItem":
+        orders.save_item(parent, draft, old, lambda new: _resolve_product(records, parent_kind, parent, new))
+        if old is None and records.is_multi_currency():
+            draft["CurrencyIsoCode"] = parent.get("CurrencyIsoCode")
+        return
     if old is None:
         _resolve_product(records, parent_kind, parent, draft)
         if records.is_multi_currency():

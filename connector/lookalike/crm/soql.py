@@ -313,7 +313,7 @@ class _Parser:
         while self.takes(","):
             select.append(self.selected())
         self.must("from")
-        source = self.name()
+        source = self.take() if self.token.low == "order" else self.name()  # a reserved word, and an object
         alias = self.name().text if self.is_name(self.token) else ""
         where = self.condition() if self.takes("where") else None
         group_by: list[Path] = []
