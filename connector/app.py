@@ -44,6 +44,7 @@ from connector.ports import ObjectInfo, Org, TaxSource, Unit
 from connector.sync import adopting, intents, ledger, rounds
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
+from connector.sync.sourcing import made_source
 from connector.tax.eu import EuVat
 from connector.tax.rates import ListedRates
 
@@ -196,7 +197,8 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
         problems += [p for p in found if not p.code.startswith("warn")]
         if mapping is not None:
             compiled = compile_mapping(mapping, describe, org, mapping_options(config))
-            sources.append(_source(configured.name, str(configured.mapping), texts[configured.name], compiled, describe))
+            text = texts[configured.name]
+            sources.append(made_source(configured.name, str(configured.mapping), text, mapping_hash(text), compiled, describe))
     claimed: dict[str, str] = {}
     for source in sources:
         if source.object in claimed:
@@ -238,32 +240,6 @@ def _mapping_text(path: str) -> str:
         hint = "Check `sources: … mapping:`; paths count from the configuration's folder."
         message, where = f"The mapping cannot be read: {error.strerror}.", Where(file=str(path))
         raise ConfigError([Problem(code="unreadable-file", message=message, hint=hint, where=where)]) from error
-
-
-def _source(name: str, file: str, text: str, compiled: Compiled, describe: Mapping[str, ObjectInfo]) -> Source:
-    return Source(
-        name=name,
-        object=compiled.object,
-        line_object=compiled.line_object or None,
-        line_parent=compiled.line_parent or None,
-        compiled=compiled,
-        related=compiled.related,
-        first_load=compiled.first_load,
-        start_from=compiled.start_from,
-        hash=mapping_hash(text),
-        file=file,
-        text=text,
-        total=_TOTALS.get(compiled.object) if _shows_total(compiled.object, describe) else None,
-    )
-
-
-# The roll-up of an object's lines: a line deleted for good shows in nothing else.
-_TOTALS = {"Opportunity": "Amount", "Quote": "TotalPrice", "Order": "TotalAmount"}
-
-
-def _shows_total(object_name: str, describe: Mapping[str, ObjectInfo]) -> bool:
-    found = describe.get(object_name)
-    return found is not None and _TOTALS.get(object_name) in found.fields
 
 
 def _older(

@@ -98,6 +98,18 @@ class ApiUsage:
     limit: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The first rows of one query, as many as the CRM sends at once (200 to 2,000, fewer for wide rows: P17).
+
+    is_whole - there are no more. is_timed_out - the CRM gave up on it and sent none: ask for less (P19).
+    """
+
+    rows: list[dict[str, Any]]
+    is_whole: bool = True
+    is_timed_out: bool = False
+
+
 class Crm(Protocol):
     """A Salesforce-style CRM. Raises RetryableError, HaltError, RejectedError; never a foreign error."""
 
@@ -115,6 +127,9 @@ class Crm(Protocol):
 
         Rows are plain dicts without `attributes`; parents nest as dicts; numbers are int or Decimal.
         """
+
+    def pages(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[Page]:
+        """Return the first page of each query, in order, up to 5 a call; who wants more asks anew from behind its last row."""
 
     def write(self, upserts: Sequence[Upsert]) -> list[Written]:
         """Write the records, up to 5 x 200 a call, each judged alone; the results stand in the order asked."""

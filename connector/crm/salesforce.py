@@ -29,7 +29,7 @@ from connector.crm.login import Login, Token, id18, log_in
 from connector.crm.session import DEFAULT_POLICY, CrmSession, RetryPolicy
 from connector.crm.translate import error_from_reply, has_code, is_healing, no_answer
 from connector.errors import HaltError, RetryableError, invariant
-from connector.ports import ApiUsage, FieldInfo, ObjectInfo, Org, Upsert, Written
+from connector.ports import ApiUsage, FieldInfo, ObjectInfo, Org, Page, Upsert, Written
 
 _MAX_QUERIES = 5  # queries and collections a composite takes
 _MAX_PARTS = 25  # requests a composite takes
@@ -170,6 +170,26 @@ class SalesforceCrm:
         for at in range(0, len(soql), _MAX_QUERIES):
             self._read(soql[at : at + _MAX_QUERIES], rows[at : at + _MAX_QUERIES], with_deleted=with_deleted)
         return rows
+
+    def pages(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[Page]:
+        """Return the first page of each query, up to 5 a call; no address of a further page is used, so that none can expire (P17).
+
+        Raises: RejectedError naming the field or object that is missing or hidden.
+        """
+        resource = "queryAll" if with_deleted else "query"
+        parts = [_Part(url=f"{self._prefix}{resource}?q={quote(text, safe='')}") for text in soql]
+        groups = [parts[at : at + _MAX_QUERIES] for at in range(0, len(parts), _MAX_QUERIES)]
+        return [self._page(answer) for group in groups for answer in self._ask(group)]
+
+    def _page(self, answer: _Answer) -> Page:
+        if answer.status == 400 and has_code(answer.body, "QUERY_TIMEOUT"):
+            return Page(rows=[], is_whole=False, is_timed_out=True)
+        body = self._body(answer, "done")
+        rows = body.get("records") or []
+        _strip(rows)
+        if not rows and not body["done"]:
+            raise RetryableError("The CRM announced more rows of a query, but sent none.")
+        return Page(rows=rows, is_whole=bool(body["done"]))
 
     def write(self, upserts: Sequence[Upsert]) -> list[Written]:
         """Write the records, each judged alone; the results stand in the order asked.

@@ -61,7 +61,7 @@ class Compiled:
     """One mapping revision as functions over records; every function is pure and safe to share between threads.
 
     record_fields, line_fields - the paths to select. related - by object, the relationship path from the record to it
-    (`Opportunity.Account`): a change of it may change the deal. first_load - SOQL that only the first load adds. write_back -
+    (`Opportunity.Account`): a change of it may change the deal; line_related - the same from a line (`Product2`). first_load - SOQL that only the first load adds. write_back -
     by object, CRM field -> source name; write_back_keys - the external id field of objects whose rows we create.
     """
 
@@ -72,6 +72,7 @@ class Compiled:
     record_fields: tuple[str, ...]
     line_fields: tuple[str, ...]
     related: Mapping[str, str]
+    line_related: Mapping[str, str]
     first_load: str
     start_from: date | None
     edits: Literal["flag", "amend"]
@@ -206,6 +207,7 @@ def compile_mapping(mapping: MappingFile, describe: Describe, org: Org, options:
         record_fields=_unique(["Id", source.name, *condition_fields, *record_paths]),
         line_fields=_unique(["Id", source.lines.parent, *([source.lines.skip] if source.lines.skip else []), *[p for f in line_leaves for p in f.paths]]),
         related=_related(describe, source.object, watched),
+        line_related=_line_related(describe, source.lines.object, source.object, line_leaves),
         first_load=soql(source.when) if len(conditions) == 1 else " OR ".join(f"({soql(c)})" for c in conditions if c is not source.drop),
         start_from=source.start_from,
         edits=mapping.edits,
@@ -280,6 +282,12 @@ def _related(describe: Describe, object_name: str, paths: Sequence[str]) -> dict
             if current not in _NOT_WATCHED:
                 found.setdefault(current, ".".join(hops))
     return found
+
+
+def _line_related(describe: Describe, line_object: str, record_object: str, leaves: Sequence[Leaf]) -> dict[str, str]:
+    """Return by object the path from a line to what it points to, without the record that it belongs to."""
+    found = _related(describe, line_object, [path for leaf in leaves for path in leaf.paths])
+    return {name: path for name, path in found.items() if name not in (record_object, line_object)}
 
 
 def _plain(value: Any) -> str:

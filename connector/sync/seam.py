@@ -68,12 +68,26 @@ class Collecting(Protocol):
         """Take the next step for open invoices; fewer than *limit* means that there are no more."""
 
 
+STAMP = "SystemModstamp"
+"""The field that says when a record last changed, for whatever reason; under this name it is known here whichever one an org shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """How much one query of an object may ask for, learned where more took the CRM too long; *rows* 0: as many as a page takes."""
+
+    seconds: int
+    rows: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One CRM object that is polled, with its newest mapping.
 
     related - by object, the relationship path from the record to it ("Account", "Opportunity.Account"); its changes move the
-    deal. total - the record's roll-up of its lines, None where describe does not show it. first_load - the condition that only the first load adds (decision D-06).
+    deal; line_related - the same from its lines. total - the record's roll-up of its lines, line_total - what it adds up; None where describe
+    does not show it. first_load - the condition that only the first load adds (decision D-06). stamps - by object, the field that the poll
+    goes by where it is not SystemModstamp. calculated, line_calculated - what the mapping reads that no stamp tells of (P11).
     reads - stands for the fields that the mapping reads. older_fields, older_line_fields - what only the older revisions read on which billed records still stand.
     """
 
@@ -89,9 +103,18 @@ class Source:
     file: str
     text: str
     total: str | None = None
+    line_total: str | None = None
+    line_related: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    calculated: tuple[str, ...] = ()
+    line_calculated: tuple[str, ...] = ()
     older_fields: tuple[str, ...] = ()
     older_line_fields: tuple[str, ...] = ()
     reads: str = ""
+
+    def stamp_of(self, object_name: str) -> str:
+        """Return the field by which an object is polled."""
+        return self.stamps.get(object_name, STAMP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +143,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """The two worlds and what lies between; *collecting* charges and reminds. *older* compiles the mapping revision of a hash (decision D-07)."""
+    """The two worlds and what lies between; *collecting* charges and reminds; *windows*: by object, what the CRM answers in time. *older* compiles the mapping revision of a hash (decision D-07)."""
 
     crm: Crm
     billing: Billing
@@ -134,6 +157,7 @@ class Seam:
     log: Callable[..., None]
     progress: Callable[[str, int], None] = field(default=lambda _what, _n: None)
     stop: threading.Event = field(default_factory=threading.Event)
+    windows: dict[str, Window] = field(default_factory=dict)
     collecting: Collecting | None = None
 
 
