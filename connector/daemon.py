@@ -6,6 +6,7 @@ both share one thread, so nothing else writes while one of them does (decision D
 
 | a job raises | what follows |
 |---|---|
+| nothing, and returns `Slowed` | the usual rhythm; shown as slow, with the reason |
 | RetryableError, ConflictError | again after the wait it asks for, doubled with each failure up to 15 min, plus up to a quarter at random |
 | HaltError, ConfigError | that job rests until the next reload, at most 15 min; the other one goes on |
 | anything else | a bug of ours: logged with its trace, then as RetryableError; the daemon lives on |
@@ -51,7 +52,7 @@ from connector.kit.clock import Clock
 from connector.kit.observe import RUN_SECONDS, RUNS, log
 
 JobName = Literal["round", "billing_run"]
-Standing = Literal["new", "running", "ok", "waiting", "halted", "failed"]
+Standing = Literal["new", "running", "ok", "slow", "waiting", "halted", "failed"]
 
 EXIT_STOPPED = 0
 EXIT_CANNOT_START = 3
@@ -73,14 +74,26 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slowed:
+    """What a job that went through did, and why it could not do all: nothing failed, and it ends by itself."""
+
+    summary: str
+    why: str
+    hint: str = ""
+
+
+Work = Callable[[threading.Event], "str | Slowed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
     """What is to be done. A job looks at the event between chunks, and returns one line that says what it did.
 
     reload - takes over what was edited and returns the new schedule, or raises and changes nothing.
     """
 
-    round: Callable[[threading.Event], str]
-    billing_run: Callable[[threading.Event], str]
+    round: Work
+    billing_run: Work
     reload: Callable[[], Schedule]
 
 
@@ -108,7 +121,10 @@ class Waits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """How a job stands. *summary* is that of the last run that went through; *error* and *hint* are of the last that did not."""
+    """How a job stands. *summary* is that of the last run that went through; *error* and *hint* are of the last that did not.
+
+    Of a slow job (`Slowed`) *error* is why, although nothing failed.
+    """
 
     name: JobName
     standing: Standing = "new"
@@ -142,7 +158,7 @@ class Rejection:
 class Job:
     """Runs one callable, turns what it raises into a standing and a wait, and remembers both."""
 
-    def __init__(self, name: JobName, work: Callable[[threading.Event], str], clock: Clock, waits: Waits) -> None:
+    def __init__(self, name: JobName, work: Work, clock: Clock, waits: Waits) -> None:
         self.state = JobState(name=name)
         self._work = work
         self._clock = clock
@@ -154,7 +170,7 @@ class Job:
         self.state = replace(before, standing="running", started_at=self._clock.now(), finished_at=None)
         began = time.monotonic()
         try:
-            summary = self._work(stop)
+            done = self._work(stop)
         except (RetryableError, ConflictError) as error:
             return self._failed("waiting", error, error.hint, began)
         except HaltError as error:
@@ -163,25 +179,27 @@ class Job:
             return self._failed("halted", error, "Correct the file, then reload (SIGHUP).", began)
         except Exception as error:  # noqa: BLE001 - a bug in one run must not end the daemon; it is logged with its trace
             return self._failed("failed", error, "A bug of ours: please report it with the trace in the log.", began)
-        self._went_through(before, summary, began)
+        self._went_through(before, done, began)
         return None
 
-    def _went_through(self, before: JobState, summary: str, began: float) -> None:
-        took_s = self._measured(began, "ok")
+    def _went_through(self, before: JobState, done: str | Slowed, began: float) -> None:
+        slowed = done if isinstance(done, Slowed) else Slowed(summary=str(done), why="")
+        standing: Standing = "slow" if slowed.why else "ok"
+        took_s = self._measured(began, standing)
         self.state = replace(
             self.state,
-            standing="ok",
+            standing=standing,
             finished_at=self._clock.now(),
             took_s=took_s,
-            summary=summary,
-            error="",
-            hint="",
+            summary=slowed.summary,
+            error=slowed.why,
+            hint=slowed.hint,
             failures=0,
         )
         name = self.state.name
-        if before.failures:
+        if before.failures or (before.error and not slowed.why):
             log("run.recovered", job=name, failures=before.failures, error=before.error)
-        log("run.finished", job=name, took_s=round(took_s, 3), summary=summary)
+        log("run.finished", job=name, took_s=round(took_s, 3), summary=slowed.summary)
 
     def _failed(self, standing: Standing, error: Exception, hint: str, began: float) -> float:
         took_s = self._measured(began, standing)

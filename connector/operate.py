@@ -13,17 +13,17 @@ from pathlib import Path
 
 from connector import app, posting, service
 from connector.config import Config
-from connector.daemon import Daemon, Jobs, JobState, Schedule
+from connector.daemon import Daemon, Jobs, JobState, Schedule, Slowed
 from connector.documents import formats
-from connector.errors import ConfigError, Problem
+from connector.errors import ConfigError, HaltError, Problem
 from connector.kit.clock import SystemClock
-from connector.sync import rounds
+from connector.sync import budget, rounds
 from connector.sync.seam import Seam, Tally
 from connector.verbs import open_config
 from connector.web.views import Check, Notice, RunRow, Tone
 from connector.webhooks.courier import Courier
 
-_TONES: dict[str, Tone] = {"ok": "good", "running": "busy", "waiting": "warn", "halted": "bad", "failed": "bad"}
+_TONES: dict[str, Tone] = {"ok": "good", "slow": "warn", "running": "busy", "waiting": "warn", "halted": "bad", "failed": "bad"}
 
 
 class Running:
@@ -33,23 +33,41 @@ class Running:
         self.house = house
         self._file = file
         self._turn = 0
+        self._pace = budget.Pace()
 
-    def round(self, stop: threading.Event) -> str:
-        """Run rounds until no page waits; return what was done."""
+    def round(self, stop: threading.Event) -> str | Slowed:
+        """Run rounds until no page waits; without the CRM, what the books alone can do. Return what was done."""
         tally = Tally()
         seam = self._seam(stop)
-        rounds.read_all(seam, tally, turn=self._turn)
-        self._turn += 1
-        return tally_text(tally) + self._posted(stop)
+        if self._pace.may_look(budget.budget_of(seam), self.house.clock.now()):
+            self._look(seam, tally)
+        else:
+            rounds.drain(seam, tally, hold=rounds.is_silent(seam))
+        return self._result(seam, tally_text(tally) + self._posted(stop))
 
-    def billing_run(self, stop: threading.Event) -> str:
+    def _look(self, seam: Seam, tally: Tally) -> None:
+        try:
+            rounds.read_all(seam, tally, turn=self._turn, is_slow=True)
+        except HaltError as error:
+            if not budget.is_spent(error):
+                raise
+            rounds.drain(seam, tally, hold=rounds.is_silent(seam))
+        self._turn += 1
+
+    def _result(self, seam: Seam, summary: str) -> str | Slowed:
+        found = budget.budget_of(seam)
+        return summary if found.state == "within" else Slowed(summary=summary, why=found.text(), hint=found.hint())
+
+    def billing_run(self, stop: threading.Event) -> str | Slowed:
         """Bill what is due now; return what was done."""
         tally = Tally()
-        billed = rounds.bill(self._seam(stop), self.house.clock.now(), tally)
+        seam = self._seam(stop)
+        may_look = self._pace.may_look(budget.budget_of(seam), self.house.clock.now())
+        billed = rounds.bill(seam, self.house.clock.now(), tally, reads_crm=may_look)
         drafts = f", {billed.drafts} wait as drafts" if billed.drafts else ""
         paid = f", {billed.paid} charged, {billed.failed} charges failed" if billed.paid or billed.failed else ""
         steps = f", {billed.steps} unpaid ones followed up" if billed.steps else ""
-        return f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}{self._posted(stop)}"
+        return self._result(seam, f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}{self._posted(stop)}")
 
     def _posted(self, stop: threading.Event) -> str:
         """Send the mails that are due; return what was done, in words."""
@@ -113,14 +131,20 @@ def _row(state: JobState, timezone: str) -> RunRow:
         tone=_TONES.get(state.standing, "plain"),
         started=text(state.started_at),
         took=formats.length_text(state.took_s) if state.finished_at else "",
-        summary=state.summary if state.is_well else state.error,
+        summary=" ".join(filter(None, (state.summary if state.is_well else "", state.error))),
         next=text(state.next_at),
-        hint="" if state.is_well else state.hint,
+        hint=state.hint,
     )
 
 
 def _check(state: JobState) -> Check:
-    return Check(name=f"job {state.name}", is_ok=state.is_well, detail=state.error or state.standing, hint=state.hint)
+    return Check(
+        name=f"job {state.name}",
+        is_ok=state.is_well,
+        is_degraded=state.standing == "slow",
+        detail=state.error or state.standing,
+        hint=state.hint,
+    )
 
 
 def _notices(daemon: Daemon) -> list[Notice]:

@@ -91,11 +91,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiUsage:
-    """The calls of this process since start, and what the org last said of its rolling 24 h allocation (0 = not yet known)."""
+    """The calls of this process since start, and what the org last said of its rolling 24 h allocation (0 = not yet known).
+
+    is_spent - its last answer to a call was that none is left.
+    """
 
     calls: int
     used: int = 0
     limit: int = 0
+    is_spent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from connector.errors import Problem
 from connector.kit import observe
 from connector.kit.clock import ShiftedClock
 from connector.ports import Unit
-from connector.sync import ledger
+from connector.sync import budget, ledger
 from connector.web.factory import create_app
 from connector.web.server import WebServer
 from connector.web.views import (
@@ -67,13 +67,13 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
         where=f"{house.seam.org.name} ({house.seam.org.id})",
         now=time_text(now, house.config.timezone),
         version=__version__,
-        groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit)),
+        groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit), *_call_counts(house)),
         runs=tuple(watch.runs()),
         polls=_polls(house, unit, now),
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
         held_note=f"{len(held)} deals, the first {_HELD_SHOWN} shown" if len(held) > _HELD_SHOWN else "",
         clock="Demo clock: it runs on from the end of the story" if is_shifted else "",
-        notices=(*watch.notices(), *_mail_notices(unit)),
+        notices=(*watch.notices(), *_budget_notices(house), *_mail_notices(unit)),
     )
 
 
@@ -107,6 +107,29 @@ def _chasing_counts(unit: Unit) -> tuple[CountGroup, ...]:
     tones: dict[str, Tone] = {"past due": "warn", "charge failed": "warn", "unpaid": "bad", "mails failed": "bad", "mails waiting": "busy"}
     counts = tuple(Count(label=label, value=f"{n:,}", tone=tones.get(label, "plain")) for label, n in found.items() if n)
     return (CountGroup(title="Open invoices", counts=counts),) if counts else ()
+
+
+def _call_counts(house: app.House) -> tuple[CountGroup, ...]:
+    """Return the calls that the org has used and has left; nothing before the CRM has told."""
+    found = budget.budget_of(house.seam)
+    if not found.limit:
+        return ()
+    allowed = int(found.limit * found.share)
+    tone: Tone = "plain" if found.state == "within" else "bad" if found.state == "spent" else "warn"
+    counts = (
+        Count(label="used", value=f"{found.used:,}", tone=tone),
+        Count(label="left", value=f"{found.left:,}"),
+        Count(label="allowed by crm.daily_api_budget", value=f"{allowed:,}"),
+    )
+    return (CountGroup(title="CRM calls of 24 hours", counts=counts),)
+
+
+def _budget_notices(house: app.House) -> list[Notice]:
+    found = budget.budget_of(house.seam)
+    if found.state == "within":
+        return []
+    title = "The CRM's calls are used up" if found.state == "spent" else "The CRM is asked less often than usual"
+    return [Notice(title=title, text=found.text(), hint=found.hint(), tone="bad" if found.state == "spent" else "warn")]
 
 
 def _mail_notices(unit: Unit) -> list[Notice]:
@@ -217,6 +240,7 @@ def readiness(house: app.House) -> list[Check]:
     """Return whether the database answers and how old the last complete poll is; asks nothing outside."""
     with house.database.read() as unit:
         last = ledger.last_complete_poll(unit, [s.object for s in house.seam.sources])
+    calls = budget.budget_of(house.seam)
     is_fresh = last is not None and house.clock.now() - ledger.instant(last) < timedelta(hours=1)
     return [
         Check(name="database", is_ok=True),
@@ -227,6 +251,7 @@ def readiness(house: app.House) -> list[Check]:
             detail=f"last read to the end {last or 'never'}",
             hint="" if is_fresh else "Look at the daemon's log and `connector check`.",
         ),
+        Check(name="crm calls", is_ok=True, is_degraded=calls.state != "within", detail=calls.text(), hint=calls.hint()),
     ]
 
 

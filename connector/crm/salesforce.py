@@ -139,7 +139,9 @@ class SalesforceCrm:
 
     def usage(self) -> ApiUsage:
         """Return the calls of this process and the org's allocation as last told."""
-        return ApiUsage(calls=self._session.calls, used=self._session.used, limit=self._session.limit)
+        return ApiUsage(
+            calls=self._session.calls, used=self._session.used, limit=self._session.limit, is_spent=self._session.is_spent
+        )
 
     def versions(self) -> tuple[str, ...]:
         """Return the API versions that the CRM offers, oldest first; costs no call of the allocation."""

@@ -26,6 +26,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from connector.crm.translate import SPENT_SIGN
 from connector.errors import HaltError, RetryableError
 
 CLIENT_NAME = "connector"
@@ -127,7 +128,7 @@ class CrmSession(requests.Session):
     """A requests session with the manners above; counts calls and remembers the CRM's clock and allocation.
 
     calls - requests to /services/data sent since start, repeats included. used, limit - the rolling 24 h allocation as last
-    seen (0: not yet). server_date - the Date of the last reply.
+    seen (0: not yet). is_spent - the last reply was that it is used up. server_date - the Date of the last reply.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class CrmSession(requests.Session):
         self.calls = 0
         self.used = 0
         self.limit = 0
+        self.is_spent = False
         self.server_date: datetime | None = None
         self.headers["Sforce-Call-Options"] = f"client={CLIENT_NAME}"  # P10: customers' automation can tell our writes
         if is_loopback(url):
@@ -225,6 +227,8 @@ class CrmSession(requests.Session):
             with self._lock:
                 self.calls += 1
         response = super().send(request, **kwargs)
+        if "/services/data/v" in (request.url or ""):
+            self.is_spent = response.status_code == 403 and SPENT_SIGN.encode() in response.content
         self._note(response.headers.get("Sforce-Limit-Info"), response.headers.get("Date"))
         return response
 

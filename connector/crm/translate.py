@@ -17,6 +17,8 @@ from typing import Any
 from connector.errors import ConnectorError, HaltError, Problem, RejectedError, RetryableError, Where
 from connector.ports import Upsert
 
+SPENT_SIGN = "TotalRequests"  # what tells the daily limit from the one of long calls, which bears the same code (P26)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complaint:
@@ -124,7 +126,7 @@ def _no_session(first: Complaint) -> HaltError:
 
 def _limit(first: Complaint) -> ConnectorError:
     """Tell the two limits with one code apart by their text (P26)."""
-    if "TotalRequests" in first.message:
+    if SPENT_SIGN in first.message:
         return HaltError(
             f"The org has used up its API calls of the last 24 hours ({first.message}).",
             hint="It goes on when the allocation frees up; see which app uses it under Setup, System Overview, API Usage.",

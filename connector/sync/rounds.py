@@ -15,6 +15,7 @@ from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
 from connector.sync import adopting, intents, ledger, quoting
 from connector.sync.apply import apply
+from connector.sync.budget import budget_of, is_spent, keep_budget, may_write
 from connector.sync.collect import collect, dun
 from connector.sync.mapper import map_records
 from connector.sync.requests import DealRequests
@@ -86,27 +87,16 @@ def adopt_mappings(seam: Seam) -> int:
     return due
 
 
-def run_round(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = False) -> bool:
-    """Run one round: one page of every source, then everything that is due; return whether pages wait."""
-    keep_budget(seam)
+def run_round(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = False, is_slow: bool = False) -> bool:
+    """Run one round: one page of every source, then everything that is due; return whether pages wait.
+
+    *is_slow*: the caller looks so seldom that it may above the budget.
+    """
+    if not is_slow:
+        keep_budget(seam)
     more = stage(seam, tally, turn=turn, goes_on=goes_on)
     drain(seam, tally, hold=False)
     return more
-
-
-def keep_budget(seam: Seam) -> None:
-    """Stop polling while the org has used more of its calls of 24 hours than our share; what is due to be written waits too.
-
-    Raises: RetryableError; the allocation is a rolling one, so that it heals by itself (pitfall P25).
-    """
-    usage = seam.crm.usage()
-    if usage.limit and usage.used > usage.limit * seam.settings.api_share:
-        raise RetryableError(
-            f"The org has used {usage.used:,} of its {usage.limit:,} calls of 24 hours, more than crm.daily_api_budget"
-            f" ({seam.settings.api_share}) allows.",
-            hint="It goes on by itself as the count falls; raise crm.daily_api_budget, or find who else calls so much.",
-            retry_after_s=900,
-        )
 
 
 def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
@@ -124,8 +114,21 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
         if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
             break
     tally.charged.add(collect(seam.database, seam.collecting, seam.now(), stop=seam.stop, log=seam.log))
-    while not seam.stop.is_set() and write_back(seam, tally):
-        pass
+    tell(seam, tally)
+
+
+def tell(seam: Seam, tally: Tally) -> None:
+    """Write back what is due while the budget allows it; the rest stays due, and the tally says so."""
+    try:
+        while not seam.stop.is_set() and may_write(seam) and write_back(seam, tally):
+            pass
+    except HaltError as error:
+        if not is_spent(error):
+            raise
+    if not may_write(seam):
+        found = budget_of(seam)
+        tally.slowed = Problem(code="crm-budget", message=found.text(), hint=found.hint())
+        seam.log("crm.limited", error=found.text(), hint=found.hint())
 
 
 def _applied_any(seam: Seam, tally: Tally, *, hold: bool) -> bool:
@@ -159,11 +162,11 @@ def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool =
     _note_run(seam, "sync")
 
 
-def read_all(seam: Seam, tally: Tally, *, turn: int | None = None) -> None:
-    """Run rounds until no page of the CRM waits, or the stop event is set."""
-    more = run_round(seam, tally, turn=turn)
-    while more and not seam.stop.is_set():
-        more = run_round(seam, tally, goes_on=True)
+def read_all(seam: Seam, tally: Tally, *, turn: int | None = None, is_slow: bool = False) -> None:
+    """Run rounds until no page of the CRM waits, or the stop event is set; *is_slow*: only one page above the budget."""
+    more = run_round(seam, tally, turn=turn, is_slow=is_slow)
+    while more and not seam.stop.is_set() and (may_write(seam) or not is_slow):
+        more = run_round(seam, tally, goes_on=True, is_slow=is_slow)
 
 
 def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -> Billed:
@@ -174,9 +177,11 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     if reads_crm:
         try:
             read_all(seam, tally)
-        except RetryableError as error:
+        except (RetryableError, HaltError) as error:
+            if isinstance(error, HaltError) and not is_spent(error):
+                raise
             tally.is_unreachable = True
-            seam.log("run.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
+            seam.log("run.failed", error=str(error), hint=error.hint)
     hold = is_silent(seam)
     done = bill_books(seam.database, seam.billing, as_of, hold=hold, stop=seam.stop)
     tally.charged.add(follow_up(seam.database, seam.collecting, as_of, hold=hold, stop=seam.stop, log=seam.log))
@@ -185,8 +190,7 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     seam.progress("billed", done.contracts)
     quoting.take_up_moved(seam)
     if not tally.is_unreachable:
-        while not seam.stop.is_set() and write_back(seam, tally):
-            pass
+        tell(seam, tally)
     _note_run(seam, "bill")
     return done
 
@@ -249,3 +253,4 @@ def count_open(seam: Seam, tally: Tally) -> None:
         for deal in ledger.flagged_deals(unit, _LISTED_PROBLEMS):
             tally.problems += [p for p in (deal.problem, deal.write_problem) if p is not None]
         tally.problems += ledger.aside_problems(unit, _LISTED_PROBLEMS)
+    tally.problems += [tally.slowed] if tally.slowed is not None else []

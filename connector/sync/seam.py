@@ -180,7 +180,7 @@ class Collected:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a run did, counted; the shape of `connector sync --json`."""
+    """What a run did, counted; the shape of `connector sync --json`. *slowed*: why what the CRM is to be told waits."""
 
     staged: int = 0
     mapped: int = 0
@@ -190,5 +190,6 @@ class Tally:
     parked: int = 0
     internal_errors: int = 0
     is_unreachable: bool = False
+    slowed: Problem | None = None
     problems: list[Problem] = field(default_factory=list)
     charged: Collected = field(default_factory=Collected)

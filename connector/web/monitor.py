@@ -11,7 +11,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def monitor_routes(services: WebServices) -> APIRouter:
-    """Return /healthz (the process answers), /readyz (503 while a check fails) and /metrics (Prometheus)."""
+    """Return /healthz (the process answers), /readyz (503 while a check fails, 200 and "degraded" while one only heals) and /metrics."""
     router = APIRouter()
 
     @router.api_route("/healthz", methods=["GET", "HEAD"])
@@ -22,7 +22,8 @@ def monitor_routes(services: WebServices) -> APIRouter:
     def readyz() -> Response:
         checks = services.ready()
         is_ready = all(check.is_ok for check in checks)
-        body = {"status": "ready" if is_ready else "not ready", "checks": [_check_to_json(check) for check in checks]}
+        standing = "degraded" if any(check.is_degraded for check in checks) else "ready"
+        body = {"status": standing if is_ready else "not ready", "checks": [_check_to_json(check) for check in checks]}
         return JSONResponse(body, status_code=200 if is_ready else 503)
 
     @router.api_route("/metrics", methods=["GET", "HEAD"])
@@ -34,4 +35,6 @@ def monitor_routes(services: WebServices) -> APIRouter:
 
 def _check_to_json(check: Check) -> dict[str, object]:
     body: dict[str, object] = {"name": check.name, "ok": check.is_ok, "detail": check.detail}
+    if check.is_degraded:
+        body["degraded"] = True
     return body | ({"hint": check.hint} if check.hint else {})

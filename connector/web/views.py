@@ -244,10 +244,14 @@ class QuoteReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that must be reachable (CRM, billing, database, a job); *hint* is the operator's next action."""
+    """One thing that must be reachable (CRM, billing, database, a job); *hint* is the operator's next action.
+
+    is_degraded - it works, but less or later than it should, and heals by itself.
+    """
 
     name: str
     is_ok: bool
+    is_degraded: bool = False
     detail: str = ""
     hint: str = ""
 
