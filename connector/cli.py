@@ -144,11 +144,12 @@ def demo_crm(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8081,
     seed: Annotated[Path | None, typer.Option(help="YAML file of records; default: the demo company.")] = None,
     file: Annotated[Path | None, typer.Option(help="Keep the records in this SQLite file.")] = None,
+    org: Annotated[list[str] | None, typer.Option(metavar="NAME[=VALUE]", help="A setting of a new org, such as multi_currency or currency=USD.")] = None,
 ) -> None:
     """Run the demo CRM alone."""
     from connector import demo as story
 
-    raise typer.Exit(story.serve_crm(port=port, seed_file=seed, file=file))
+    raise typer.Exit(story.serve_crm(port=port, seed_file=seed, file=file, words=org or []))
 
 
 @mapping_app.command("check")

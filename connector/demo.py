@@ -26,6 +26,7 @@ from connector.errors import ConfigError, Problem, Where, invariant
 from connector.kit import observe, shipped, yamlpos
 from connector.kit.clock import ShiftedClock
 from connector.lookalike.crm.org import Org
+from connector.lookalike.crm.orgs import org_from, settings_from_words
 from connector.lookalike.crm.seed import seed, seed_from
 from connector.lookalike.crm.server import CrmServer, serve
 from connector.sync import ledger, rounds
@@ -260,28 +261,31 @@ def _mappings(folder: Path) -> Sequence[Path]:
 # ---------------------------------------------------------------- the demo CRM alone
 
 
-def serve_crm(*, port: int, seed_file: Path | None, file: Path | None) -> int:
-    """Run the demo CRM in the foreground until it is stopped."""
+def serve_crm(*, port: int, seed_file: Path | None, file: Path | None, words: Sequence[str] = ()) -> int:
+    """Run the demo CRM in the foreground until it is stopped. words - settings of a new org, over those of the seed file."""
     is_new = file is None or not file.exists()
-    org = Org(path=file)
     if is_new:
+        records = _seed_data(seed_file) if seed_file else {}
+        org = org_from({**records.pop("org", {}), **settings_from_words(words)}, path=file)
         if seed_file is None:
             seed(org, datetime.now(UTC).date().replace(day=1))
         else:
-            seed_from(org, _seed_data(seed_file))
+            seed_from(org, records)
+    else:
+        org = Org(path=file)
     print(f"Demo CRM on http://127.0.0.1:{port}/ (client id demo-client, secret demo-secret). Ctrl-C ends it.", flush=True)
     serve(org, port=port)
     return 0
 
 
-def _seed_data(file: Path) -> dict[str, list[dict[str, Any]]]:
+def _seed_data(file: Path) -> dict[str, Any]:
     located = yamlpos.loads(file.read_text(encoding="utf-8"), str(file))
     data = located.value
-    if not isinstance(data, dict) or not all(isinstance(v, list) for v in data.values()):
+    if not isinstance(data, dict) or not all(isinstance(v, dict if k == "org" else list) for k, v in data.items()):
         problem = Problem(
             code="bad-seed",
-            message="A seed file is a mapping from object names to lists of records.",
-            hint="Write `Account: [{Name: …}]`.",
+            message="A seed file is a mapping from object names to lists of records; `org` is a mapping of settings.",
+            hint="Write `Account: [{Name: …}]`; docs/demo-crm.md has an example.",
             where=Where(file=str(file)),
         )
         raise ConfigError([problem])

@@ -6,6 +6,7 @@ their types and their rights follow Salesforce's object reference.
 
 from __future__ import annotations
 
+from connector.lookalike.crm.catalogue_extra import with_codes, with_persons
 from connector.lookalike.crm.catalogue_orders import opportunity_fields, order_types, product_fields
 from connector.lookalike.crm.schema import (
     Field,
@@ -43,8 +44,20 @@ PAYMENT_TERMS = ("Charge automatically", "Due on receipt", "Net 15", "Net 30", "
 CHARGE_TYPES = ("Recurring", "One-time", "Usage")
 
 
-def schema(*, multi_currency: bool = False, has_quotes: bool = True, price_scale: int = 2, has_cpq: bool = False) -> Schema:
-    """Return the schema of an org. price_scale - decimal places of unit prices; Salesforce raises it on request. has_cpq - with Salesforce CPQ."""
+def schema(
+    *,
+    multi_currency: bool = False,
+    has_quotes: bool = True,
+    price_scale: int = 2,
+    has_cpq: bool = False,
+    has_persons: bool = False,
+    has_codes: bool = False,
+) -> Schema:
+    """Return the schema of an org. price_scale - decimal places of unit prices; Salesforce raises it on request.
+
+    has_cpq - with Salesforce CPQ. has_persons - person accounts. has_codes - countries and
+    states are picklists.
+    """
     types = [
         _organization(), _user(), _account(), _contact(), _product(has_cpq), _pricebook(), _entry(price_scale), _opportunity(has_quotes, has_cpq),
         _line("OpportunityLineItem", "Opportunity", "00k", price_scale), _invoice(), _ledger(),
@@ -55,6 +68,10 @@ def schema(*, multi_currency: bool = False, has_quotes: bool = True, price_scale
     if multi_currency:
         types = [_with_currency(one) for one in types]
         types.append(_currency_type())
+    if has_persons:
+        types = with_persons(types)
+    if has_codes:
+        types = with_codes(types)
     return Schema(types=tuple(types))
 
 

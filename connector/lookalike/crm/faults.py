@@ -156,6 +156,11 @@ class Faults:
         return out | ({"page_sizes": list(self.page_bounds)} if self.page_range else {})
 
 
+def locked_record() -> Refusal:
+    """Return the refusal of a record that an approval or a rule has locked."""
+    return Refusal("ENTITY_IS_LOCKED", "This record is locked. If you need to edit it, contact your admin.")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {".".join(key) if isinstance(key, tuple) else str(key): _plain(inner) for key, inner in value.items()}

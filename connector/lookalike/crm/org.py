@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -19,16 +18,17 @@ from zoneinfo import ZoneInfo
 
 from connector.lookalike.crm import founding, rules
 from connector.lookalike.crm.catalogue import schema
+from connector.lookalike.crm.catalogue_extra import with_formulas
 from connector.lookalike.crm.checks import check_unique, read_changes
+from connector.lookalike.crm.conditions import Conditions
 from connector.lookalike.crm.faults import Faults
 from connector.lookalike.crm.file import OrgFile
 from connector.lookalike.crm.ids import id18, minted
+from connector.lookalike.crm.keeping import Keeping
 from connector.lookalike.crm.refusal import AmbiguousError, Refusal, not_found
-from connector.lookalike.crm.schema import NUMBERS, Field, ObjectType
+from connector.lookalike.crm.schema import Field, ObjectType, Schema
 from connector.lookalike.crm.table import Row, Table
 from connector.lookalike.crm.values import instant_from_text, instant_text
-
-_BIN_DAYS = 15
 
 
 def _system_time() -> datetime:
@@ -37,7 +37,11 @@ def _system_time() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id. has_cpq - Salesforce CPQ is installed."""
+    """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id.
+
+    has_cpq - Salesforce CPQ is installed. has_codes - countries and states are picklists. formulas - fields that show what other
+    fields give; rules - what no save may be like; record_locks - which records cannot be changed; knobs - of faults, from the start: docs/demo-crm.md has examples.
+    """
 
     name: str = "Northwind Instruments"
     has_quotes: bool = True
@@ -46,17 +50,15 @@ class Traits:
     org_number: int = 1
     is_sandbox: bool = False
     daily_limit: int = 100_000
+    has_persons: bool = False
+    has_codes: bool = False
+    formulas: tuple[dict[str, Any], ...] = ()
+    rules: tuple[dict[str, Any], ...] = ()
+    record_locks: tuple[dict[str, Any], ...] = ()
+    knobs: tuple[tuple[str, Any], ...] = ()
 
 
 _USUAL = Traits()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What a slow transaction saved, unseen until *due*; None for a removed record."""
-
-    due: datetime
-    rows: list[tuple[str, str, Row | None]]
 
 
 class Org:
@@ -79,32 +81,36 @@ class Org:
         self.lock = RLock()
         self.faults = Faults()
         self.daily_limit = traits.daily_limit
-        self._file = OrgFile(path) if path is not None else None
+        file = OrgFile(path) if path is not None else None
         self._settings: dict[str, Any] = {
             "org_number": traits.org_number, "currency": currency, "timezone": timezone, "multi_currency": multi_currency,
             "has_quotes": traits.has_quotes, "has_cpq": traits.has_cpq, "price_scale": traits.price_scale, "next_number": 1, "auto_numbers": {},
+            "has_persons": traits.has_persons, "has_codes": traits.has_codes, "formulas": list(traits.formulas), "rules": list(traits.rules),
+            "record_locks": list(traits.record_locks), "knobs": dict(traits.knobs),
         }  # fmt: skip
-        saved = self._file.settings() if self._file else {}
+        saved = file.settings() if file else {}
         self._settings.update(saved)
-        self.schema = schema(
+        base = schema(
             multi_currency=self._settings["multi_currency"],
             has_quotes=self._settings["has_quotes"],
             price_scale=self._settings["price_scale"],
             has_cpq=self._settings["has_cpq"],
+            has_persons=self._settings["has_persons"],
+            has_codes=self._settings["has_codes"],
         )
+        self.schema = Schema(types=tuple(with_formulas(base.types, self._settings["formulas"])))
+        self.conditions = Conditions(self, rules=self._settings["rules"], locks=self._settings["record_locks"])
+        self.faults.apply(self._settings["knobs"])
         self.zone = ZoneInfo(self._settings["timezone"])
         self.org_id = minted("00D", self._settings["org_number"])
         self.integration_user = minted("005", 1)
         self.rep_user = minted("005", 2)
         self._acting = self.integration_user
-        self._tables = {one.name: Table(one) for one in self.schema.types}
-        self._undo: list[tuple[str, str, Row | None]] = []
+        self._keeping = Keeping(self.schema, file, self._settings)
+        self._tables = self._keeping.tables
         self._depth = 0
-        self._held: list[Held] = []
-        self._held_ids: set[str] = set()
-        self._bin_day: date | None = None
         if saved:
-            self._load()
+            self._keeping.load()
         else:
             self._found(traits)
 
@@ -129,15 +135,6 @@ class Org:
                 record = self._new_id("CurrencyType")
                 self.put("CurrencyType", record, {"Id": record, **row})
 
-    def _load(self) -> None:
-        assert self._file is not None
-        wide = {one.name: [f.name for f in one.fields if f.type in NUMBERS] for one in self.schema.types}
-        for kind, record, row in self._file.records():
-            for name in wide[kind]:
-                if isinstance(row.get(name), int):
-                    row[name] = Decimal(row[name])
-            self._tables[kind].put(record, row)
-
     def become_another(self, *, is_sandbox: bool) -> None:
         """Take another org id, as a sandbox does when it is refreshed; the records keep theirs."""
         with self.transaction():
@@ -153,8 +150,7 @@ class Org:
 
     def close(self) -> None:
         """Close the org's file."""
-        if self._file:
-            self._file.close()
+        self._keeping.close()
 
     # -- facts ------------------------------------------------------------------------------------------------------------
 
@@ -166,6 +162,10 @@ class Org:
     def is_multi_currency(self) -> bool:
         """Say whether records carry a currency."""
         return bool(self._settings["multi_currency"])
+
+    def has_codes(self) -> bool:
+        """Say whether countries and states are picklists."""
+        return bool(self._settings["has_codes"])
 
     def now(self) -> datetime:
         """Return the org's time, aware UTC."""
@@ -194,14 +194,14 @@ class Org:
             return None
         return found
 
-    def value(self, kind: str, field: Field, row: Row) -> Any:
-        """Return what a record shows in *field*."""
-        return row.get(field.name)
+    def value(self, kind: ObjectType, field: Field, row: Row) -> Any:
+        """Return what a record shows in *field*: what is stored, or what its formula gives."""
+        return row.get(field.name) if field.formula is None else self.conditions.value(kind, field, field.formula, row)
 
     def table(self, kind: str) -> Table:
         """Return the records of the object with that exact name."""
-        if self._held:
-            self._settle()
+        if self._keeping.is_waiting:
+            self._keeping.settle(self.now())
         return self._tables[kind]
 
     def row(self, kind: str, record: str | None) -> Row | None:
@@ -234,8 +234,8 @@ class Org:
         """Carry out the saves inside as one: all stand, or, if an exception leaves, none. Inner ones are savepoints."""
         with self.lock:
             if self._depth == 0:
-                self._settle()
-            mark, acting, numbers = len(self._undo), self._acting, dict(self._settings["auto_numbers"])
+                self._keeping.settle(self.now())
+            mark, acting, numbers = self._keeping.mark, self._acting, dict(self._settings["auto_numbers"])
             self._acting = user or acting
             self._depth += 1
             try:
@@ -243,69 +243,22 @@ class Org:
                 if self._depth == 1:
                     self._commit()
             except BaseException:
-                self._roll_back(mark)
+                self._keeping.roll_back(mark)
                 self._settings["auto_numbers"] = numbers
                 raise
             finally:
                 self._depth -= 1
                 self._acting = acting
 
-    def _roll_back(self, mark: int) -> None:
-        while len(self._undo) > mark:
-            kind, record, old = self._undo.pop()
-            self._tables[kind].put(record, old)
-
     def _commit(self) -> None:
-        touched = dict.fromkeys((kind, record) for kind, record, _ in self._undo)
-        rows = [(kind, record, self._tables[kind].rows.get(record)) for kind, record in touched]
-        late_s = (
-            self.faults.holding(is_integration=self._acting == self.integration_user)
-            if rows and self.faults.late
-            else 0
-        )
-        if late_s:
-            self._roll_back(0)
-            self._held.append(Held(due=self.now() + timedelta(seconds=late_s), rows=rows))
-            self._held_ids.update(record for _, record, _ in rows)
-            rows = []
-        self._undo.clear()
-        self._file_away(rows)
-
-    def _file_away(self, rows: list[tuple[str, str, Row | None]]) -> None:
-        if self._file and rows:
-            self._file.save(rows, self._settings)
-
-    def _settle(self) -> None:
-        """Show what a slow transaction saved, once its time has come; and empty the recycle bin of what is too old."""
-        now = self.now()
-        for held in [one for one in self._held if one.due <= now]:
-            self._held.remove(held)
-            self._held_ids.difference_update(record for _, record, _ in held.rows)
-            self._bring(held.rows)
-        if self._bin_day != now.date():
-            self._bin_day = now.date()
-            oldest = instant_text(now - timedelta(days=_BIN_DAYS))
-            self._bring(
-                [
-                    (kind, record, None)
-                    for kind, table in self._tables.items()
-                    for record, row in table.rows.items()
-                    if row["IsDeleted"] and row["SystemModstamp"] < oldest
-                ]
-            )
-
-    def _bring(self, rows: list[tuple[str, str, Row | None]]) -> None:
-        for kind, record, row in rows:
-            self._tables[kind].put(record, row)
-        self._file_away(rows)
+        late_s = 0
+        if self._keeping.mark and self.faults.late:
+            late_s = self.faults.holding(is_integration=self._acting == self.integration_user)
+        self._keeping.commit(self.now() + timedelta(seconds=late_s) if late_s else None)
 
     def put(self, kind: str, record: str, row: Row | None) -> None:
         """Store a whole record as it is, or remove it; part of the transaction. Raises: Refusal while a slow save holds it."""
-        if record in self._held_ids:
-            raise Refusal(
-                "UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record or 1 records: {record}"
-            )
-        self._undo.append((kind, record, self._tables[kind].put(record, row)))
+        self._keeping.put(kind, record, row)
 
     def _new_id(self, kind: str) -> str:
         number = self._settings["next_number"]
@@ -323,7 +276,8 @@ class Org:
             if any(name.lower() == "id" for name in fields):
                 raise Refusal("INVALID_FIELD", "The Id field should not be specified in the sobject data.")
             changes = read_changes(self, one, fields, is_new=True)
-            missing = tuple(f.name for f in one.required if changes.get(f.name) is None and f.name != "OwnerId")
+            named = ("OwnerId", "Name") if self._settings["has_persons"] and changes.get("LastName") else ("OwnerId",)
+            missing = tuple(f.name for f in one.required if changes.get(f.name) is None and f.name not in named)
             if missing:
                 raise Refusal(
                     "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", fields=missing
@@ -360,6 +314,7 @@ class Org:
         with self.transaction():
             one = self.type(kind)
             old = self.get(one.name, record)
+            self.conditions.check_lock(one, old)
             self.faults.check_save((old["Id"], old.get("AccountId")))
             changes = read_changes(self, one, fields, is_new=False)
             for field in one.required:
@@ -396,6 +351,7 @@ class Org:
     def _save(self, one: ObjectType, draft: Row, old: Row | None) -> None:
         rules.before_save(self, one.name, draft, old)
         self.faults.check_filled(one.name, draft)
+        self.conditions.check(one, draft)
         for field in one.externals:
             if draft.get(field.name) is not None and (old is None or old.get(field.name) != draft[field.name]):
                 check_unique(self, one, field, draft)
@@ -419,6 +375,7 @@ class Org:
         """Move a record, and what hangs on it, to the recycle bin. Raises: Refusal."""
         with self.transaction():
             old = self.get(self.type(kind).name, record)
+            self.conditions.check_lock(self.type(kind), old)
             self.faults.check_save((old["Id"], old.get("AccountId")))
             self._bin(self.type(kind).name, old, is_deleted=True)
 

@@ -12,9 +12,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
-from connector.lookalike.crm import orders
+from connector.lookalike.crm import orders, persons
 from connector.lookalike.crm.catalogue import STAGES
+from connector.lookalike.crm.catalogue_extra import address_prefixes
+from connector.lookalike.crm.places import settle_address
 from connector.lookalike.crm.refusal import Refusal
+from connector.lookalike.crm.schema import Schema
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.values import rounded
 
@@ -36,6 +39,12 @@ _ZERO = Decimal(0)
 
 class Records(Protocol):
     """What rules may ask of the org and do to it."""
+
+    schema: Schema
+
+    def has_codes(self) -> bool:
+        """Say whether countries and states are picklists."""
+        ...
 
     def row(self, kind: str, record: str | None) -> Row | None:
         """Return a record that is not deleted, or None."""
@@ -68,6 +77,14 @@ class Records(Protocol):
 
 def before_save(records: Records, kind: str, draft: Row, old: Row | None) -> None:
     """Complete *draft* with what the CRM derives from the record itself and its parents."""
+    one = records.schema.by_lower[kind.lower()]
+    if "ispersonaccount" in one.by_lower:
+        if kind == "Account":
+            persons.complete(draft, old)
+        else:
+            persons.check_contact(old)
+    for prefix in address_prefixes(one) if records.has_codes() else ():
+        settle_address(draft, old, prefix)
     if kind == "Opportunity":
         _opportunity(records, draft, old)
     elif kind in _PARENT_OF_LINE:
@@ -77,7 +94,7 @@ def before_save(records: Records, kind: str, draft: Row, old: Row | None) -> Non
     elif kind == "Order":
         orders.save_order(draft, old, items=records.live_children("OrderItem", "OrderId", draft["Id"]), now=records.stamp())
     elif kind in ("Contact", "User"):
-        draft["Name"] = " ".join(part for part in (draft.get("FirstName"), draft.get("LastName")) if part)
+        draft["Name"] = persons.name_of(draft)
     elif kind == "PricebookEntry":
         product = records.row("Product2", draft["Product2Id"]) or {}
         draft["Name"], draft["ProductCode"] = product.get("Name"), product.get("ProductCode")
@@ -89,6 +106,18 @@ def after_save(records: Records, kind: str, new: Row, old: Row | None) -> None:
         roll_up(records, *_parent(kind, new))
     elif kind == "Opportunity" and new.get("SyncedQuoteId") != (old or {}).get("SyncedQuoteId"):
         _sync(records, new, old or {})
+    elif kind == "Account" and new.get("IsPersonAccount"):
+        _person(records, new)
+
+
+def _person(records: Records, account: Row) -> None:
+    contact = account.get("PersonContactId")
+    fields = persons.contact_of(account)
+    if contact is None:
+        made = records.insert("Contact", fields)
+        records.derive("Account", account["Id"], {"PersonContactId": made})
+    else:
+        records.derive("Contact", contact, {**fields, "Name": account["Name"]})
 
 
 def after_delete(records: Records, kind: str, old: Row) -> None:

@@ -17,6 +17,17 @@ _SOAP = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Formula:
+    """What a formula field shows: the value of the first of *cases* (condition, value) that holds, or *otherwise*.
+
+    A value {"field": path} is that of another field, perhaps of a parent.
+    """
+
+    cases: tuple[tuple[str, Any], ...]
+    otherwise: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """One field of an object. scale - decimal places. target - the object a lookup points to. default - value on create."""
 
@@ -41,11 +52,12 @@ class Field:
     unique: bool = False
     compound: str = ""
     default: Any = None
+    formula: Formula | None = None
 
     @property
     def is_custom(self) -> bool:
         """Say whether the field was added to the standard object."""
-        return self.name.endswith("__c")
+        return self.name.endswith(("__c", "__pc"))
 
     @property
     def is_filterable(self) -> bool:
@@ -73,7 +85,7 @@ class Field:
             "picklistValues": [
                 {"value": v, "label": v, "active": True, "defaultValue": v == self.default, "validFor": None} for v in self.picklist
             ],
-            "cascadeDelete": self.cascades, "restrictedDelete": False, "deprecatedAndHidden": False, "calculatedFormula": None,
+            "cascadeDelete": self.cascades, "restrictedDelete": False, "deprecatedAndHidden": False, "calculatedFormula": _formula_text(self.formula),
             "extraTypeInfo": None, "htmlFormatted": False, "inlineHelpText": None, "permissionable": self.nillable,
         }  # fmt: skip
 
@@ -169,6 +181,13 @@ def labelled(name: str) -> str:
     """Return the label people see for an API name: `Billing_Email__c` is `Billing Email`, `CloseDate` is `Close Date`."""
     bare = re.sub(r"(__c|Id)$", "", name) if name != "Id" else name
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", bare.replace("_", " ")).replace("  ", " ")
+
+
+def _formula_text(formula: Formula | None) -> str | None:
+    if formula is None:
+        return None
+    parts = [f"{when}, {value}" for when, value in formula.cases]
+    return f"CASES({', '.join([*parts, str(formula.otherwise)])})"
 
 
 # The words in which the catalogue is written.

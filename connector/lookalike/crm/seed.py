@@ -29,7 +29,8 @@ def seed(org: Org, start: date) -> dict[str, str]:
     The names are those in seed_company.py: `acme_seats` is the opportunity, `acme` its account, and so on.
     """
     ids = {"standard": standard_book(org)}
-    return ids | seed_from(org, company(start), known=ids)
+    records = {kind: rows for kind, rows in company(start).items() if kind.lower() in org.schema.by_lower}
+    return ids | seed_from(org, records, known=ids)
 
 
 def seed_from(

@@ -49,7 +49,7 @@ def application(front: Front) -> ASGIApp:
         return _response(reply)
 
     app = Starlette(
-        routes=[*page_routes(front), Route("/{path:path}", api, methods=_METHODS)],
+        routes=[Route("/demo", api, methods=_METHODS), *page_routes(front), Route("/{path:path}", api, methods=_METHODS)],
         exception_handlers={500: _broken, 405: _broken},
     )
     return _Cuttable(app)

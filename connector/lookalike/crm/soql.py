@@ -202,6 +202,11 @@ def parsed(soql: str) -> Query:
     return _Parser(soql).statement()
 
 
+def parsed_condition(text: str) -> Condition:
+    """Return the syntax tree of a condition that stands alone. Raises: Refusal MALFORMED_QUERY with the place."""
+    return _Parser(text).whole_condition()
+
+
 def unescaped(soql: str, literal: Literal) -> str:
     """Return the text that a string literal stands for. Raises: Refusal for an escape that SOQL does not have."""
     return "".join(char for char, _ in characters(soql, literal))
@@ -305,6 +310,12 @@ class _Parser:
         if self.token.kind != "end":
             raise self.unexpected()
         return query
+
+    def whole_condition(self) -> Condition:
+        condition = self.condition()
+        if self.token.kind != "end":
+            raise self.unexpected()
+        return condition
 
     def query(self) -> Query:
         at = self.token.at

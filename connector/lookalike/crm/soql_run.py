@@ -239,7 +239,7 @@ class _Select:
         self._add(
             node,
             column.name,
-            Leaf(name=column.name if column.field.type != "address" else "", get=self._last(column)),
+            Leaf(name=column.name if _is_stored(column.field) else "", get=self._last(column)),
             path.at,
         )
 
@@ -426,3 +426,7 @@ class _Select:
         }
         field = whole if name.startswith("count") else column.field
         return Column(get=compute[name], field=field, kind=column.kind, name="")
+
+
+def _is_stored(field: Field) -> bool:
+    return field.type != "address" and field.formula is None

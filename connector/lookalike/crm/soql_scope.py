@@ -76,7 +76,7 @@ class Scope:
                 f"the '__c' after the custom field name. {_REFERENCE}",
                 "INVALID_FIELD",
             )
-        return Column(get=_getter(self.org, steps, field), field=field, kind=kind, name=field.name, steps=tuple(steps))
+        return Column(get=_getter(self.org, steps, kind, field), field=field, kind=kind, name=field.name, steps=tuple(steps))
 
     def _no_relationship(self, path: Path, name: str) -> Refusal:
         return complaint(
@@ -128,8 +128,8 @@ def parent_of(org: OrgView, step: Field) -> Callable[[Row], Row | None]:
     return lambda row: rows.get(row.get(name, ""))
 
 
-def _getter(org: OrgView, steps: list[Field], field: Field) -> Callable[[Any], Any]:
-    last = _address(field) if field.type == "address" else _plain(field.name)
+def _getter(org: OrgView, steps: list[Field], kind: ObjectType, field: Field) -> Callable[[Any], Any]:
+    last = _last(org, kind, field)
     if not steps:
         return last
     parents = [parent_of(org, step) for step in steps]
@@ -146,13 +146,23 @@ def _getter(org: OrgView, steps: list[Field], field: Field) -> Callable[[Any], A
     return get
 
 
+def _last(org: OrgView, kind: ObjectType, field: Field) -> Callable[[Row], Any]:
+    if field.type == "address":
+        return _address(kind, field)
+    if field.formula is not None:
+        return lambda row: org.value(kind, field, row)
+    return _plain(field.name)
+
+
 def _plain(name: str) -> Callable[[Row], Any]:
     return lambda row: row.get(name)
 
 
-def _address(field: Field) -> Callable[[Row], Any]:
+def _address(kind: ObjectType, field: Field) -> Callable[[Row], Any]:
     prefix = field.name.removesuffix("Address")
     parts = {"street": "Street", "city": "City", "state": "State", "postalCode": "PostalCode", "country": "Country"}
+    if f"{prefix}CountryCode".lower() in kind.by_lower:
+        parts |= {"stateCode": "StateCode", "countryCode": "CountryCode"}
 
     def get(row: Row) -> Any:
         found = {key: row.get(prefix + part) for key, part in parts.items()}

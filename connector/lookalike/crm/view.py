@@ -48,6 +48,6 @@ class OrgView(Protocol):
         """Return the record that is not deleted with that external id, or None. Raises: Refusal 300 if there are several."""
         ...
 
-    def value(self, kind: str, field: Field, row: Row) -> Any:
+    def value(self, kind: ObjectType, field: Field, row: Row) -> Any:
         """Return what a record shows in *field*: what is stored, or what its formula gives."""
         ...

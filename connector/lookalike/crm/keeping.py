@@ -1,0 +1,117 @@
+"""The tables of an org with their transactions: saves that all stand or fall, that may be seen late, that go to the file.
+
+A slow transaction is taken back from the tables when it ends and brought when its time has come; meanwhile its records
+are locked. If the process dies before, it never was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from connector.lookalike.crm.file import OrgFile
+from connector.lookalike.crm.refusal import Refusal
+from connector.lookalike.crm.schema import NUMBERS, Schema
+from connector.lookalike.crm.table import Row, Table
+from connector.lookalike.crm.values import instant_text
+
+BIN_DAYS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a slow transaction saved, unseen until *due*; None for a removed record."""
+
+    due: datetime
+    rows: list[tuple[str, str, Row | None]]
+
+
+class Keeping:
+    """Tables by object name, and the file beneath. settings - what is saved beside the records."""
+
+    def __init__(self, schema: Schema, file: OrgFile | None, settings: dict[str, Any]) -> None:
+        self.tables = {one.name: Table(one) for one in schema.types}
+        self._file = file
+        self._settings = settings
+        self._undo: list[tuple[str, str, Row | None]] = []
+        self._held: list[Held] = []
+        self._held_ids: set[str] = set()
+        self._bin_day: date | None = None
+
+    def load(self) -> None:
+        """Read all records of the file."""
+        assert self._file is not None
+        wide = {name: [f.name for f in table.kind.fields if f.type in NUMBERS] for name, table in self.tables.items()}
+        for kind, record, row in self._file.records():
+            for name in wide[kind]:
+                if isinstance(row.get(name), int):
+                    row[name] = Decimal(row[name])
+            self.tables[kind].put(record, row)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+    def put(self, kind: str, record: str, row: Row | None) -> None:
+        """Store a whole record as it is, or remove it; part of the transaction. Raises: Refusal while a slow save holds it."""
+        if record in self._held_ids:
+            raise Refusal("UNABLE_TO_LOCK_ROW", f"unable to obtain exclusive access to this record or 1 records: {record}")
+        self._undo.append((kind, record, self.tables[kind].put(record, row)))
+
+    @property
+    def mark(self) -> int:
+        """The place to which `roll_back` goes back."""
+        return len(self._undo)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether a slow transaction is still unseen."""
+        return bool(self._held)
+
+    def roll_back(self, mark: int) -> None:
+        """Undo everything since *mark*."""
+        while len(self._undo) > mark:
+            kind, record, old = self._undo.pop()
+            self.tables[kind].put(record, old)
+
+    def commit(self, late_until: datetime | None) -> None:
+        """Let everything stand and write it to the file; or, until *late_until*, hold it back."""
+        touched = dict.fromkeys((kind, record) for kind, record, _ in self._undo)
+        rows = [(kind, record, self.tables[kind].rows.get(record)) for kind, record in touched]
+        if late_until is not None:
+            self.roll_back(0)
+            self._held.append(Held(due=late_until, rows=rows))
+            self._held_ids.update(record for _, record, _ in rows)
+            rows = []
+        self._undo.clear()
+        self._file_away(rows)
+
+    def settle(self, now: datetime) -> None:
+        """Bring what slow transactions saved, once their time has come; once a day, remove what lay too long in the bin."""
+        for held in [one for one in self._held if one.due <= now]:
+            self._held.remove(held)
+            self._held_ids.difference_update(record for _, record, _ in held.rows)
+            self._bring(held.rows)
+        if self._bin_day != now.date():
+            self._bin_day = now.date()
+            oldest = instant_text(now - timedelta(days=BIN_DAYS))
+            self._bring(
+                [
+                    (kind, record, None)
+                    for kind, table in self.tables.items()
+                    for record, row in table.rows.items()
+                    if row["IsDeleted"] and row["SystemModstamp"] < oldest
+                ]
+            )
+
+    def _bring(self, rows: list[tuple[str, str, Row | None]]) -> None:
+        for kind, record, row in rows:
+            self.tables[kind].put(record, row)
+        self._file_away(rows)
+
+    def _file_away(self, rows: list[tuple[str, str, Row | None]]) -> None:
+        if self._file and rows:
+            self._file.save(rows, self._settings)
