@@ -187,7 +187,7 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
 
     Raises: ConfigError with every problem of every file at once.
     """
-    texts = {s.name: _mapping_text(s.mapping) for s in config.sources}
+    texts = {s.name: mapping_text(s.mapping) for s in config.sources}
     parsed = {s.name: load_mapping(str(s.mapping), texts[s.name]) for s in config.sources}
     describe = described(crm, list(parsed.values()))
     problems: list[Problem] = []
@@ -229,11 +229,12 @@ def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectI
 
 def source_objects(config: Config) -> list[str]:
     """Return the CRM objects that the sources read, from their files alone; asks no CRM."""
-    trees = [load_mapping(s.mapping, _mapping_text(s.mapping)).located.value for s in config.sources]
+    trees = [load_mapping(s.mapping, mapping_text(s.mapping)).located.value for s in config.sources]
     return [str(tree["source"]["object"]) for tree in trees]
 
 
-def _mapping_text(path: str) -> str:
+def mapping_text(path: str) -> str:
+    """Return the text of a mapping file. Raises: ConfigError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:

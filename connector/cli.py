@@ -13,7 +13,19 @@ from typing import Annotated
 
 import typer
 
-from connector.commands import contracts, customers, deals, events, imports, invoices, prices, quotes, usage, webhooks
+from connector.commands import (
+    contracts,
+    crm,
+    customers,
+    deals,
+    events,
+    imports,
+    invoices,
+    prices,
+    quotes,
+    usage,
+    webhooks,
+)
 from connector.commands.shared import Global, show
 from connector.errors import ConfigError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
@@ -37,6 +49,7 @@ app.add_typer(quotes.app, name="quotes")
 app.add_typer(events.app, name="events")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(mapping_app, name="mapping")
+app.add_typer(crm.app, name="crm")
 
 
 def _problems(problems: Sequence[Problem]) -> None:

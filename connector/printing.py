@@ -56,6 +56,41 @@ def init_text(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", "Next: edit config.yaml, then `connector check`, `connector plan --record ID`, `connector run`."])
 
 
+def package_text(result: Mapping[str, Any]) -> str:
+    """Return what `crm package` wrote, what it left alone, and what to do next."""
+    lines = [f"kept  {name} (you changed it)" for name in result["kept"]]
+    lines += [f"left  {name} (no part of the package any more; delete it if you do not need it)" for name in result["left_over"]]
+    lines += [f"not granted: {path}: a mapping reads it over a lookup that the package does not know" for path in result["not_granted"]]
+    counts = (("written", len(result["written"])), ("renewed", len(result["renewed"])), ("the same already", result["same"]), ("kept", len(result["kept"])))
+    lines.append(f"{result['folder']}: " + ", ".join(f"{n} files {what}" for what, n in counts if n) + ".")
+    lines.append(f"Rights of the integration user follow from {', '.join(result['mappings'])}.")
+    if result["kept"]:
+        lines.append("To compare, write the package into an empty folder.")
+    lines.append(f"Next: `connector crm deploy --package {result['folder']} --check-only`.")
+    return "\n".join(lines)
+
+
+def deploy_text(result: Mapping[str, Any]) -> str:
+    """Return what the org made of the package: a line a problem with its fix, or what to do next."""
+    kind = "sandbox " if result["is_sandbox"] else ""
+    lines = []
+    for title, rows in (("refused", result["errors"]), ("warning", result["warnings"])):
+        for row in rows:
+            place = f" ({row['file']}:{row['line']}:{row['column']})" if row["line"] else f" ({row['file']})" if row["file"] else ""
+            lines += [f"{title} {row['component']}{place}: {row['problem']}", f"        {row['hint']}"]
+    lines += [f"{p.message} {p.hint}" for p in result["problems"] if not result["errors"]]
+    if result["left_out"]:
+        lines.append(f"Everybody who sees the object has these in this org, so no right was set for them: {', '.join(result['left_out'])}.")
+    if not result["ok"]:
+        lines.append(f"Nothing was changed in {kind}{result['org']}: {len(result['errors']) or 'no'} components were refused.")
+    elif result["check_only"]:
+        lines.append(f"{result['components']} components would be accepted by {kind}{result['org']}. Nothing was changed; leave out --check-only to deploy.")
+    else:
+        lines.append(f"{result['components']} components were deployed to {kind}{result['org']}.")
+        lines.append("Next: give Billing Connector Integration to the integration user and Billing Connector Rep to people who sell; then `connector check`.")
+    return "\n".join(lines)
+
+
 def _problem_lines(problems: Sequence[Mapping[str, Any]], most: int = 50) -> list[str]:
     lines = [f"  {p.get('record') or ''} {p['code']}: {p['message']} {p['hint']}".rstrip() for p in problems[:most]]
     if len(problems) > most:

@@ -33,9 +33,9 @@ Result = dict[str, Any]
 _PROGRESS_EVERY_S = 2.0
 
 
-def open_config(path: Path) -> Config:
+def open_config(path: Path, env: Mapping[str, str] = os.environ) -> Config:
     """Load the configuration and set up logging by it."""
-    config = load_config(path, os.environ)
+    config = load_config(path, env)
     observe.configure(config.log.format, config.log.level, sys.stderr)
     return config
 

@@ -10,7 +10,7 @@ from connector.ports import FieldInfo, ObjectInfo
 from connector.sync.seam import STAMP, Source
 
 # The roll-up of an object's lines, and what it adds up: a line deleted for good shows in nothing else.
-_TOTALS = {"Opportunity": ("Amount", "TotalPrice"), "Quote": ("TotalPrice", "TotalPrice"), "Order": ("TotalAmount", "TotalPrice")}
+TOTALS = {"Opportunity": ("Amount", "TotalPrice"), "Quote": ("TotalPrice", "TotalPrice"), "Order": ("TotalAmount", "TotalPrice")}
 # By which stamp an object is polled, best first: LastModifiedDate may be back-dated on import and misses system changes (P1).
 _STAMPS = (STAMP, "LastModifiedDate", "CreatedDate")
 
@@ -20,7 +20,7 @@ def made_source(name: str, file: str, text: str, digest: str, compiled: Compiled
 
     Raises: ConfigError where an object shows no stamp to poll by.
     """
-    total, line_total = _TOTALS.get(compiled.object, ("", ""))
+    total, line_total = TOTALS.get(compiled.object, ("", ""))
     objects = [o for o in (compiled.object, compiled.line_object, *compiled.related, *compiled.line_related) if o]
     return Source(
         name=name,

@@ -1,0 +1,119 @@
+"""Permission sets, computed from what mappings use: read what is read, edit what is written, and nothing else.
+
+A path such as `Opportunity.Account.Billing_Email__c` of a quote needs the lookups on its way, too, because SOQL follows a
+lookup only for who may read it. A standard field that always comes with its object has no line. Lines of deals have no
+permission of their own in Salesforce: whoever reads the deal reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from connector.crm.package.catalogue import Catalogue
+from connector.crm.package.components import INVOICE, MAIN
+from connector.crm.package.markup import Node, document
+
+INTEGRATION = "Billing_Connector_Integration"
+REP = "Billing_Connector_Rep"
+_WITHOUT_RIGHTS = frozenset({"User", "Organization", "OpportunityLineItem", "QuoteLineItem", "OrderItem", "PricebookEntry"})
+_SHARED = frozenset({"Account", "Contact", "Opportunity", "Quote", "Order"})
+"""Objects whose records are private in many orgs: reading some of them only would lose deals silently, so all are read."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Rights:
+    """What one user needs: objects to read, edit, create; fields to read and edit, each as (object, name in permission sets)."""
+
+    objects: dict[str, set[str]] = field(default_factory=dict)
+    reads: set[tuple[str, str]] = field(default_factory=set)
+    edits: set[tuple[str, str]] = field(default_factory=set)
+    unknown: set[tuple[str, str]] = field(default_factory=set)
+
+    def allow(self, object_name: str, *rights: str) -> None:
+        """Note rights on an object: read, edit, create."""
+        if object_name not in _WITHOUT_RIGHTS:
+            self.objects.setdefault(object_name, set()).update(rights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writes:
+    """What is written to one object; *key* - the external id by which its rows are created, None where rows are only updated."""
+
+    object: str
+    fields: tuple[str, ...]
+    key: str | None
+
+
+def integration_rights(catalogue: Catalogue, reads: Iterable[tuple[str, str]], writes: Iterable[Writes]) -> Rights:
+    """Return what the integration user needs. reads - (object, path from it). unknown tells the paths that lead nowhere we know."""
+    needed = Rights()
+    for object_name, path in reads:
+        _follow(needed, catalogue, object_name, path)
+    for block in writes:
+        needed.allow(block.object, "read", "edit", *(("create",) if block.key else ()))
+        for name in {*block.fields, *([block.key] if block.key else [])}:
+            needed.edits.add((block.object, name))
+    return needed
+
+
+def _follow(needed: Rights, catalogue: Catalogue, object_name: str, path: str) -> None:
+    *hops, last = path.split(".")
+    current = object_name
+    needed.allow(current, "read")
+    for hop in hops:
+        parent = catalogue.parent(current, hop)
+        if parent is None:
+            needed.unknown.add((object_name, path))
+            return
+        _read(needed, catalogue, current, f"{hop[:-1]}c" if hop.endswith("__r") else f"{hop}Id")
+        current = parent
+        needed.allow(current, "read")
+    _read(needed, catalogue, current, last)
+
+
+def _read(needed: Rights, catalogue: Catalogue, object_name: str, name: str) -> None:
+    known = name if name.endswith("__c") else catalogue.standard.get(object_name, {}).get(name)
+    if known is not None:
+        needed.reads.add((object_name, known))
+
+
+def rep_rights(catalogue: Catalogue) -> Rights:
+    """Return what a rep needs beyond the rights of selling: to read what the connector writes, to edit what it reads."""
+    needed = Rights(objects={INVOICE: {"read"}})
+    for object_name, specs in catalogue.fields.items():
+        for spec in specs:
+            (needed.edits if spec.role == "input" else needed.reads).add((object_name, spec.name))
+    return needed
+
+
+def permission_files(integration: Rights, rep: Rights) -> Iterator[tuple[str, str]]:
+    """Yield the two permission sets; none names a licence, so both can be assigned to any user."""
+    sees_all = _SHARED & integration.objects.keys()
+    told = "For the user as whom the billing connector logs in: what its mappings read and write, and nothing else."
+    nodes = [
+        Node("label", "Billing Connector Integration"), Node("description", told), Node("hasActivationRequired", False),
+        Node("userPermissions", [Node("enabled", True), Node("name", "ApiEnabled")]), *_nodes(integration, sees_all),
+    ]  # fmt: skip
+    yield f"{MAIN}/permissionsets/{INTEGRATION}.permissionset-meta.xml", document("PermissionSet", nodes)
+    told = "For people who sell: fill the billing terms of deals, read what the billing connector says."
+    tab = Node("tabSettings", [Node("tab", INVOICE), Node("visibility", "Visible")])
+    nodes = [Node("label", "Billing Connector Rep"), Node("description", told), Node("hasActivationRequired", False), tab, *_nodes(rep, frozenset())]
+    yield f"{MAIN}/permissionsets/{REP}.permissionset-meta.xml", document("PermissionSet", nodes)
+
+
+def _nodes(rights: Rights, sees_all: Iterable[str]) -> Iterator[Node]:
+    for object_name, name in sorted(rights.reads | rights.edits):
+        can_edit = (object_name, name) in rights.edits
+        yield Node("fieldPermissions", [Node("editable", can_edit), Node("field", f"{object_name}.{name}"), Node("readable", True)])
+    for object_name, can in sorted(rights.objects.items()):
+        yield Node("objectPermissions", [
+            Node("allowCreate", "create" in can), Node("allowDelete", False), Node("allowEdit", "edit" in can), Node("allowRead", True),
+            Node("modifyAllRecords", False), Node("object", object_name), Node("viewAllRecords", object_name in sees_all),
+        ])  # fmt: skip
+
+
+def without(rights: Rights, refused: Mapping[str, Iterable[str]]) -> Rights:
+    """Return the rights less the standard fields that take no field permissions in an org; *refused* by object."""
+    gone = {(name, f) for name, fields in refused.items() for f in fields}
+    return Rights(objects=rights.objects, reads=rights.reads - gone, edits=rights.edits - gone, unknown=rights.unknown)
