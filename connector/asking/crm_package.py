@@ -23,6 +23,7 @@ from connector.crm.package.project import Chosen, Outcome, project_files, read_p
 from connector.crm.package.rights import Rights, Writes, integration_rights, without
 from connector.errors import ConfigError, Problem
 from connector.kit import observe, shipped
+from connector.mapping.language import MappingFile
 from connector.mapping.uses import uses
 from connector.sync.sourcing import TOTALS
 from connector.verbs import Result, open_config
@@ -31,6 +32,7 @@ TOKEN_VARIABLE = "SF_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 _SHIPPED = ("mappings/salesforce-opportunity.yaml", "mappings/salesforce-quote.yaml")
 _CPQ = "mappings/salesforce-cpq-order.yaml"
 _API_VERSION = "62.0"
+_UNSET = "not-set-for-this-command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +57,10 @@ class Target:
 
 
 class _Lenient(Mapping[str, str]):
-    """The environment, in which a variable that is not set is empty: the package needs none of the login's secrets."""
+    """The environment, in which every variable is set: the package needs none of the login's secrets."""
 
     def __getitem__(self, name: str) -> str:
-        return os.environ.get(name, "-")
+        return os.environ.get(name, _UNSET)
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -88,36 +90,43 @@ def _unknown(rights: Rights) -> list[str]:
 
 
 def _chosen(config_path: Path, wanted: Wanted) -> tuple[Chosen, list[str]]:
-    known = catalogue(has_quotes=wanted.has_quotes, has_cpq=wanted.has_cpq)
-    texts, api_version = _mappings(config_path, wanted)
+    """Return what the package holds, and the mappings that it follows from."""
+    texts, on_accept, api_version = _mappings(config_path, wanted)
+    mappings = [m for m in (_parsed(name, text) for name, text in texts.items()) if wanted.has_quotes or m.source.object != "Quote"]
+    has_cpq = wanted.has_cpq or any(m.source.object == "Order" for m in mappings)
+    known = catalogue(has_quotes=wanted.has_quotes, has_cpq=has_cpq)
     reads: list[tuple[str, str]] = []
     writes: list[Writes] = []
-    for name, text in texts.items():
-        mapping, problems = app.checked(app.load_mapping(name, text), None, None)
-        if mapping is None or problems:
-            raise ConfigError(problems)
-        if not wanted.has_quotes and mapping.source.object == "Quote":
-            continue
+    for mapping in mappings:
         used = uses(mapping)
-        reads += used.reads
         total, line_total = TOTALS.get(mapping.source.object, ("", ""))
-        reads += [(mapping.source.object, total), (mapping.source.lines.object, line_total)] if total else []
+        reads += [*used.reads, *([(mapping.source.object, total), (mapping.source.lines.object, line_total)] if total else [])]
         writes += [Writes(object=b.object, fields=tuple(b.fields), key=b.key) for b in used.writes]
+    writes += [Writes(object=name, fields=(field,), key=None) for name, field in on_accept]
     rights = integration_rights(known, _without_quotes(known, reads), writes)
     return Chosen(catalogue=known, rights=rights, api_version=api_version, has_history=wanted.has_history), list(texts)
+
+
+def _parsed(name: str, text: str) -> MappingFile:
+    mapping, problems = app.checked(app.load_mapping(name, text), None, None)
+    if mapping is None or problems:
+        raise ConfigError(problems)
+    return mapping
 
 
 def _without_quotes(known: Catalogue, reads: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [pair for pair in reads if pair != ("Opportunity", "SyncedQuoteId") or "Quote" in known.fields]
 
 
-def _mappings(config_path: Path, wanted: Wanted) -> tuple[dict[str, str], str]:
-    """Return the mappings in use, by their files, and the API version."""
+def _mappings(config_path: Path, wanted: Wanted) -> tuple[dict[str, str], list[tuple[str, str]], str]:
+    """Return the mappings in use, by their files, what accepting a quote writes besides, and the API version."""
     if not config_path.exists():
         files = shipped.shipped_files()
-        return {name: files[name] for name in (*_SHIPPED, *([_CPQ] if wanted.has_cpq else [])) if name in files}, _API_VERSION
+        names = (*_SHIPPED, *([_CPQ] if wanted.has_cpq else []))
+        return {name: files[name] for name in names if name in files}, [], _API_VERSION
     config = open_config(config_path, _Lenient())
-    return {source.mapping: app.mapping_text(source.mapping) for source in config.sources}, _version(config.crm.api_version)
+    texts = {source.mapping: app.mapping_text(source.mapping) for source in config.sources}
+    return texts, [(name, field) for name, field, _ in config.quotes.on_accept], _version(config.crm.api_version)
 
 
 def _version(text: str) -> str:

@@ -53,7 +53,8 @@ def integration_rights(catalogue: Catalogue, reads: Iterable[tuple[str, str]], w
     for block in writes:
         needed.allow(block.object, "read", "edit", *(("create",) if block.key else ()))
         for name in {*block.fields, *([block.key] if block.key else [])}:
-            needed.edits.add((block.object, name))
+            known = _permissioned(catalogue, block.object, name)
+            needed.edits |= {(block.object, known)} if known else set()
     return needed
 
 
@@ -73,9 +74,14 @@ def _follow(needed: Rights, catalogue: Catalogue, object_name: str, path: str) -
 
 
 def _read(needed: Rights, catalogue: Catalogue, object_name: str, name: str) -> None:
-    known = name if name.endswith("__c") else catalogue.standard.get(object_name, {}).get(name)
+    known = _permissioned(catalogue, object_name, name)
     if known is not None:
         needed.reads.add((object_name, known))
+
+
+def _permissioned(catalogue: Catalogue, object_name: str, name: str) -> str | None:
+    """Return under which name permission sets know a field; None for one that everybody has who has the object."""
+    return name if name.endswith("__c") else catalogue.standard.get(object_name, {}).get(name)
 
 
 def rep_rights(catalogue: Catalogue) -> Rights:
@@ -93,13 +99,18 @@ def permission_files(integration: Rights, rep: Rights) -> Iterator[tuple[str, st
     told = "For the user as whom the billing connector logs in: what its mappings read and write, and nothing else."
     nodes = [
         Node("label", "Billing Connector Integration"), Node("description", told), Node("hasActivationRequired", False),
-        Node("userPermissions", [Node("enabled", True), Node("name", "ApiEnabled")]), *_nodes(integration, sees_all),
+        *(Node("userPermissions", [Node("enabled", True), Node("name", name)]) for name in _user_permissions(integration)), *_nodes(integration, sees_all),
     ]  # fmt: skip
     yield f"{MAIN}/permissionsets/{INTEGRATION}.permissionset-meta.xml", document("PermissionSet", nodes)
     told = "For people who sell: fill the billing terms of deals, read what the billing connector says."
     tab = Node("tabSettings", [Node("tab", INVOICE), Node("visibility", "Visible")])
     nodes = [Node("label", "Billing Connector Rep"), Node("description", told), Node("hasActivationRequired", False), tab, *_nodes(rep, frozenset())]
     yield f"{MAIN}/permissionsets/{REP}.permissionset-meta.xml", document("PermissionSet", nodes)
+
+
+def _user_permissions(rights: Rights) -> list[str]:
+    """Return what is no matter of objects and fields: the API itself, and writing the status of an order that is activated."""
+    return ["ApiEnabled", *(["EditActivatedOrders"] if "edit" in rights.objects.get("Order", ()) else [])]
 
 
 def _nodes(rights: Rights, sees_all: Iterable[str]) -> Iterator[Node]:
