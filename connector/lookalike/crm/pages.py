@@ -1,139 +1,62 @@
-"""The pages on which a person plays the sales rep: opportunities, quotes, one record, a form that moves its stage or status.
+"""The rep's pages over HTTP: which address shows or saves what, and what keeps other sites out.
 
-Everything shown is what the API would answer; the form saves as the rep, not as the integration user. A form that another
-site posts is refused.
+A form carries a token that only this server's pages show; a form without it, or one that another site sends, saves nothing. The
+policy of each reply lets a page load its own stylesheet and script and nothing else. What a page shows, and what its buttons do:
+the package `rep`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+import hashlib
+import secrets
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from connector.lookalike.crm.catalogue import QUOTE_STATUSES, STAGES
 from connector.lookalike.crm.front import Front
+from connector.lookalike.crm.ids import id18
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal
-from connector.lookalike.crm.schema import NUMBERS, Field, labelled
-from connector.lookalike.crm.table import Row
+from connector.lookalike.crm.rep import acts, making, recycled, typed, words
+from connector.lookalike.crm.rep.kinds import KINDS, OPPORTUNITY, Kind
+from connector.lookalike.crm.rep.lines import LineForm
+from connector.lookalike.crm.rep.lists import list_page
+from connector.lookalike.crm.rep.record import NOTHING_OPEN, Open, record_page
+from connector.lookalike.crm.rep.words import Complaint
 
-_LIST_ROWS = 500
-_MAX_FORM_BYTES = 4096
-_INPUTS_END = "Amends_Contract_Id__c"
-_INVOICE_FIELDS = (
-    "Number__c",
-    "Type__c",
-    "Status__c",
-    "Issued_On__c",
-    "Due_On__c",
-    "Total__c",
-    "Amount_Paid__c",
-    "Amount_Due__c",
-    "URL__c",
-)
-_LINE_FIELDS = (
-    "ProductCode",
-    "Description",
-    "Charge_Type__c",
-    "ServiceDate",
-    "End_Date__c",
-    "Quantity",
-    "UnitPrice",
-    "Discount",
-    "TotalPrice",
-)
-_ACCOUNT_FIELDS = (
-    "Name",
-    "BillingStreet",
-    "BillingPostalCode",
-    "BillingCity",
-    "BillingCountry",
-    "Tax_Id__c",
-    "Billing_Email__c",
-)
-_HIDDEN = frozenset(
-    [
-        "Id",
-        "IsDeleted",
-        "CreatedDate",
-        "CreatedById",
-        "LastModifiedDate",
-        "LastModifiedById",
-        "SystemModstamp",
-        "Name",
-        "StageName",
-        "Status",
-        "OwnerId",
-        "Pricebook2Id",
-        "Fiscal",
-        "FiscalYear",
-        "FiscalQuarter",
-        "ForecastCategory",
-        "ForecastCategoryName",
-        "HasOpportunityLineItem",
-        "IsPrivate",
-        "AccountId",
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """A labelled value as it is shown; *href* where it is a link."""
-
-    label: str
-    text: str
-    href: str = ""
-    is_number: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """A table of child records."""
-
-    title: str
-    columns: tuple[str, ...]
-    numbers: frozenset[str]
-    rows: tuple[tuple[Fact, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """An object that has pages. state - its field that the form changes."""
-
-    name: str
-    path: str
-    title: str
-    state: str
-    states: tuple[str, ...]
-    lines: str
-    lookup: str
-    columns: tuple[str, ...]
-
-
-_KINDS = (
-    Kind(name="Opportunity", path="opportunities", title="Opportunities", state="StageName", states=tuple(STAGES), lines="OpportunityLineItem",
-         lookup="OpportunityId", columns=("Name", "StageName", "CloseDate", "Amount", "Billing_Status__c")),
-    Kind(name="Quote", path="quotes", title="Quotes", state="Status", states=QUOTE_STATUSES, lines="QuoteLineItem", lookup="QuoteId",
-         columns=("Name", "QuoteNumber", "Status", "ExpirationDate", "GrandTotal", "Billing_Status__c")),
-)  # fmt: skip
+_HERE = Path(__file__).parent / "rep"
+_MAX_FORM_BYTES = 262_144
+_MAX_FORM_FIELDS = 2_000
+_ASSETS = {"style.css": "text/css", "page.js": "text/javascript"}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store",
+}  # fmt: skip
+_FOREIGN = "This form was sent from another site, so nothing was saved."
+_STALE = "The demo CRM was started anew since this page was opened, so nothing was saved yet. Everything is still here: send it again."
+Form = dict[str, str]
 
 
 def routes(front: Front) -> list[BaseRoute]:
     """Return the routes of the pages."""
     pages = Pages(front.org)
-    out: list[BaseRoute] = [Route("/", pages.list_of(_KINDS[0]), methods=["GET"])]
-    for kind in _KINDS:
-        if kind.name.lower() in front.org.schema.by_lower:
-            out.append(Route(f"/{kind.path}", pages.list_of(kind), methods=["GET"]))
-            out.append(Route(f"/{kind.path}/{{record}}", pages.record_of(kind), methods=["GET", "POST"]))
+    out: list[BaseRoute] = [
+        Route("/", pages.list_of(OPPORTUNITY), methods=["GET"]), Route("/rep/{asset}", pages.asset, methods=["GET"]),
+        Route("/lookup", pages.lookup, methods=["GET"]), Route("/bin", pages.recycle_bin, methods=["GET", "POST"]),
+    ]  # fmt: skip
+    for kind in pages.kinds:
+        out.append(Route(f"/{kind.path}", pages.list_of(kind), methods=["GET"]))
+        if not kind.is_read_only:
+            out.append(Route(f"/{kind.path}/new", pages.new_of(kind), methods=["GET", "POST"]))
+        out.append(Route(f"/{kind.path}/{{record}}", pages.record_of(kind), methods=["GET", "POST"]))
     out.append(Route("/{record:str}", pages.by_id, methods=["GET"]))
     return out
 
@@ -143,151 +66,177 @@ class Pages:
 
     def __init__(self, org: Org) -> None:
         self._org = org
+        self._token = secrets.token_urlsafe(24)
+        self.kinds = tuple(kind for kind in KINDS if kind.name.lower() in org.schema.by_lower)
         self._views = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(default=True)
-        )
+            loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True,
+        )  # fmt: skip
 
-    def _render(self, template: str, status: int = 200, **view: Any) -> Response:
+    # -- rendering --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _mark(self) -> str:
+        """What changes in the addresses of the assets when they do."""
+        return hashlib.sha256(b"".join((_HERE / "static" / name).read_bytes() for name in _ASSETS)).hexdigest()[:12]
+
+    def _render(self, template: str, request: Request, status: int = 200, **view: Any) -> Response:
         organization = next(self._org.rows("Organization"))
-        today = self._org.now().astimezone(self._org.zone).strftime("%d %B %Y").lstrip("0")
-        text = self._views.get_template(template).render(company=organization["Name"], today=today, **view)
-        return HTMLResponse(
-            text,
-            status_code=status,
-            headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
-        )
+        rep = self._org.row("User", self._org.rep_user) or {}
+        asked = request.query_params
+        flash = acts.DONE.get(asked.get("done", ""), "") if status == 200 else ""
+        text = self._views.get_template(template).render(
+            company=organization["Name"], rep=rep.get("Name", ""), today=words.day_text(making.today(self._org).isoformat()), kinds=self.kinds,
+            token=self._token, mark=self._mark, flash=flash, path=request.url.path, gone=id18(asked.get("gone", "")) or "", **view,
+        )  # fmt: skip
+        return HTMLResponse(text, status_code=status, headers=_HEADERS)
+
+    def _message(self, request: Request, status: int, title: str, text: str, restore: str = "") -> Response:
+        return self._render("message.html", request, status, title=title, text=text, restore=restore)
+
+    async def asset(self, request: Request) -> Response:
+        """Send the stylesheet or the script; its address changes with its content, so it may be kept."""
+        media = _ASSETS.get(request.path_params["asset"])
+        if media is None:
+            return self._message(request, 404, "There is no such page.", "Choose a list above.")
+        headers = {**_HEADERS, "Cache-Control": "public, max-age=86400"}
+        return Response((_HERE / "static" / request.path_params["asset"]).read_bytes(), media_type=media, headers=headers)
+
+    # -- reading ----------------------------------------------------------------------------------------------------------
 
     def list_of(self, kind: Kind) -> Any:
-        """Return the endpoint that lists records of *kind*, closest close date first."""
-
-        async def endpoint(_request: Request) -> Response:
-            with self._org.lock:
-                found = sorted(self._org.rows(kind.name), key=lambda row: (row.get("CloseDate", ""), row["Id"]))
-                rows = [
-                    {
-                        "href": f"/{kind.path}/{row['Id']}",
-                        "cells": [self._fact(kind.name, row, name) for name in kind.columns],
-                    }
-                    for row in found[:_LIST_ROWS]
-                ]
-                more = f"{len(found) - _LIST_ROWS} more are not shown." if len(found) > _LIST_ROWS else ""
-                columns = [self._label(kind.name, name) for name in kind.columns]
-                return self._render(
-                    "list.html",
-                    title=kind.title,
-                    columns=columns,
-                    numbers=("Amount", "Grand Total"),
-                    rows=rows,
-                    more=more,
-                )
-
-        return endpoint
-
-    def record_of(self, kind: Kind) -> Any:
-        """Return the endpoint that shows one record of *kind*, and saves its form."""
+        """Return the endpoint that lists records of *kind*."""
 
         async def endpoint(request: Request) -> Response:
-            raw = await request.body()
             with self._org.lock:
-                return self._record(kind, request, raw)
+                return self._render("list.html", request, page=list_page(self._org, kind, request.query_params), kind=kind)
 
         return endpoint
 
-    def by_id(self, request: Request) -> Response:
+    async def by_id(self, request: Request) -> Response:
         """Send `/ID` to the record's page, as Salesforce does."""
-        record = request.path_params["record"]
-        with self._org.lock:
-            found = next((k for k in _KINDS if self._org.row(k.name, record) is not None), None)
+        record = id18(request.path_params["record"]) or ""
+        found = next((kind for kind in self.kinds if record in self._org.table(kind.name).rows), None)
         if found is None:
-            return self._render("list.html", 404, title="There is no such page.", columns=(), numbers=(), rows=(), more="")
-        return RedirectResponse(f"/{found.path}/{record}", status_code=303)
+            return self._message(request, 404, "There is no such page.", "Choose a list above, or look for the record by its name.")
+        return RedirectResponse(words.url_of(found.name, record), status_code=303)
 
-    def _record(self, kind: Kind, request: Request, raw: bytes) -> Response:
-        error = ""
+    async def lookup(self, request: Request) -> Response:
+        """Answer the script with the records that a typed name may mean."""
+        asked = request.query_params
+        one = self._org.schema.by_lower.get(asked.get("kind", "").lower())
+        if one is None or one.name not in {kind.name for kind in self.kinds}:
+            return JSONResponse([], headers=_HEADERS)
+        with self._org.lock:
+            account = id18(asked.get("account", ""))
+            found = typed.suggestions(self._org, one.name, asked.get("q", "")[:200], account)
+        return JSONResponse([{"value": option.value, "note": option.note} for option in found], headers=_HEADERS)
+
+    # -- records ----------------------------------------------------------------------------------------------------------
+
+    def record_of(self, kind: Kind) -> Any:
+        """Return the endpoint that shows one record of *kind*, and saves its forms."""
+
+        async def endpoint(request: Request) -> Response:
+            form = await _form(request) if request.method == "POST" else {}
+            with self._org.lock:
+                return self._record(kind, request, form)
+
+        return endpoint
+
+    def _record(self, kind: Kind, request: Request, form: Form) -> Response:
+        record = request.path_params["record"]
         try:
-            row = self._org.get(kind.name, request.path_params["record"])
+            row = self._org.get(kind.name, record)
         except Refusal as refusal:
-            return self._render("list.html", 404, title=refusal.message, columns=(), numbers=(), rows=(), more="")
-        if request.method == "POST":
-            error = self._saved(kind, row, request, raw)
-            if not error:
-                return RedirectResponse(f"/{kind.path}/{row['Id']}", status_code=303)
-        view = self._view(kind, row)
-        return self._render("record.html", 400 if error else 200, error=error, **view)
+            if refusal.code != "ENTITY_IS_DELETED":
+                return self._message(request, 404, f"There is no such {kind.one}.", "It may have been deleted for good. Look for it by its name in the list.")
+            name = (self._org.table(kind.name).rows.get(id18(record) or "") or {}).get("Name", "")
+            return self._message(request, 404, f"This {kind.one} is in the recycle bin.", str(name), restore=id18(record) or "")
+        if request.method != "POST":
+            if request.query_params.get("live"):
+                return self._render("live.html", request, page=record_page(self._org, kind, row))
+            return self._render("record.html", request, page=record_page(self._org, kind, row, _opened(request)))
+        refused = self._refused(request, form)
+        if refused == _FOREIGN:
+            return self._message(request, 403, "Nothing was saved.", refused)
+        outcome = acts.Outcome(opened=acts.unsaved(self._org, kind, row, form, refused)) if refused else acts.carried_out(self._org, kind, row, form)
+        if outcome.href:
+            return RedirectResponse(outcome.href, status_code=303)
+        return self._render("record.html", request, 400, page=record_page(self._org, kind, row, outcome.opened or NOTHING_OPEN))
 
-    def _saved(self, kind: Kind, row: Row, request: Request, raw: bytes) -> str:
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-            return "This form was sent from another site and was not saved."
-        form = dict(parse_qsl(raw[:_MAX_FORM_BYTES].decode(errors="replace")))
+    def new_of(self, kind: Kind) -> Any:
+        """Return the endpoint that shows the form of a new record, and makes it."""
+
+        async def endpoint(request: Request) -> Response:
+            form = await _form(request) if request.method == "POST" else {}
+            with self._org.lock:
+                return self._new(kind, request, form)
+
+        return endpoint
+
+    def _new(self, kind: Kind, request: Request, form: Form) -> Response:
+        if request.method != "POST":
+            return self._render("new.html", request, page=making.new_page(self._org, kind, request.query_params))
+        refused = self._refused(request, form)
+        if refused == _FOREIGN:
+            return self._message(request, 403, "Nothing was saved.", refused)
         try:
-            with self._org.transaction(user=self._org.rep_user):
-                self._org.update(kind.name, row["Id"], {kind.state: form.get("value", "")})
-        except Refusal as refusal:
-            return refusal.message
-        return ""
+            if refused:
+                raise making.Refused(making.as_typed(self._org, kind, form, Complaint(text=refused)))
+            made = making.make(self._org, kind, form)
+        except making.Refused as refusal:
+            return self._render("new.html", request, 400, page=refusal.page)
+        done = "made_change" if kind.lines else "made"
+        return RedirectResponse(f"{words.url_of(kind.name, made)}?done={done}", status_code=303)
 
-    # -- views ------------------------------------------------------------------------------------------------------------
+    async def recycle_bin(self, request: Request) -> Response:
+        """Show the recycle bin, and bring a record back from it."""
+        form = await _form(request) if request.method == "POST" else {}
+        with self._org.lock:
+            complaint = None
+            if request.method == "POST":
+                refused = self._refused(request, form)
+                if refused == _FOREIGN:
+                    return self._message(request, 403, "Nothing was saved.", refused)
+                complaint, href = (Complaint(text=refused), "") if refused else recycled.restored(self._org, form.get("record", ""))
+                if href:
+                    return RedirectResponse(href, status_code=303)
+            found = recycled.deleted(self._org)
+            return self._render("bin.html", request, 400 if complaint else 200, rows=found, complaint=complaint)
 
-    def _view(self, kind: Kind, row: Row) -> dict[str, Any]:
-        fields = [
-            field
-            for field in self._org.type(kind.name).fields
-            if field.name not in _HIDDEN and row.get(field.name) is not None
-        ]
-        names = [field.name for field in self._org.type(kind.name).fields]
-        outputs = set(names[names.index(_INPUTS_END) + 1 :]) - {"Amends_Opportunity__c", "Billing_Contact__c"}
-        account = self._org.row("Account", row.get("AccountId")) or {}
-        lines = sorted(
-            self._org.live_children(kind.lines, kind.lookup, row["Id"]),
-            key=lambda line: (line.get("SortOrder", 0), line["Id"]),
-        )
-        sheets = [self._sheet("Lines", kind.lines, _LINE_FIELDS, lines)]
-        if kind.name == "Opportunity":
-            invoices = self._org.live_children("Billing_Invoice__c", "Opportunity__c", row["Id"])
-            sheets.append(self._sheet("Invoices", "Billing_Invoice__c", _INVOICE_FIELDS, invoices))
-        return {
-            "kind": labelled(kind.name), "title": row.get("Name", ""), "state": row.get(kind.state, ""), "states": kind.states,
-            "state_label": labelled(kind.state), "action": f"/{kind.path}/{row['Id']}", "tables": sheets,
-            "billing": [self._fact(kind.name, row, field.name) for field in fields if field.name in outputs],
-            "details": [self._fact(kind.name, row, field.name) for field in fields if field.name not in outputs],
-            "account": [self._fact("Account", account, name) for name in _ACCOUNT_FIELDS if account.get(name) is not None],
-        }  # fmt: skip
+    # -- who may save -----------------------------------------------------------------------------------------------------
 
-    def _sheet(self, title: str, kind: str, names: tuple[str, ...], rows: list[Row]) -> Sheet:
-        labels = tuple(self._label(kind, name) for name in names)
-        numbers = frozenset(self._label(kind, name) for name in names if self._field(kind, name).type in NUMBERS)
-        facts = tuple(tuple(self._fact(kind, row, name) for name in names) for row in rows)
-        return Sheet(title=title, columns=labels, numbers=numbers, rows=facts)
-
-    def _field(self, kind: str, name: str) -> Field:
-        return self._org.type(kind).by_lower[name.lower()]
-
-    def _label(self, kind: str, name: str) -> str:
-        field = self._field(kind, name)
-        return field.label or labelled(field.name)
-
-    def _fact(self, kind: str, row: Row, name: str) -> Fact:
-        field, value = self._field(kind, name), row.get(name)
-        href = value if field.type == "url" and str(value).startswith(("http://", "https://")) else ""
-        return Fact(
-            label=self._label(kind, name),
-            text=self._text(field, value),
-            href=href or "",
-            is_number=field.type in NUMBERS,
-        )
-
-    def _text(self, field: Field, value: Any) -> str:
-        if value is None:
+    def _refused(self, request: Request, form: Form) -> str:
+        """Return why a form may not be saved; empty if it may."""
+        headers = request.headers
+        origin = headers.get("origin")
+        is_foreign = origin is not None and urlsplit(origin).netloc != headers.get("host")
+        if is_foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return _FOREIGN
+        if secrets.compare_digest(form.get("token", "").encode(), self._token.encode()):
             return ""
-        if isinstance(value, bool):
-            return "Yes" if value else "No"
-        if isinstance(value, Decimal):
-            shown = f"{value:,f}"
-            return f"{shown} %" if field.type == "percent" else shown
-        if field.type == "reference":
-            target = self._org.row(field.target, value)
-            return str((target or {}).get("Name", value))
-        if field.type == "datetime":
-            return f"{value[:10]} {value[11:16]} UTC"
-        return str(value)
+        return _STALE if origin is not None else _FOREIGN
+
+
+def _opened(request: Request) -> Open:
+    """Return which form the address opens: `?edit=SECTION`, `?line=ID`, `?add=1`."""
+    asked = request.query_params
+    if asked.get("line"):
+        return Open(line=LineForm(line=id18(asked["line"]) or "-"))
+    if asked.get("add"):
+        return Open(line=LineForm())
+    return Open(section=asked.get("edit", ""))
+
+
+async def _form(request: Request) -> Form:
+    """Return the fields of a posted form; nothing if it is larger than any of ours."""
+    raw = bytearray()
+    async for part in request.stream():
+        raw += part
+        if len(raw) > _MAX_FORM_BYTES:
+            return {}
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS))
+    except ValueError:
+        return {}
