@@ -160,10 +160,10 @@ def _account_card(org: Org, row: Row) -> Card:
 def sheet_of(org: Org, kind: str, rows: list[Row], columns: Iterable[str], **said: str | bool) -> Sheet:
     """Return a table of records, the first *INVOICES_SHOWN* of them; *said* is its key, title and what it says when empty."""
     one = org.type(kind)
-    heads = [fact for name in columns if (fact := words.fact_of(org, one, {}, name))]
+    heads = [fact for name in columns if (fact := words.head_of(org, one, name))]
     table = []
     for row in rows[:INVOICES_SHOWN]:
-        cells = [words.fact_of(org, one, row, head.name) or head for head in heads]
+        cells = [words.cell_of(org, one, row, head) for head in heads]
         first = cells[0]
         cells[0] = Fact(label=first.label, text=first.text or row["Id"], href=words.url_of(kind, row["Id"]), name=first.name)
         table.append(tuple(cells))

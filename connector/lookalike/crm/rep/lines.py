@@ -74,7 +74,7 @@ def lines_of(org: Org, kind: Kind, row: Row, form: LineForm | None) -> LineTable
     one = org.type(kind.lines)
     rows = sorted(org.live_children(kind.lines, kind.lookup, row["Id"]), key=lambda line: (line.get("SortOrder", 0), line["Id"]))
     used = [name for name in _COLUMNS if name in _ALWAYS or any(line.get(name) is not None for line in rows)]
-    heads = tuple(fact for name in used if (fact := words.fact_of(org, one, {}, name)))
+    heads = tuple(fact for name in used if (fact := words.head_of(org, one, name)))
     shown = tuple(_line(org, kind, line, heads, form if form is not None and form.line == line["Id"] else None) for line in rows[:LINES_SHOWN])
     is_adding = form is not None and not form.line
     refused = form.typed if is_adding and form is not None else None
@@ -104,7 +104,7 @@ def _left(count: int) -> str:
 def _line(org: Org, kind: Kind, line: Row, heads: tuple[Fact, ...], form: LineForm | None) -> Line:
     one = org.type(kind.lines)
     product = org.row("Product2", line.get("Product2Id")) or {}
-    cells = {head.name: words.fact_of(org, one, line, head.name) or head for head in heads}
+    cells = {head.name: words.cell_of(org, one, line, head) for head in heads}
     charge = cells.get("Charge_Type__c")
     if charge is not None and not charge.text and product.get("Charge_Type__c"):
         cells["Charge_Type__c"] = Fact(label=charge.label, text=str(product["Charge_Type__c"]), name=charge.name)

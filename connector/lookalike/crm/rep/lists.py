@@ -76,7 +76,7 @@ def list_page(org: Org, kind: Kind, asked: Mapping[str, str]) -> ListPage:
     found, counts, known = _found(org, kind, view, query, filters)
     page, is_more = _page(kind, found, asked.get("after", ""))
     kept = {"view": view.key, "q": query, **filters}
-    columns = [fact for name in kind.columns if (fact := words.fact_of(org, org.type(kind.name), {}, name))]
+    columns = [fact for name in kind.columns if (fact := words.head_of(org, org.type(kind.name), name))]
     rows = [_row(org, kind, row, columns, view) for row in page]
     return ListPage(
         title=kind.title, many=kind.many, path=f"/{kind.path}", view=view.key, query=query, columns=tuple(columns), rows=tuple(rows),
@@ -146,7 +146,7 @@ def _page(kind: Kind, rows: list[Row], after: str) -> tuple[list[Row], bool]:
 
 def _row(org: Org, kind: Kind, row: Row, columns: Iterable[Fact], view: ListView) -> ListRow:
     one = org.type(kind.name)
-    cells = tuple(words.fact_of(org, one, row, column.name) or column for column in columns)
+    cells = tuple(words.cell_of(org, one, row, column) for column in columns)
     message = str(row.get("Billing_Message__c") or "") if view.has_message else ""
     return ListRow(href=words.url_of(kind.name, row["Id"]), cells=cells, message=message)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from connector.lookalike.crm.org import Org
@@ -81,7 +81,7 @@ def currency_of(org: Org, row: Row) -> str:
 def text_of(org: Org, one: ObjectType, name: str, row: Row) -> str:
     """Return what a record shows in a field, as people read it; empty for none."""
     field = one.by_lower[name.lower()]
-    value = org.value(one.name, field, row) if row else None
+    value = org.value(one, field, row) if row else None
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -121,6 +121,24 @@ def fact_of(org: Org, one: ObjectType, row: Row, name: str, *, label: str = "") 
         href = f"mailto:{value}"
     tone = tone_of(text) if name in _PILLS and text else ""
     return Fact(label=label or label_of(field), text=text, href=href, tone=tone, is_number=field.type in NUMBERS, is_day=field.type == "date", name=field.name)
+
+
+def head_of(org: Org, one: ObjectType, name: str) -> Fact | None:
+    """Return the head of a column: of amounts with the org's currency, where it has one only."""
+    fact = fact_of(org, one, {}, name)
+    if fact is None or one.by_lower[name.lower()].type != "currency" or org.is_multi_currency():
+        return fact
+    return replace(fact, label=f"{fact.label}, {org.currency.upper()}")
+
+
+def cell_of(org: Org, one: ObjectType, row: Row, head: Fact) -> Fact:
+    """Return a record's cell in the column of *head*, which says the currency if it is the org's only one."""
+    fact = fact_of(org, one, row, head.name)
+    if fact is None:
+        return head
+    tail = f" {org.currency.upper()}"
+    is_said = not org.is_multi_currency() and one.by_lower[head.name.lower()].type == "currency"
+    return replace(fact, label=head.label, text=fact.text.removesuffix(tail) if is_said else fact.text)
 
 
 # -- refusals in plain words ------------------------------------------------------------------------------------------------
