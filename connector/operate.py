@@ -56,7 +56,10 @@ class Running:
 
     def _result(self, seam: Seam, summary: str) -> str | Slowed:
         found = budget.budget_of(seam)
-        return summary if found.state == "within" else Slowed(summary=summary, why=found.text(), hint=found.hint())
+        paused = [f"The source {name} is paused: {problem.message}" for name, problem in seam.paused.items()]
+        whys = [*([] if found.state == "within" else [found.text()]), *paused]
+        hints = dict.fromkeys((found.hint(), *(p.hint for p in seam.paused.values())))
+        return Slowed(summary=summary, why=" ".join(whys), hint=" ".join(filter(None, hints))) if whys else summary
 
     def billing_run(self, stop: threading.Event) -> str | Slowed:
         """Bill what is due now; return what was done."""

@@ -106,12 +106,14 @@ class ApiUsage:
 class Page:
     """The first rows of one query, as many as the CRM sends at once (200 to 2,000, fewer for wide rows: P17).
 
-    is_whole - there are no more. is_timed_out - the CRM gave up on it and sent none: ask for less (P19).
+    is_whole - there are no more. is_timed_out - the CRM gave up on it and sent none: ask for less (P19). refused - why this query, and
+    it alone, cannot be answered: a field or an object is missing or hidden (P21).
     """
 
     rows: list[dict[str, Any]]
     is_whole: bool = True
     is_timed_out: bool = False
+    refused: Problem | None = None
 
 
 class Crm(Protocol):
@@ -133,7 +135,10 @@ class Crm(Protocol):
         """
 
     def pages(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[Page]:
-        """Return the first page of each query, in order, up to 5 a call; who wants more asks anew from behind its last row."""
+        """Return the first page of each query, in order, up to 5 a call; who wants more asks anew from behind its last row.
+
+        One that is refused keeps no other from being answered.
+        """
 
     def write(self, upserts: Sequence[Upsert]) -> list[Written]:
         """Write the records, up to 5 x 200 a call, each judged alone; the results stand in the order asked."""

@@ -73,7 +73,7 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
         held_note=f"{len(held)} deals, the first {_HELD_SHOWN} shown" if len(held) > _HELD_SHOWN else "",
         clock="Demo clock: it runs on from the end of the story" if is_shifted else "",
-        notices=(*watch.notices(), *_budget_notices(house), *_mail_notices(unit)),
+        notices=(*watch.notices(), *_budget_notices(house), *_paused_notices(house), *_mail_notices(unit)),
     )
 
 
@@ -130,6 +130,13 @@ def _budget_notices(house: app.House) -> list[Notice]:
         return []
     title = "The CRM's calls are used up" if found.state == "spent" else "The CRM is asked less often than usual"
     return [Notice(title=title, text=found.text(), hint=found.hint(), tone="bad" if found.state == "spent" else "warn")]
+
+
+def _paused_notices(house: app.House) -> list[Notice]:
+    return [
+        Notice(title=f"The source {name} is paused", text=problem.message, hint=f"{problem.hint} It goes on by itself then.", tone="bad")
+        for name, problem in house.seam.paused.items()
+    ]
 
 
 def _mail_notices(unit: Unit) -> list[Notice]:
@@ -250,6 +257,10 @@ def readiness(house: app.House) -> list[Check]:
             is_ok=is_fresh,
             detail=f"last read to the end {last or 'never'}",
             hint="" if is_fresh else "Look at the daemon's log and `connector check`.",
+        ),
+        *(
+            Check(name=f"source {name}", is_ok=True, is_degraded=True, detail=f"paused: {problem.message}", hint=problem.hint)
+            for name, problem in house.seam.paused.items()
         ),
         Check(name="crm calls", is_ok=True, is_degraded=calls.state != "within", detail=calls.text(), hint=calls.hint()),
     ]

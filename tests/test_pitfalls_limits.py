@@ -5,76 +5,12 @@ The numbers are those of the closing note of issue 4; each test's name begins wi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
-from log_lines import logged
-from world import World, world
+from pitfalls import desk
 
-from connector import app, service
 from connector.crm.session import allocation
-from connector.daemon import Job, JobState, Waits
-from connector.operate import Running
-
-
-@dataclass
-class Desk:
-    """A world with the daemon's jobs over it, run one at a time, and its pages."""
-
-    world: World
-    house: app.House
-    jobs: dict[str, Job]
-    url: str
-    _before: int = 0
-
-    def round(self, *, after_s: int = 30) -> JobState:
-        """Let time pass and run a round; the counters hold its calls."""
-        return self._ran("round", after_s)
-
-    def billing_run(self, *, after_s: int = 30) -> JobState:
-        return self._ran("billing_run", after_s)
-
-    def _ran(self, name: str, after_s: int) -> JobState:
-        self.world.clock.move_to(self.world.clock.now() + timedelta(seconds=after_s))
-        self._before = self.world.crm.front.used
-        self.jobs[name].run(self.house.seam.stop)
-        return self.jobs[name].state
-
-    def calls(self) -> int:
-        return self.world.crm.front.used - self._before
-
-    def ready(self) -> tuple[int, dict[str, Any]]:
-        """Return what /readyz answers."""
-        try:
-            with urlopen(f"{self.url}/readyz", timeout=10) as reply:
-                return reply.status, json.load(reply)
-        except HTTPError as error:
-            return error.code, json.load(error)
-
-    def console(self) -> service.ConsoleView:
-        with self.house.database.read() as unit:
-            return service.console_view(self.house, unit, service.Watch())
-
-
-@contextmanager
-def desk(folder: Path, **config: Any) -> Iterator[Desk]:
-    with logged(), world(folder, **config) as made, app.writing_house(made.config, "test", clock=made.clock) as house:
-        running = Running(house, folder / "config.yaml")
-        jobs = {
-            "round": Job("round", running.round, made.clock, Waits()),
-            "billing_run": Job("billing_run", running.billing_run, made.clock, Waits()),
-        }
-        with service.pages(house) as url:
-            yield Desk(made, house, jobs, url)
-
 
 # ---------------------------------------------------------------- P25: the daily allocation
 

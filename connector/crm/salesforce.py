@@ -28,7 +28,7 @@ from connector.crm.batches import MAX_BATCHES, Batch, Shape, batch_body, batches
 from connector.crm.login import Login, Token, id18, log_in
 from connector.crm.session import DEFAULT_POLICY, CrmSession, RetryPolicy
 from connector.crm.translate import error_from_reply, has_code, is_healing, no_answer
-from connector.errors import HaltError, RetryableError, invariant
+from connector.errors import HaltError, RejectedError, RetryableError, invariant
 from connector.ports import ApiUsage, FieldInfo, ObjectInfo, Org, Page, Upsert, Written
 
 _MAX_QUERIES = 5  # queries and collections a composite takes
@@ -176,7 +176,7 @@ class SalesforceCrm:
     def pages(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[Page]:
         """Return the first page of each query, up to 5 a call; no address of a further page is used, so that none can expire (P17).
 
-        Raises: RejectedError naming the field or object that is missing or hidden.
+        A query that names a missing or hidden field or object is refused alone; its page says why (P21).
         """
         resource = "queryAll" if with_deleted else "query"
         parts = [_Part(url=f"{self._prefix}{resource}?q={quote(text, safe='')}") for text in soql]
@@ -186,7 +186,10 @@ class SalesforceCrm:
     def _page(self, answer: _Answer) -> Page:
         if answer.status == 400 and has_code(answer.body, "QUERY_TIMEOUT"):
             return Page(rows=[], is_whole=False, is_timed_out=True)
-        body = self._body(answer, "done")
+        try:
+            body = self._body(answer, "done")
+        except RejectedError as error:
+            return Page(rows=[], is_whole=False, refused=error.problem)
         rows = body.get("records") or []
         _strip(rows)
         if not rows and not body["done"]:

@@ -37,6 +37,9 @@ EVENTS = frozenset(
         "mail.stuck",
         "crm.called",
         "crm.limited",
+        "text.shortened",
+        "source.paused",
+        "source.resumed",
         "config.reloaded",
         "config.rejected",
         "daemon.refused",
@@ -48,7 +51,7 @@ EVENTS = frozenset(
         "webhook.given_up",
     }
 )
-ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited", "webhook.given_up"})
+ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited", "source.paused", "webhook.given_up"})
 REPEAT_S = 30.0
 _SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "private_key", "assertion")
 _BLANK = "[hidden]"

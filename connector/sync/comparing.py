@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from connector.errors import RetryableError
+from connector.errors import RejectedError, RetryableError
 from connector.ports import Page
 from connector.sync import ledger
 from connector.sync.ledger import Record, Seen, Staged
@@ -66,7 +66,12 @@ def _all_of(seam: Seam, select: str, field: str, ids: Sequence[str], *, with_del
 
 
 def _further(part: Sequence[str], after: str, page: Page) -> list[tuple[Sequence[str], str]]:
-    """Return what is still to be asked of a query: its next page, or its halves where it took too long."""
+    """Return what is still to be asked of a query: its next page, or its halves where it took too long.
+
+    Raises: RejectedError where the CRM refuses it.
+    """
+    if page.refused is not None:
+        raise RejectedError(page.refused)
     if not page.is_timed_out:
         return [] if page.is_whole else [(part, page.rows[-1]["Id"])]
     if len(part) == 1:

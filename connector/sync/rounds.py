@@ -253,4 +253,5 @@ def count_open(seam: Seam, tally: Tally) -> None:
         for deal in ledger.flagged_deals(unit, _LISTED_PROBLEMS):
             tally.problems += [p for p in (deal.problem, deal.write_problem) if p is not None]
         tally.problems += ledger.aside_problems(unit, _LISTED_PROBLEMS)
+    tally.problems += [*seam.paused.values()]
     tally.problems += [tally.slowed] if tally.slowed is not None else []

@@ -88,6 +88,7 @@ class Source:
     deal; line_related - the same from its lines. total - the record's roll-up of its lines, line_total - what it adds up; None where describe
     does not show it. first_load - the condition that only the first load adds (decision D-06). stamps - by object, the field that the poll
     goes by where it is not SystemModstamp. calculated, line_calculated - what the mapping reads that no stamp tells of (P11).
+    lengths - by object and field that is written, the characters that it holds.
     reads - stands for the fields that the mapping reads. older_fields, older_line_fields - what only the older revisions read on which billed records still stand.
     """
 
@@ -110,6 +111,7 @@ class Source:
     line_calculated: tuple[str, ...] = ()
     older_fields: tuple[str, ...] = ()
     older_line_fields: tuple[str, ...] = ()
+    lengths: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reads: str = ""
 
     def stamp_of(self, object_name: str) -> str:
@@ -143,7 +145,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """The two worlds and what lies between; *collecting* charges and reminds; *windows*: by object, what the CRM answers in time. *older* compiles the mapping revision of a hash (decision D-07)."""
+    """The two worlds and what lies between; *collecting* charges and reminds; *windows*: by object, what the CRM answers in time. *older* compiles the mapping revision of a hash (decision D-07).
+
+    paused - by the name of a source, why the CRM does not let it be read (P21); it ends by itself.
+    """
 
     crm: Crm
     billing: Billing
@@ -158,6 +163,7 @@ class Seam:
     progress: Callable[[str, int], None] = field(default=lambda _what, _n: None)
     stop: threading.Event = field(default_factory=threading.Event)
     windows: dict[str, Window] = field(default_factory=dict)
+    paused: dict[str, Problem] = field(default_factory=dict)
     collecting: Collecting | None = None
 
 

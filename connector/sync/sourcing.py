@@ -40,6 +40,7 @@ def made_source(name: str, file: str, text: str, digest: str, compiled: Compiled
         stamps={o: found for o in objects if (found := _stamp_of(o, file, describe)) != STAMP},
         calculated=_calculated(compiled.object, compiled.record_fields, describe),
         line_calculated=_calculated(compiled.line_object, compiled.line_fields, describe),
+        lengths={o: {f: i.length for f, i in describe[o].fields.items() if i.length} for o in compiled.write_back if o in describe},
     )
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connector.errors import Problem, RejectedError
 from connector.sync import imported, ledger
 from connector.sync.comparing import by_id, compared, known_of, lines_of, parts, record_of
 from connector.sync.ledger import Record, Staged
 from connector.sync.seam import STAMP, Seam, Source, Tally
-from connector.sync.streams import completed, read, streams
+from connector.sync.streams import Read, completed, read, streams
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -33,15 +34,23 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = 
     if goes_on:
         due = [s for s in due if s.cursor.pos_stamp]
     reads = {r.stream.object: r for r in read(seam, [s for s in due if not s.is_first])}
-    cursors = {s.object: completed(seam, s) for s in due if s.is_first} | {name: r.cursor for name, r in reads.items()}
+    cursors = {s.object: completed(seam, s) for s in due if s.is_first}
+    cursors |= {name: r.cursor for name, r in reads.items() if r.refused is None}
     rows = {name: r.rows for name, r in reads.items()}
     _follow_merges(seam, rows)
     staged_count, is_more = 0, any(r.is_more for r in reads.values())
     for source in seam.sources:
         with seam.database.read() as unit:
             wanted = imported.wanted(unit, source.object)
+        try:
+            staged, seen = _changed_unless_refused(seam, source, reads, rows, wanted)
+        except RejectedError as error:
+            _pause(seam, source, error.problem)
+            for polled in _objects_of(source):
+                cursors.pop(polled, None)  # what it has not seen is read again once it may
+            continue
+        _go_on(seam, source)
         is_more = is_more or len(wanted) == imported.READ_AT_ONCE
-        staged, seen = _changed(seam, source, rows, wanted)
         staged_count += len(staged)
         with seam.database.transaction() as unit:
             ledger.save_staged(unit, staged, ledger.iso(seam.now()))
@@ -56,6 +65,32 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = 
     tally.staged += staged_count
     seam.progress("staged", staged_count)
     return is_more
+
+
+def _objects_of(source: Source) -> list[str]:
+    """Return every object that is polled for a source."""
+    return [o for o in (source.object, source.line_object, *source.related, *source.line_related) if o]
+
+
+def _changed_unless_refused(
+    seam: Seam, source: Source, reads: Mapping[str, Read], rows: Mapping[str, list[dict[str, Any]]], wanted: Sequence[str]
+) -> tuple[list[Staged], list[Record]]:
+    """Return what changed of a source. Raises: RejectedError where the CRM does not show all that its mapping reads (P21)."""
+    for name in (source.object, source.line_object or ""):
+        if name in reads and (refused := reads[name].refused) is not None:
+            raise RejectedError(refused)
+    return _changed(seam, source, rows, wanted)
+
+
+def _pause(seam: Seam, source: Source, problem: Problem) -> None:
+    if source.name not in seam.paused:
+        seam.log("source.paused", source=source.name, error=problem.message, hint=problem.hint)
+    seam.paused[source.name] = problem
+
+
+def _go_on(seam: Seam, source: Source) -> None:
+    if seam.paused.pop(source.name, None) is not None:
+        seam.log("source.resumed", source=source.name)
 
 
 def _follow_merges(seam: Seam, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

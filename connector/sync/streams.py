@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connector.errors import RetryableError
+from connector.errors import Problem, RetryableError
 from connector.ports import Page, Unit
 from connector.sync import ledger
 from connector.sync.ledger import Cursor
@@ -44,12 +44,13 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """One page of a stream: its rows, each with its stamp as `SystemModstamp`, and the cursor after it."""
+    """One page of a stream: its rows, each with its stamp as `SystemModstamp`, and the cursor after it; or why the CRM refuses it."""
 
     stream: Stream
     rows: list[dict[str, Any]]
     cursor: Cursor
     is_more: bool
+    refused: Problem | None = None
 
 
 def streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[Stream]:
@@ -147,7 +148,11 @@ def read(seam: Seam, wanted: Sequence[Stream]) -> list[Read]:
         pages = seam.crm.pages([a.soql() for a in due], with_deleted=True) if due else []
         slow = []
         for asked, page in zip(due, pages, strict=True):
-            if page.is_timed_out:
+            if page.refused is not None:
+                found[asked.stream.object] = Read(
+                    stream=asked.stream, rows=[], cursor=asked.stream.cursor, is_more=False, refused=page.refused
+                )
+            elif page.is_timed_out:
                 seam.windows[asked.stream.object] = _narrower(seam, asked)
                 slow.append(_asked(seam, asked.stream))
             else:

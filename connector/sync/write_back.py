@@ -19,6 +19,7 @@ from connector.errors import ConnectorError, Problem, Where
 from connector.offers import QuoteView
 from connector.ports import Command, Condition, InvoiceView, Standing, Unit, Upsert, Written
 from connector.sync import ledger, quoting
+from connector.sync.fitting import fitted
 from connector.sync.ledger import Deal, Record
 from connector.sync.mapper import desired_of, digests_of
 from connector.sync.messages import Words, status_word
@@ -29,6 +30,9 @@ from connector.sync.seam import Seam, Tally
 _SYNCED_AT = "synced_at"
 _FIRST_WAIT_S = 30
 _LONGEST_WAIT_S = 3600
+_RIGHTS = frozenset(("crm-field-read-only", "crm-field-hidden", "crm-object-hidden", "crm-no-access"))
+_RIGHTS_WAIT_S = 900
+_LONGER = "Let an administrator lengthen the field; what did not fit is missing on the record only."
 _INVOICE = "Billing_Invoice__c"
 # What a contract's status words become on the quote that made it (deals.md section 6).
 _STANDS = frozenset(("Scheduled", "Trialing", "Active", "Paused", "Past due", "Unpaid", "Canceled", "Completed", "Draft"))
@@ -38,7 +42,7 @@ _STANDS = frozenset(("Scheduled", "Trialing", "Active", "Paused", "Past due", "U
 class _Row:
     """One CRM record to write, for one deal; *values* by CRM field, *digest* without the time of writing.
 
-    is_other - the record does not speak for its deal; *problem* is what a person must settle about it.
+    is_other - the record does not speak for its deal; *problem* is what a person must settle about it. cut - fields too short for their text.
     """
 
     deal: str
@@ -47,6 +51,7 @@ class _Row:
     digest: str
     is_other: bool = False
     problem: Problem | None = None
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,9 @@ def write_back(seam: Seam, tally: Tally) -> bool:
             unit.executemany(
                 "UPDATE deal SET write_attempts = write_attempts + 1 WHERE name = ?", [(n,) for n in {r.deal for r in new}]
             )
+    for row in new:
+        if row.cut:
+            seam.log("text.shortened", object=row.key[0], record_id=row.key[1], field=", ".join(row.cut), hint=_LONGER)
     results = seam.crm.write([r.upsert for r in new]) if new else []
     _save(seam, [d for d in due if d.name not in broken], new, results, now)
     if broken:
@@ -135,6 +143,9 @@ def _ended(deal: Deal, failures: Sequence[Written], now: datetime) -> Deal:
             deal, state=state, write_due=False, write_attempts=0, write_next_try_at=None, write_problem=None
         )
     permanent = next((f.problem for f in failures if not f.is_transient), None)
+    if permanent is not None and permanent.code in _RIGHTS:  # an administrator gives the right back and tells nobody (P21)
+        again = ledger.iso(now + timedelta(seconds=_RIGHTS_WAIT_S))
+        return replace(deal, write_due=True, write_problem=permanent, write_next_try_at=again)
     if permanent is not None:
         return replace(deal, write_due=False, write_problem=permanent, write_next_try_at=None)
     wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(deal.write_attempts, 10))
@@ -199,32 +210,42 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     return rows
 
 
-def _fields(seam: Seam, object_name: str, own: str) -> Mapping[str, str]:
-    """Return {CRM field: source name} for an object, from the newest mapping of *own*'s source."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """What is written of one object: {CRM field: source name}, and how many characters the fields hold."""
+
+    object: str
+    fields: Mapping[str, str]
+    lengths: Mapping[str, int]
+
+
+def _target(seam: Seam, object_name: str, own: str) -> _Target:
+    """Return what is written of an object, by the newest mapping of *own*'s source; no field where it writes none."""
     for source in seam.sources:
         if source.object == own:
-            return source.compiled.write_back.get(object_name, {})
-    return {}
+            fields = source.compiled.write_back.get(object_name, {})
+            return _Target(object=object_name, fields=fields, lengths=source.lengths.get(object_name, {}))
+    return _Target(object=object_name, fields={}, lengths={})
 
 
-def _row(
-    deal: str, object_name: str, key: str, fields: Mapping[str, str], values: Mapping[str, Any], how: Mapping[str, Any]
-) -> _Row:
-    """Return a row with the CRM fields filled from *values* by source name."""
-    chosen = {field: values.get(name) for field, name in fields.items()}
-    compared = {field: value for field, value in chosen.items() if fields[field] != _SYNCED_AT}
+def _row(deal: str, target: _Target, key: str, values: Mapping[str, Any], how: Mapping[str, Any]) -> _Row:
+    """Return a row with the CRM fields filled from *values* by source name; a text that is too long is cut."""
+    chosen = {field: values.get(name) for field, name in target.fields.items()}
+    chosen, cut = fitted(chosen, target.fields, target.lengths)
+    compared = {field: value for field, value in chosen.items() if target.fields[field] != _SYNCED_AT}
     return _Row(
         deal=deal,
-        upsert=Upsert(object=object_name, values=chosen, **how),
-        key=(object_name, key),
+        upsert=Upsert(object=target.object, values=chosen, **how),
+        key=(target.object, key),
         digest=ledger.digest(compared),
+        cut=cut,
     )
 
 
 def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standing | None, counted: Condition) -> _Row | None:
     seam = telling.seam
-    fields = _fields(seam, record.object, record.object)
-    if not fields or record.is_deleted:
+    target = _target(seam, record.object, record.object)
+    if not target.fields or record.is_deleted:
         return None
     problem: Problem | None = None
     quote = telling.quotes.get(record.id)
@@ -244,7 +265,7 @@ def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standin
         values = telling.quote_words.values(quote, url=quoting.page_url(seam, quote)) | values
     values[_SYNCED_AT] = telling.now.replace(microsecond=0)
     how = {"id": record.id, "group": record.account or deal.account or ""}
-    row = _row(deal.name, record.object, record.id, fields, values, how)
+    row = _row(deal.name, target, record.id, values, how)
     return replace(row, is_other=offered is None and not _speaks(deal, record) and deal.owner_record is not None, problem=problem)
 
 
@@ -361,12 +382,12 @@ def _difference(telling: _Telling, deal: Deal, record: Record, standing: Standin
 
 
 def _account_rows(seam: Seam, deal: Deal, standing: Standing, now: datetime) -> list[_Row]:
-    fields = _fields(seam, "Account", deal.owner_object or "")
-    if not fields or not deal.account:
+    target = _target(seam, "Account", deal.owner_object or "")
+    if not target.fields or not deal.account:
         return []
     token, url = standing.portal_token, seam.settings.public_url
     values = {"customer_id": standing.customer_id, "portal_url": portal_url(url, token) if token else None, _SYNCED_AT: now.replace(microsecond=0)}
-    return [_row(deal.name, "Account", deal.account, fields, values, {"id": deal.account, "group": deal.account})]
+    return [_row(deal.name, target, deal.account, values, {"id": deal.account, "group": deal.account})]
 
 
 def _invoice_rows(
@@ -375,8 +396,8 @@ def _invoice_rows(
     """Return the row of an invoice; *gone* are deleted records, which the CRM lets no lookup point to."""
     deal = owners.get(invoice.deal or invoice.account)  # one of several deals, or of none, is told with one of its account
     own = deal.owner_object if deal and deal.owner_object else seam.sources[0].object
-    fields = _fields(seam, _INVOICE, own)
-    if not fields:
+    target = _target(seam, _INVOICE, own)
+    if not target.fields:
         return []
     values = {
         "invoice_id": invoice.id,
@@ -397,11 +418,11 @@ def _invoice_rows(
         "account": invoice.account,
         _SYNCED_AT: now.replace(microsecond=0),
     }
-    key_field = next((f for f, name in fields.items() if name == "invoice_id"), "Billing_Invoice_Id__c")
-    others = {field: name for field, name in fields.items() if field != key_field}
+    key_field = next((f for f, name in target.fields.items() if name == "invoice_id"), "Billing_Invoice_Id__c")
+    others = replace(target, fields={field: name for field, name in target.fields.items() if field != key_field})
     how = {"key_field": key_field, "key": invoice.id, "group": invoice.account}
     told = deal.name if deal else (invoice.deal or next(iter(owners)))
-    return [_row(told, _INVOICE, invoice.id, others, values, how)]
+    return [_row(told, others, invoice.id, values, how)]
 
 
 def _opportunity(deal: str | None) -> str | None:
