@@ -5,7 +5,8 @@ Each takes the object types and returns them with more fields, so that features 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +23,18 @@ from connector.lookalike.crm.schema import (
     text,
 )
 
+_CUSTOM = re.compile(r"[A-Za-z]\w*__c")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FORMULA_TYPES: dict[str, dict[str, Any]] = {
     "text": {"type": "string", "length": 1300}, "boolean": {"type": "boolean", "nillable": False},
     "currency": {"type": "currency", "precision": 18, "scale": 2}, "number": {"type": "double", "precision": 18, "scale": 2},
     "percent": {"type": "percent", "precision": 18, "scale": 2}, "date": {"type": "date"}, "datetime": {"type": "datetime"},
 }  # fmt: skip
+
+
+def extended(types: Sequence[ObjectType], settings: Mapping[str, Any]) -> list[ObjectType]:
+    """Return the objects with the custom objects, fields and formulas of an org's settings. Raises: ValueError."""
+    return with_formulas(with_fields(with_objects(types, settings["objects"]), settings["fields"]), settings["formulas"])
 
 
 def with_persons(types: Sequence[ObjectType]) -> list[ObjectType]:
@@ -58,6 +66,52 @@ def with_codes(types: Sequence[ObjectType]) -> list[ObjectType]:
         )
 
     return [replace(one, fields=(*one.fields, *codes(one))) for one in types]
+
+
+def with_objects(types: Sequence[ObjectType], names: Sequence[str]) -> list[ObjectType]:
+    """Return the objects with custom ones of these names, which have a Name, an owner and what an object has by itself.
+
+    Raises: ValueError for a name that cannot be.
+    """
+    pattern = next(one for one in types if one.name == "Billing_Connector__c")
+    kept = tuple(one for one in pattern.fields if not one.is_custom)
+    out = list(types)
+    for number, name in enumerate(names):
+        if not _CUSTOM.fullmatch(str(name)) or name.lower() in {one.name.lower() for one in out}:
+            raise ValueError(f"object {name}: a new custom object is named Something__c")
+        out.append(ObjectType(name=name, prefix=f"a1{_LETTERS[number % len(_LETTERS)]}", fields=kept))
+    return out
+
+
+def with_fields(types: Sequence[ObjectType], specs: Sequence[dict[str, Any]]) -> list[ObjectType]:
+    """Return the objects with the custom fields of *specs*. Raises: ValueError with the first that is wrong."""
+    out = {one.name: one for one in types}
+    for spec in specs:
+        kind, _, name = str(spec.get("field", "")).partition(".")
+        if kind not in out or not _CUSTOM.fullmatch(name) or name.lower() in out[kind].by_lower:
+            raise ValueError(f"field {spec.get('field')!r}: a new custom field is named Object.Something__c, of an object that is there")
+        out[kind] = replace(out[kind], fields=(*out[kind].fields, _custom(f"{kind}.{name}", name, spec, out)))
+    return list(out.values())
+
+
+def _custom(label: str, name: str, spec: dict[str, Any], known: dict[str, ObjectType]) -> Field:
+    if unknown := sorted(set(spec) - {"field", "type", "to", "children", "values", "external_id", "unique", "default"}):
+        raise ValueError(f"field {label}: there is no {', '.join(unknown)}")
+    kind, values = str(spec.get("type", "text")), tuple(str(one) for one in spec.get("values", ()))
+    more = {"external_id": spec.get("external_id") is True, "unique": spec.get("unique") is True}
+    if kind == "lookup":
+        target = next((one.name for one in known.values() if one.name == spec.get("to")), None)
+        if target is None:
+            raise ValueError(f"field {label}: `to` names the object that it leads to")
+        return ref(name, target, str(spec.get("children", "")))
+    if kind in ("picklist", "multipicklist"):
+        return replace(pick(name, *values), type=kind, length=255 if kind == "picklist" else 4099)
+    if kind == "text":
+        return text(name, 255, **more)
+    shape = _FORMULA_TYPES.get(kind)
+    if shape is None:
+        raise ValueError(f"field {label}: type is one of lookup, picklist, multipicklist, {', '.join(_FORMULA_TYPES)}")
+    return Field(name=name, **shape)
 
 
 def with_formulas(types: Sequence[ObjectType], formulas: Sequence[dict[str, Any]]) -> list[ObjectType]:

@@ -12,8 +12,9 @@ from typing import Any
 from connector.lookalike.crm.faults import locked_record
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.schema import NUMBERS, Field, Formula, ObjectType
-from connector.lookalike.crm.soql import Call, Path, Query, complaint, parsed_condition
+from connector.lookalike.crm.soql import complaint, parsed_condition
 from connector.lookalike.crm.soql_scope import Column, Scope
+from connector.lookalike.crm.soql_tree import Call, Path, Query
 from connector.lookalike.crm.soql_where import Predicate, Where
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.values import rounded
@@ -63,13 +64,20 @@ class Conditions:
         known = {one.name: one for one in self._org.schema.types}
         asked: list[tuple[str, str, str]] = []
         for what, specs in (("rules", self._rules), ("record_locks", self._locks)):
-            asked += [(f"{what}, number {number}", spec["object"], spec["when"]) for number, spec in enumerate(specs, 1)]
+            asked += [
+                (f"{what}, number {number}", spec["object"], spec["when"]) for number, spec in enumerate(specs, 1)
+            ]
         for kind in known.values():
             for field in kind.fields:
                 if field.formula is not None:
                     asked += [(f"formula {kind.name}.{field.name}", kind.name, when) for when, _ in field.formula.cases]
         found = [self._problem(name, known.get(kind_name), when) for name, kind_name, when in asked]
-        found += [self._problem(f"formula {one.name}.{f.name}", one, f) for one in known.values() for f in one.fields if f.formula is not None]
+        found += [
+            self._problem(f"formula {one.name}.{f.name}", one, f)
+            for one in known.values()
+            for f in one.fields
+            if f.formula is not None
+        ]
         return list(dict.fromkeys(one for one in found if one))
 
     def _problem(self, name: str, kind: ObjectType | None, asked: str | Field) -> str:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from connector.lookalike.crm import founding, rules
 from connector.lookalike.crm.catalogue import schema
-from connector.lookalike.crm.catalogue_extra import with_formulas
+from connector.lookalike.crm.catalogue_extra import extended
 from connector.lookalike.crm.checks import check_unique, read_changes
 from connector.lookalike.crm.conditions import Conditions
 from connector.lookalike.crm.faults import Faults
@@ -40,7 +40,7 @@ class Traits:
     """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id.
 
     has_cpq - Salesforce CPQ is installed. has_codes - countries and states are picklists. formulas - fields that show what other
-    fields give; rules - what no save may be like; record_locks - which records cannot be changed; knobs - of faults, from the start: docs/demo-crm.md has examples.
+    fields give; objects, fields - custom ones; rules - what no save may be like; record_locks - which records cannot be changed; knobs - of faults, from the start: docs/demo-crm.md has examples.
     """
 
     name: str = "Northwind Instruments"
@@ -52,6 +52,8 @@ class Traits:
     daily_limit: int = 100_000
     has_persons: bool = False
     has_codes: bool = False
+    objects: tuple[str, ...] = ()
+    fields: tuple[dict[str, Any], ...] = ()
     formulas: tuple[dict[str, Any], ...] = ()
     rules: tuple[dict[str, Any], ...] = ()
     record_locks: tuple[dict[str, Any], ...] = ()
@@ -86,7 +88,7 @@ class Org:
             "org_number": traits.org_number, "currency": currency, "timezone": timezone, "multi_currency": multi_currency,
             "has_quotes": traits.has_quotes, "has_cpq": traits.has_cpq, "price_scale": traits.price_scale, "next_number": 1, "auto_numbers": {},
             "has_persons": traits.has_persons, "has_codes": traits.has_codes, "formulas": list(traits.formulas), "rules": list(traits.rules),
-            "record_locks": list(traits.record_locks), "knobs": dict(traits.knobs),
+            "objects": list(traits.objects), "fields": list(traits.fields), "record_locks": list(traits.record_locks), "knobs": dict(traits.knobs),
         }  # fmt: skip
         saved = file.settings() if file else {}
         self._settings.update(saved)
@@ -98,7 +100,7 @@ class Org:
             has_persons=self._settings["has_persons"],
             has_codes=self._settings["has_codes"],
         )
-        self.schema = Schema(types=tuple(with_formulas(base.types, self._settings["formulas"])))
+        self.schema = Schema(types=tuple(extended(base.types, self._settings)))
         self.conditions = Conditions(self, rules=self._settings["rules"], locks=self._settings["record_locks"])
         self.faults.apply(self._settings["knobs"])
         self.zone = ZoneInfo(self._settings["timezone"])

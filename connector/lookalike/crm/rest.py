@@ -16,9 +16,9 @@ from connector.lookalike.crm.ids import minted
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import AmbiguousError, Refusal, not_found
 from connector.lookalike.crm.schema import ObjectType
-from connector.lookalike.crm.soql import Path
 from connector.lookalike.crm.soql_run import Result, Session, run
 from connector.lookalike.crm.soql_scope import Scope
+from connector.lookalike.crm.soql_tree import Path
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.wire import NEWEST, OLDEST, RETIRED_BELOW, Reply, Request, release_name, versioned
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 NUMBERS = frozenset({"double", "currency", "percent"})
-STRINGS = frozenset({"string", "textarea", "picklist", "email", "url", "phone", "combobox"})
+STRINGS = frozenset({"string", "textarea", "picklist", "multipicklist", "email", "url", "phone", "combobox"})
 _SOAP = {
     "id": "tns:ID", "reference": "tns:ID", "boolean": "xsd:boolean", "int": "xsd:int", "double": "xsd:double",
     "currency": "xsd:double", "percent": "xsd:double", "date": "xsd:date", "datetime": "xsd:dateTime", "address": "urn:address",
@@ -64,6 +64,11 @@ class Field:
         """Say whether SOQL may compare and sort it: not long text, not compound addresses."""
         return self.type != "address" and not (self.type == "textarea" and self.length > 255)
 
+    @property
+    def is_sortable(self) -> bool:
+        """Say whether SOQL may sort and group by it: what it may compare, except several picklist values."""
+        return self.is_filterable and self.type != "multipicklist"
+
     def described(self, *, is_updateable: bool, is_calculated: bool = False) -> dict[str, Any]:
         """Return the field's entry in a describe reply, for a user who may not write it, or as the formula it has become."""
         required = not self.nillable
@@ -78,7 +83,7 @@ class Field:
             "autoNumber": bool(self.auto_number), "defaultedOnCreate": self.default is not None or self.type == "boolean",
             "defaultValue": self.default, "externalId": self.external_id, "unique": self.unique,
             "idLookup": self.external_id or self.type == "id", "caseSensitive": False, "filterable": self.is_filterable,
-            "sortable": self.is_filterable, "groupable": self.is_filterable and self.type not in NUMBERS and self.type != "datetime",
+            "sortable": self.is_sortable, "groupable": self.is_sortable and self.type not in NUMBERS and self.type != "datetime",
             "aggregatable": self.is_filterable, "nameField": self.name == "Name", "namePointing": False,
             "compoundFieldName": self.compound or None, "relationshipName": self.relationship or None,
             "referenceTo": [self.target] if self.target else [], "restrictedPicklist": self.restricted,

@@ -16,9 +16,10 @@ from typing import Any
 
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.schema import NUMBERS, Field
-from connector.lookalike.crm.soql import Aliased, Call, Path, Query, SortKey, complaint, parsed
+from connector.lookalike.crm.soql import complaint, parsed
 from connector.lookalike.crm.soql_scope import Column, Scope, child_scope, relationship_name, scope_of
 from connector.lookalike.crm.soql_shape import Leaf, Node, Shape, ordered, sort_value
+from connector.lookalike.crm.soql_tree import Aliased, Call, Path, Query, SortKey
 from connector.lookalike.crm.soql_where import Access, Ids, Predicate, Stamps, Where
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.values import instant_from_text
@@ -88,7 +89,7 @@ class _Select:
         query = self.query
         self._check_time()
         if self._is_bare_count():
-            return Result(total=sum(1 for _ in self.matching()), items=[], shape=dict)
+            return Result(total=sum(1 for _ in islice(self.matching(), query.offset, self._end)), items=[], shape=dict)
         for part in query.select:
             if isinstance(part, Aliased) and not query.group_by:
                 raise complaint(self.scope.soql, part.at, f"unexpected token: '{part.alias}'")
@@ -100,6 +101,11 @@ class _Select:
         items = self.sorted_rows()
         stored = self.scope.org.table(self.scope.kind.name).rows
         return Result(total=len(items), items=items, shape=shape, fresh=lambda row: stored.get(row["Id"]))
+
+    @property
+    def _end(self) -> int | None:
+        limit = self.query.limit
+        return None if limit is None else self.query.offset + limit
 
     def _check_time(self) -> None:
         """Raise the Refusal of a query that takes too long, as the knobs for that say."""
@@ -199,7 +205,7 @@ class _Select:
     def sorted_rows(self, *, of: str | None = None) -> list[Row]:
         """Return the rows of the answer in their order, after OFFSET and LIMIT."""
         query = self.query
-        end = query.offset + query.limit if query.limit is not None else None
+        end = self._end
         rows = self.matching(of=of)
         is_in_order = self.lookup is None and self._is_stamp_order() and not isinstance(self.access, Ids)
         if not self.keys or is_in_order:
@@ -210,7 +216,7 @@ class _Select:
         out = []
         for key in self.query.order_by:
             found = column(key.by)
-            if not found.field.is_filterable:
+            if not found.field.is_sortable:
                 raise complaint(
                     self.scope.soql, key.by.at, f"field '{found.field.name}' can not be sorted in a query call"
                 )
@@ -336,8 +342,7 @@ class _Select:
         if query.having is not None:
             keep = Where(scope=self.scope, column=column_of, sub_select=self._sub_select).predicate(query.having)
             found = [rows for rows in found if keep(rows)]
-        end = query.offset + query.limit if query.limit is not None else None
-        found = ordered(found, keys)[query.offset : end]
+        found = ordered(found, keys)[query.offset : self._end]
         if len(found) > _MAX_GROUPS:
             raise complaint(
                 self.scope.soql,
@@ -353,7 +358,7 @@ class _Select:
 
     def _grouping(self, path: Path) -> Column:
         column = self.scope.column(path)
-        if not column.field.is_filterable or column.field.type in NUMBERS or column.field.type == "datetime":
+        if not column.field.is_sortable or column.field.type in NUMBERS or column.field.type == "datetime":
             raise complaint(self.scope.soql, path.at, f"field '{path.text}' can not be grouped in a query call")
         return column
 
@@ -403,7 +408,7 @@ class _Select:
         column = self.scope.column(call.argument)
         kind = column.field.type
         if (
-            not column.field.is_filterable
+            not column.field.is_sortable
             or kind == "boolean"
             or (name in ("sum", "avg") and kind not in NUMBERS and kind != "int")
         ):
@@ -416,13 +421,16 @@ class _Select:
         def values(rows: list[Row]) -> list[Any]:
             return [value for value in (column.get(row) for row in rows) if value is not None]
 
+        def sort_key(value: Any) -> Any:
+            return sort_value(column.field, value)
+
         compute: dict[str, Callable[[list[Row]], Any]] = {
             "count": lambda rows: len(values(rows)),
             "count_distinct": lambda rows: len({sort_value(column.field, value) for value in values(rows)}),
             "sum": lambda rows: sum(values(rows)) if values(rows) else None,
             "avg": lambda rows: Decimal(sum(values(rows))) / len(values(rows)) if values(rows) else None,
-            "min": lambda rows: min(values(rows), default=None),
-            "max": lambda rows: max(values(rows), default=None),
+            "min": lambda rows: min(values(rows), key=sort_key, default=None),
+            "max": lambda rows: max(values(rows), key=sort_key, default=None),
         }
         field = whole if name.startswith("count") else column.field
         return Column(get=compute[name], field=field, kind=column.kind, name="")

@@ -8,7 +8,8 @@ from typing import Any
 
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.schema import Field, ObjectType
-from connector.lookalike.crm.soql import Path, Query, complaint
+from connector.lookalike.crm.soql import complaint
+from connector.lookalike.crm.soql_tree import Path, Query
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.view import OrgView
 
@@ -76,7 +77,9 @@ class Scope:
                 f"the '__c' after the custom field name. {_REFERENCE}",
                 "INVALID_FIELD",
             )
-        return Column(get=_getter(self.org, steps, kind, field), field=field, kind=kind, name=field.name, steps=tuple(steps))
+        return Column(
+            get=_getter(self.org, steps, kind, field), field=field, kind=kind, name=field.name, steps=tuple(steps)
+        )
 
     def _no_relationship(self, path: Path, name: str) -> Refusal:
         return complaint(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector.lookalike.crm.schema import STRINGS, Field
-from connector.lookalike.crm.soql import SortKey
 from connector.lookalike.crm.soql_scope import Column, parent_of
+from connector.lookalike.crm.soql_tree import SortKey
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.view import OrgView
 

@@ -10,27 +10,28 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from connector.lookalike.crm.ids import id18
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.schema import NUMBERS, STRINGS, Field
-from connector.lookalike.crm.soql import (
+from connector.lookalike.crm.soql import characters, complaint, unescaped
+from connector.lookalike.crm.soql_dates import day_range, instant_range
+from connector.lookalike.crm.soql_scope import Column, Scope
+from connector.lookalike.crm.soql_tree import (
     Call,
     Compare,
     Condition,
+    Includes,
     Junction,
     Literal,
     Negation,
     Path,
     Query,
     Within,
-    characters,
-    complaint,
-    unescaped,
 )
-from connector.lookalike.crm.soql_dates import day_range, instant_range
-from connector.lookalike.crm.soql_scope import Column, Scope
 from connector.lookalike.crm.values import instant_from_text, instant_text
 
 Predicate = Callable[[Any], bool]
@@ -89,6 +90,8 @@ class Where:
                     self.scope.soql, condition.left.at, "Semi join sub-selects are not allowed with the 'OR' operator"
                 )
             return self._within(condition)
+        if isinstance(condition, Includes):
+            return self._includes(condition)
         return self._compare(condition)
 
     # -- single conditions ------------------------------------------------------------------------------------------------
@@ -105,10 +108,12 @@ class Where:
         get, kind = column.get, column.field.type
         if sign == "like":
             return self._like(column, condition)
-        if sign in _ORDERING and (kind == "boolean" or literal.kind == "null"):
+        if sign in _ORDERING and (kind in ("boolean", "multipicklist") or literal.kind == "null"):
             raise complaint(self.scope.soql, condition.left.at, f"invalid operator on {kind} field", "INVALID_FIELD")
         if literal.kind == "range":
             return self._ranged(column, condition)
+        if literal.kind == "money":
+            return self._converted(column, condition)
         value = self.value(column.field, literal)
         if sign in _ORDERING and value is None:
             raise complaint(self.scope.soql, literal.at, "an empty text cannot be ordered", "INVALID_FIELD")
@@ -159,6 +164,46 @@ class Where:
         test = tests[condition.operator]
         return lambda item: test(get(item))
 
+    def _converted(self, column: Column, condition: Compare) -> Predicate:
+        """Compare amounts of several currencies with one of a given currency, by the org's rates."""
+        org, literal, sign = self.scope.org, condition.right, condition.operator
+        if column.field.type != "currency" or not column.is_direct or not org.is_multi_currency():
+            raise self._wrong_value(column.field, literal)
+        rates = {row["IsoCode"]: row["ConversionRate"] for row in org.rows("CurrencyType")}
+        code, amount = literal.value[:3].upper(), Decimal(literal.value[3:])
+        if code not in rates:
+            raise complaint(self.scope.soql, literal.at, f"Invalid currency code: {code}", "INVALID_FIELD")
+        wanted, get = amount / rates[code], column.get
+        equality: dict[str, Callable[[Any, Any], bool]] = {"=": operator.eq, "!=": operator.ne}
+        holds = (equality | _ORDERING)[sign]
+
+        def compare(item: Any) -> bool:
+            found = get(item)
+            if found is None:
+                return sign == "!="
+            return holds(found / rates[item.get("CurrencyIsoCode", org.currency)], wanted)
+
+        return compare
+
+    def _includes(self, condition: Includes) -> Predicate:
+        column = self._filtered(condition.left)
+        if column.field.type != "multipicklist":
+            text = f"INCLUDES and EXCLUDES work on fields of several picklist values, not on '{column.field.name}'"
+            raise complaint(self.scope.soql, condition.left.at, text, "INVALID_FIELD")
+        groups = [self._group(column.field, literal) for literal in condition.values]
+        get, is_negated = column.get, condition.is_negated
+
+        def includes(item: Any) -> bool:
+            chosen = frozenset((get(item) or "").lower().split(";"))
+            return any(group <= chosen for group in groups) != is_negated
+
+        return includes
+
+    def _group(self, field: Field, literal: Literal) -> frozenset[str]:
+        if literal.kind != "string":
+            raise self._wrong_value(field, literal)
+        return frozenset(one.strip() for one in unescaped(self.scope.soql, literal).lower().split(";"))
+
     def _within(self, condition: Within) -> Predicate:
         column = self._filtered(condition.left)
         values = self._values(column, condition)
@@ -188,7 +233,9 @@ class Where:
             return self._id(literal)
         if (kind in NUMBERS or kind == "int") and literal.kind == "number":
             return literal.value
-        if (kind, literal.kind) in (("boolean", "bool"), ("date", "day")):
+        if kind == "boolean" and literal.kind == "bool":
+            return literal.value
+        if kind == "date" and literal.kind == "day" and _is_day(literal.value):
             return literal.value
         if kind == "datetime" and literal.kind == "instant":
             at = instant_from_text(literal.value)
@@ -252,6 +299,14 @@ class Where:
         if column.name == "Id":
             return Ids(ids=tuple(sorted(one for one in known if one in table.rows)))
         return Ids(ids=tuple(sorted({one for value in known for one in table.matching(column.name, value)})))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _narrowest(found: list[Access]) -> Access:

@@ -120,6 +120,16 @@ def _string(field: Field, value: str) -> str | None:
             f"{field.name}: bad value for restricted picklist field: {text}",
             fields=(field.name,),
         )
+    if field.type == "multipicklist" and text:
+        chosen = [one.strip() for one in text.split(";") if one.strip()]
+        for one in chosen:
+            if one not in field.picklist:
+                raise Refusal(
+                    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+                    f"{field.name}: bad value for restricted picklist field: {one}",
+                    fields=(field.name,),
+                )
+        return ";".join(value for value in field.picklist if value in chosen)
     if field.type == "email" and text and not _EMAIL.fullmatch(text):
         raise Refusal("INVALID_EMAIL_ADDRESS", f"{field.name}: invalid email address: {text}", fields=(field.name,))
     return text or None
