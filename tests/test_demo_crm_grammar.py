@@ -99,7 +99,7 @@ def test_amounts_with_a_currency(many: Shop) -> None:
     assert "Alpha" in many.names("Amount >= USD200")
     assert "Alpha" not in many.names("Amount > EUR181.82")
     assert "Alpha" in many.names("Amount = USD200")
-    many.refused("SELECT Id FROM Opportunity WHERE Amount > XXX5", "INVALID_FIELD", "Invalid currency code: XXX")
+    many.refused("SELECT Id FROM Opportunity WHERE Amount > QQQ5", "INVALID_FIELD", "Invalid currency code: QQQ")
     org.update("Opportunity", many.ids["Alpha"], {"CurrencyIsoCode": "EUR", "Amount": Decimal("100.50")})
 
 
