@@ -331,6 +331,7 @@ def settings_of(config: Config, org: Org) -> Settings:
         language=config.crm.language,
         public_url=config.web.public_url,
         record_url=org.instance_url,
+        overlap_s=config.crm.overlap_s,
         max_crm_age_s=config.billing.max_crm_age_s,
         api_share=Decimal(config.crm.daily_api_budget),
         quotes_start_on_won=config.quotes.start == "on_won",

@@ -91,7 +91,7 @@ def sync(
     *,
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
     record: Annotated[str | None, typer.Option(help="Only this CRM record.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Read everything again.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read everything again and compare it, also what was deleted for good.")] = False,
 ) -> None:
     """Run rounds of all passes until nothing is due, then print a summary."""
     from connector import printing, verbs

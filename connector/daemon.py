@@ -1,8 +1,8 @@
-"""The daemon: two jobs, one at a time, until a signal says stop.
+"""The daemon: three jobs, one at a time, until a signal says stop.
 
 Owns: when a job runs, what happens when it fails, and the signals. Does not own: what a job does; it knows nothing of CRM and
-billing and is given callables. `round` comes every N seconds, `billing_run` by a cron expression in the business time zone;
-both share one thread, so nothing else writes while one of them does (decision D-35).
+billing and is given callables. `round` comes every N seconds, `billing_run` and `reconcile` by cron expressions in the business time zone;
+all share one thread, so nothing else writes while one of them does (decision D-35).
 
 | a job raises | what follows |
 |---|---|
@@ -51,7 +51,7 @@ from connector.errors import ConfigError, ConflictError, HaltError, Problem, Ret
 from connector.kit.clock import Clock
 from connector.kit.observe import RUN_SECONDS, RUNS, log
 
-JobName = Literal["round", "billing_run"]
+JobName = Literal["round", "billing_run", "reconcile"]
 Standing = Literal["new", "running", "ok", "slow", "waiting", "halted", "failed"]
 
 EXIT_STOPPED = 0
@@ -66,11 +66,12 @@ WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When the jobs run: *round_every_s* is the smallest interval of the sources, *billing_run* has five cron fields."""
+    """When the jobs run: *round_every_s* is the smallest interval of the sources, *billing_run* and *reconcile* have five cron fields."""
 
     round_every_s: int
     billing_run: str
     timezone: str
+    reconcile: str = "0 3 * * *"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ class Jobs:
 
     round: Work
     billing_run: Work
+    reconcile: Work
     reload: Callable[[], Schedule]
 
 
@@ -241,16 +243,18 @@ class Job:
 
 def triggers_of(schedule: Schedule) -> dict[JobName, BaseTrigger]:
     """Return when each job comes due. Raises: ConfigError for an expression or a time zone that cannot be read."""
-    try:
-        billing_run = cron_trigger(schedule.billing_run, schedule.timezone)
-    except (ValueError, KeyError) as error:  # a zone that nobody knows is a KeyError
-        problem = Problem(
-            code="bad-schedule",
-            message=f"`schedule.billing_run` cannot be read: {error}.",
-            hint='Write minute, hour, day, month and weekday as in crontab, such as "*/10 * * * *".',
-        )
-        raise ConfigError([problem]) from error
-    return {"round": IntervalTrigger(seconds=schedule.round_every_s, timezone=UTC), "billing_run": billing_run}
+    found: dict[JobName, BaseTrigger] = {"round": IntervalTrigger(seconds=schedule.round_every_s, timezone=UTC)}
+    planned: dict[JobName, str] = {"billing_run": schedule.billing_run, "reconcile": schedule.reconcile}
+    problems = []
+    for name, expression in planned.items():
+        try:
+            found[name] = cron_trigger(expression, schedule.timezone)
+        except (ValueError, KeyError) as error:  # a zone that nobody knows is a KeyError
+            hint = 'Write minute, hour, day, month and weekday as in crontab, such as "*/10 * * * *".'
+            problems.append(Problem(code="bad-schedule", message=f"`schedule.{name}` cannot be read: {error}.", hint=hint))
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
 def cron_trigger(expression: str, timezone: str) -> BaseTrigger:
@@ -321,15 +325,14 @@ class Daemon:
         waits: Waits | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self._jobs = jobs
-        self._clock = clock
-        self._schedule = schedule
-        self._triggers = triggers_of(schedule)
+        self._jobs, self._clock = jobs, clock
+        self._schedule, self._triggers = schedule, triggers_of(schedule)
         self._beside = tuple(beside)
         self._stop = stop or threading.Event()
         self._running: dict[JobName, Job] = {
             "round": Job("round", jobs.round, clock, waits or Waits()),
             "billing_run": Job("billing_run", jobs.billing_run, clock, waits or Waits()),
+            "reconcile": Job("reconcile", jobs.reconcile, clock, waits or Waits()),
         }
         self._rejection: Rejection | None = None
         self._has_reload = threading.Event()

@@ -18,7 +18,7 @@ from connector.documents import formats
 from connector.errors import ConfigError, HaltError, Problem
 from connector.kit.clock import SystemClock
 from connector.sync import budget, rounds
-from connector.sync.seam import Seam, Tally
+from connector.sync.seam import Seam, Swept, Tally
 from connector.verbs import open_config
 from connector.web.views import Check, Notice, RunRow, Tone
 from connector.webhooks.courier import Courier
@@ -72,6 +72,13 @@ class Running:
         steps = f", {billed.steps} unpaid ones followed up" if billed.steps else ""
         return self._result(seam, f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}{self._posted(stop)}")
 
+    def reconcile(self, stop: threading.Event) -> str | Slowed:
+        """Compare every record with the CRM and put right what no poll has seen; return what was found."""
+        tally = Tally()
+        seam = self._seam(stop)
+        rounds.reconcile(seam, tally)
+        return self._result(seam, (tally.swept or Swept()).text() + self._posted(stop))
+
     def _posted(self, stop: threading.Event) -> str:
         """Send the mails that are due; return what was done, in words."""
         return posting.post(self.house.config, self.house.database, self.house.clock.now(), stop=stop).text()
@@ -104,7 +111,7 @@ def tally_text(tally: Tally) -> str:
 def schedule_of(config: Config) -> Schedule:
     """Return when the jobs run."""
     every_s = min(s.every_s for s in config.sources)
-    return Schedule(round_every_s=every_s, billing_run=config.billing_run, timezone=config.timezone)
+    return Schedule(round_every_s=every_s, billing_run=config.billing_run, reconcile=config.reconcile, timezone=config.timezone)
 
 
 def run(file: Path) -> int:
@@ -113,7 +120,7 @@ def run(file: Path) -> int:
     clock = SystemClock()
     with app.writing_house(config, "run", clock=clock) as house:
         running = Running(house, file)
-        jobs = Jobs(round=running.round, billing_run=running.billing_run, reload=running.reload)
+        jobs = Jobs(round=running.round, billing_run=running.billing_run, reconcile=running.reconcile, reload=running.reload)
         watch = service.Watch()
         server = service.web_server(lambda: running.house, watch)
         courier = Courier(house.database, lambda: running.house.config.webhooks, clock.now)

@@ -101,7 +101,8 @@ def _problem_lines(problems: Sequence[Mapping[str, Any]], most: int = 50) -> lis
 def sync_text(result: Mapping[str, Any]) -> str:
     """Return the summary of a sync."""
     counts = ", ".join(f"{result[k]} {k}" for k in ("staged", "mapped", "applied", "written", "waiting", "parked"))
-    return "\n".join([f"{counts}; {result['api_calls']} CRM calls", *_problem_lines(result["problems"])])
+    compared = [f"Compared with the CRM: {result['sweep']}."] if "sweep" in result else []
+    return "\n".join([f"{counts}; {result['api_calls']} CRM calls", *compared, *_problem_lines(result["problems"])])
 
 
 def bill_text(result: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ from connector.errors import Problem
 from connector.kit import observe
 from connector.kit.clock import ShiftedClock
 from connector.ports import Unit
-from connector.sync import budget, ledger
+from connector.sync import budget, ledger, sweep
 from connector.web.factory import create_app
 from connector.web.server import WebServer
 from connector.web.views import (
@@ -67,7 +67,7 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
         where=f"{house.seam.org.name} ({house.seam.org.id})",
         now=time_text(now, house.config.timezone),
         version=__version__,
-        groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit), *_call_counts(house)),
+        groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit), *_sweep_counts(house, unit), *_call_counts(house)),
         runs=tuple(watch.runs()),
         polls=_polls(house, unit, now),
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
@@ -137,6 +137,23 @@ def _paused_notices(house: app.House) -> list[Notice]:
         Notice(title=f"The source {name} is paused", text=problem.message, hint=f"{problem.hint} It goes on by itself then.", tone="bad")
         for name, problem in house.seam.paused.items()
     ]
+
+
+def _sweep_counts(house: app.House, unit: Unit) -> tuple[CountGroup, ...]:
+    """Return what the last sweeps of the sources found; nothing before the first."""
+    stands = [s for s in (sweep.last_of(unit, source.object) for source in house.seam.sources) if s is not None]
+    if not stands:
+        return ()
+    found = [s.found for s in stands]
+    counts = [Count(label="compared", value=f"{sum(f.checked for f in found):,}")]
+    drift = sum(f.drift for f in found)
+    counts.append(Count(label="drift", value=f"{drift:,}", tone="warn" if drift else "good"))
+    for label, name in (("not seen before", "unseen"), ("changes missed", "changed"), ("formulas", "calculated"), ("deleted for good", "gone")):
+        n = sum(getattr(f, name) for f in found)
+        counts += [Count(label=label, value=f"{n:,}", tone="warn")] if n else []
+    is_done = all(s.done_at for s in stands)
+    at = time_text(ledger.instant(min(s.started_at for s in stands)), house.config.timezone)
+    return (CountGroup(title=f"Compared with the CRM, {at}{'' if is_done else ', not finished'}", counts=tuple(counts)),)
 
 
 def _mail_notices(unit: Unit) -> list[Notice]:
@@ -223,6 +240,7 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
         house = house_now()
         with house.database.read() as unit:
             observe.gauge_deals(ledger.counts(unit))
+            observe.gauge_drift([asdict(s.found) for source in house.seam.sources if (s := sweep.last_of(unit, source.object)) is not None])
         observe.CRM_CALLS.set(house.crm.usage().calls)
         return observe.render_metrics()
 

@@ -22,5 +22,9 @@ class Unit(Protocol):
     def for_update(self) -> str:
         """What a query ends with that locks the rows it returns until the end; "" where one writes at a time anyway."""
 
+    @property
+    def bytewise(self) -> str:
+        """What a text column is followed by to compare it byte by byte, as the CRM orders ids; "" where that is so anyway."""
+
     def lock_out_writers(self, table: str) -> None:
         """Wait until nobody is writing to a table, and let nobody begin before the end."""

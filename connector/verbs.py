@@ -158,7 +158,7 @@ def mapping_fields(config_path: Path, object_name: str) -> list[Result]:
             "type": f.type,
             "label": f.label,
             "can_write": "yes" if f.is_updateable else "",
-            "note": "calculated: its changes are not seen by polling" if f.is_calculated else "",
+            "note": "calculated: its changes are seen by the nightly comparison only" if f.is_calculated else "",
         }
         for f in sorted(found.fields.values(), key=lambda f: f.name)
     ]
@@ -260,6 +260,7 @@ def _only_source(config: Config, name: str) -> Config:
 
 
 def _tally_result(tally: Tally, calls: int) -> Result:
+    swept = {} if tally.swept is None else {"compared": tally.swept.checked, "drift": tally.swept.drift, "sweep": tally.swept.text()}
     return {
         "staged": tally.staged,
         "mapped": tally.mapped,
@@ -270,7 +271,7 @@ def _tally_result(tally: Tally, calls: int) -> Result:
         "api_calls": calls,
         "internal_errors": tally.internal_errors,
         "problems": [_problem(p) for p in tally.problems],
-    }
+    } | swept
 
 
 def bill(config_path: Path, *, as_of: str | None) -> Result:

@@ -62,7 +62,7 @@ def read_schedule() -> Schedule:
 def main() -> int:
     """Run until a signal says stop."""
     observe.configure()
-    jobs = Jobs(round=one_round, billing_run=lambda _stop: "billed", reload=read_schedule)
+    jobs = Jobs(round=one_round, billing_run=lambda _stop: "billed", reconcile=lambda _stop: "compared", reload=read_schedule)
     return Daemon(jobs, SystemClock(), read_schedule(), beside=[Neighbour()]).run()
 
 

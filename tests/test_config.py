@@ -59,6 +59,14 @@ def test_the_documented_schedule_is_accepted(tmp_path: Path) -> None:
     assert loaded(tmp_path, MINIMAL + schedule).billing_run == "*/10 * * * *"
 
 
+def test_when_records_are_compared_and_how_far_a_poll_looks_back_are_settings(tmp_path: Path) -> None:
+    """`schedule.reconcile` takes any cron expression, `crm.overlap` a duration; ten minutes is the default."""
+    assert (loaded(tmp_path, MINIMAL).reconcile, loaded(tmp_path, MINIMAL).crm.overlap_s) == ("0 3 * * *", 600)
+    text = MINIMAL.replace("{url:", "{overlap: 20m, url:", 1) + 'schedule: {reconcile: "0 */6 * * *"}\n'
+    config = loaded(tmp_path, text)
+    assert (config.reconcile, config.crm.overlap_s) == ("0 */6 * * *", 1200)
+
+
 def test_variables(tmp_path: Path) -> None:
     """A value takes an environment variable, its default where it is not set, or a file's content."""
     (tmp_path / "password").write_text("from-a-file\n", encoding="utf-8")

@@ -211,7 +211,7 @@ def test_bad_schedules_are_problems(expression: str, timezone: str) -> None:
         triggers_of(bad)
     assert caught.value.problems[0].code == "bad-schedule"
     with pytest.raises(ConfigError):
-        Daemon(Jobs(round=calm, billing_run=calm, reload=schedule), SystemClock(), bad)
+        Daemon(Jobs(round=calm, billing_run=calm, reconcile=calm, reload=schedule), SystemClock(), bad)
 
 
 # ---------------------------------------------------------------- the schedule at work
@@ -236,7 +236,7 @@ def test_one_job_at_a_time() -> None:
         return work
 
     daemon = Daemon(
-        Jobs(round=job("round"), billing_run=job("billing_run"), reload=schedule), SystemClock(), schedule(every_s=1)
+        Jobs(round=job("round"), billing_run=job("billing_run"), reconcile=calm, reload=schedule), SystemClock(), schedule(every_s=1)
     )
     with running(daemon):
         until(lambda: runs, "the first round runs")
@@ -256,7 +256,7 @@ def test_first_round_starts_at_once() -> None:
         return "1 staged"
 
     clock = ShiftedClock(START)
-    daemon = Daemon(Jobs(round=one_round, billing_run=calm, reload=schedule), clock, schedule())
+    daemon = Daemon(Jobs(round=one_round, billing_run=calm, reconcile=calm, reload=schedule), clock, schedule())
     with running(daemon):
         until(lambda: state_of(daemon, "round").standing == "ok", "the first round is done")
         state, other = state_of(daemon, "round"), state_of(daemon, "billing_run")
@@ -278,7 +278,7 @@ def test_failures_are_tried_again_before_the_next_turn() -> None:
         return "2 invoices"
 
     daemon = Daemon(
-        Jobs(round=calm, billing_run=billing_run, reload=schedule),
+        Jobs(round=calm, billing_run=billing_run, reconcile=calm, reload=schedule),
         SystemClock(),
         schedule(),
         waits=Waits(jitter=lambda: 0),
@@ -303,7 +303,7 @@ def test_a_halted_job_rests_until_the_reload() -> None:
             raise HaltError("login refused", hint="Renew the secret, then reload.")
         return "fine"
 
-    daemon = Daemon(Jobs(round=one_round, billing_run=calm, reload=schedule), SystemClock(), schedule(every_s=1))
+    daemon = Daemon(Jobs(round=one_round, billing_run=calm, reconcile=calm, reload=schedule), SystemClock(), schedule(every_s=1))
     with running(daemon):
         until(lambda: state_of(daemon, "round").standing == "halted", "the round has halted")
         daemon._due_in("billing_run", 0)
@@ -340,13 +340,13 @@ def test_a_reload_takes_its_turn() -> None:
             raise edit
         return edit
 
-    daemon = Daemon(Jobs(round=one_round, billing_run=calm, reload=reload), SystemClock(), schedule())
+    daemon = Daemon(Jobs(round=one_round, billing_run=calm, reconcile=calm, reload=reload), SystemClock(), schedule())
     texts = []
     with running(daemon):
         assert inside.wait(PATIENCE_S)
         for _ in range(5):  # asked five times while the round runs: read once after it
             daemon.reload()
-        until(lambda: daemon._has_reload.is_set() and len(daemon._scheduler.get_jobs()) == 2, "the reloads queue up")
+        until(lambda: daemon._has_reload.is_set() and len(daemon._scheduler.get_jobs()) == 3, "the reloads queue up")
         assert seen == []
         go_on.set()
         until(lambda: daemon.rejection is not None, "the first edit is refused")
@@ -371,7 +371,7 @@ def test_a_bug_does_not_end_the_daemon() -> None:
     def broken(_stop: threading.Event) -> str:
         raise ZeroDivisionError("in a pass")
 
-    daemon = Daemon(Jobs(round=broken, billing_run=calm, reload=schedule), SystemClock(), schedule())
+    daemon = Daemon(Jobs(round=broken, billing_run=calm, reconcile=calm, reload=schedule), SystemClock(), schedule())
     with running(daemon):
         until(lambda: state_of(daemon, "round").standing == "failed", "the round has failed")
         assert state_of(daemon, "round").error == "in a pass"
@@ -392,7 +392,7 @@ def test_a_stop_between_a_failed_run_and_its_next_wait_ends_the_daemon() -> None
     def broken(_stop: threading.Event) -> str:
         raise ZeroDivisionError("in a pass")
 
-    with running(SlowToAsk(Jobs(round=broken, billing_run=calm, reload=schedule), SystemClock(), schedule())):
+    with running(SlowToAsk(Jobs(round=broken, billing_run=calm, reconcile=calm, reload=schedule), SystemClock(), schedule())):
         assert is_asking.wait(PATIENCE_S)
 
 
@@ -414,7 +414,7 @@ def test_what_waits_its_turn_is_not_begun_after_stop() -> None:
         return ""
 
     daemon = Daemon(
-        Jobs(round=one_round, billing_run=billing_run, reload=schedule), SystemClock(), schedule(), stop=stop
+        Jobs(round=one_round, billing_run=billing_run, reconcile=calm, reload=schedule), SystemClock(), schedule(), stop=stop
     )
     with running(daemon):
         assert begun.wait(PATIENCE_S)

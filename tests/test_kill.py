@@ -43,7 +43,7 @@ class FusedCrm:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._crm, name)
-        if name not in ("connect", "describe", "query", "write"):
+        if name not in ("connect", "describe", "query", "pages", "write"):
             return real
 
         def called(*args: Any, **how: Any) -> Any:
@@ -55,16 +55,26 @@ class FusedCrm:
         return called
 
 
-def fused_database(fuse: Fuse) -> type[Database]:
-    """Return the real database class with a point before and after every commit."""
+def fused_database(fuse: Fuse, *, only: str = "") -> type[Database]:
+    """Return the real database class with a point before and after every commit, or those with a statement that has *only* in it."""
 
     class Fused(Database):
         @contextmanager
         def transaction(self) -> Iterator[Unit]:
+            seen = [not only]
             with super().transaction() as unit:
+                real = unit.execute
+
+                def execute(sql: str, params: Any = ()) -> int:
+                    seen[0] = seen[0] or only in sql
+                    return real(sql, params)
+
+                unit.execute = execute  # type: ignore[method-assign]
                 yield unit
+                if seen[0]:
+                    fuse.point()
+            if seen[0]:
                 fuse.point()
-            fuse.point()
 
     return Fused
 

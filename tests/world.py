@@ -168,6 +168,14 @@ class World:
             rounds.count_open(house.seam, tally)
         return tally
 
+    def sweep(self, **how: Any) -> Tally:
+        """Run the sweep as the daemon does every night and return what it did."""
+        tally = Tally()
+        with app.writing_house(self.config, "sync", clock=self.clock) as house:
+            rounds.reconcile(house.seam, tally, **how)
+            rounds.count_open(house.seam, tally)
+        return tally
+
     def bill(self, day: str | None = None) -> tuple[Billed, Tally]:
         """Move the clock to *day* and run `bill`."""
         if day is not None:

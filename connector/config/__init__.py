@@ -60,6 +60,7 @@ class CrmConfig:
     org_id: str | None = None
     daily_api_budget: str = "0.5"
     language: Literal["en", "fr"] = "en"
+    overlap_s: int = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +135,7 @@ class Config:
     dunning: DunningConfig = field(default_factory=DunningConfig)
     mail: MailConfig = field(default_factory=MailConfig)
     billing_run: str = "*/10 * * * *"
+    reconcile: str = "0 3 * * *"
     log: LogConfig = LogConfig()
     file: str = ""
 
@@ -215,6 +217,7 @@ class _Reader:
             mail=read_mail(self),
             webhooks=read_webhooks(self),
             billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
+            reconcile=self.text(("schedule", "reconcile"), "0 3 * * *"),
             log=LogConfig(
                 format=self.choice(("log", "format"), ("json", "console"), "json"),
                 level=self.choice(("log", "level"), ("debug", "info", "warning", "error"), "info"),
@@ -361,6 +364,7 @@ class _Reader:
             org_id=self.text(("crm", "org_id"), "") or None,
             daily_api_budget=self._budget(),
             language=self.choice(("crm", "language"), ("en", "fr"), "en"),
+            overlap_s=self.seconds(("crm", "overlap"), 600),
         )
         self._check_login(crm)
         return crm

@@ -15,7 +15,6 @@ LATER: dict[str, Any] = {
     "guards.invoice_amount": 0,
     "retention.staged": "400d",
     "retention.attempts": "400d",
-    "schedule.reconcile": "0 3 * * *",
     "schedule.backup": "30 3 * * *",
     "web.api_tokens": [],
     "seller.logo": None,
@@ -27,7 +26,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "crm": (
         "kind", "url", "auth", "client_id", "client_secret", "username", "password", "security_token", "private_key_file",
-        "api_version", "org_id", "daily_api_budget", "language",
+        "api_version", "org_id", "daily_api_budget", "language", "overlap",
     ),
     "billing": (
         "backend", "proration", "tax_rounding", "invoice_numbering", "invoice_prefix", "cancellation_day", "payment_terms",

@@ -52,6 +52,11 @@ class Unit:
         """What a query ends with that locks the rows it returns until the end; nothing on SQLite, where one writes at a time."""
         return "" if self._mark == "?" else " FOR UPDATE"
 
+    @property
+    def bytewise(self) -> str:
+        """What a text column is followed by to compare it byte by byte, whatever the server's language; SQLite always does."""
+        return "" if self._mark == "?" else ' COLLATE "C"'
+
     def lock_out_writers(self, table: str) -> None:
         """Wait until nobody is writing to a table, and let nobody begin before the end; on SQLite that is so anyway."""
         if self._mark != "?":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -64,6 +64,7 @@ RECORDS = Counter("connector_records", "CRM records that passed a step.", ["step
 INVOICES = Counter("connector_invoices", "Invoices finalized.", registry=REGISTRY)
 CRM_CALLS = Gauge("connector_crm_calls", "Calls to the CRM since start.", registry=REGISTRY)
 DEALS = Gauge("connector_deals", "Deals by state.", ["state"], registry=REGISTRY)
+SWEPT = Gauge("connector_swept_records", "Records that the last sweep compared, and those of them that had drifted, by kind.", ["kind"], registry=REGISTRY)
 LAST_POLL = Gauge("connector_last_complete_poll_seconds", "When the CRM was last read to the end, Unix time.", registry=REGISTRY)
 RUN_SECONDS = Histogram("connector_run_seconds", "Duration of a job.", ["job"], registry=REGISTRY)
 RUNS = Counter("connector_runs", "Runs of a job by outcome.", ["job", "outcome"], registry=REGISTRY)
@@ -144,6 +145,12 @@ def gauge_deals(counts: Mapping[str, int]) -> None:
     """Show how many deals are in each state."""
     for state in ("staged", "mapped", "applied", "written", "waiting", "parked", "idle"):
         DEALS.labels(state).set(counts.get(state, 0))
+
+
+def gauge_drift(found: Sequence[Mapping[str, int]]) -> None:
+    """Show what the last sweeps compared and found, all sources together."""
+    for kind in ("checked", "unseen", "changed", "calculated", "gone"):
+        SWEPT.labels(kind).set(sum(one[kind] for one in found))
 
 
 def render_metrics() -> bytes:

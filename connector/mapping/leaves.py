@@ -249,7 +249,7 @@ class Leaves:
             message = f"{field} is of type {info.type}; {_dotted(_leaf(path))} needs {listed(FITS[slot.kind])}."
             self._report.add("wrong-field-type", path, message, hint)
         elif info.is_calculated:
-            message = f"{field} is calculated: a change of it does not move the record's timestamp and is seen by the full sweep only."
+            message = f"{field} is calculated: a change of it does not move the record's timestamp and is seen when all records are compared (schedule.reconcile) only."
             self._report.add("warn-calculated-field", path, message)
         return info
 

@@ -19,7 +19,7 @@ from connector.errors import Problem, Where
 from connector.mapping.language import Path, SourceText
 
 WARNINGS: Mapping[str, str] = {
-    "warn-calculated-field": "A formula or roll-up never moves the record's timestamp: only the full sweep notices its changes.",
+    "warn-calculated-field": "A formula or roll-up never moves the record's timestamp: its changes are seen when all records are compared with the CRM (`schedule.reconcile`, every night).",
     "warn-unmapped-value": "The picklist has a value that `values` does not translate; a record with it is not billed.",
 }
 """The codes that do not keep a file from being used, with what they mean."""

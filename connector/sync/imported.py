@@ -56,6 +56,11 @@ def wanted(unit: Unit, object_name: str) -> list[str]:
     return [row[0] for row in unit.query(sql, (object_name, READ_AT_ONCE))]
 
 
+def want(unit: Unit, object_name: str, ids: Sequence[str]) -> None:
+    """Have these records read by the next poll, whatever their stamps."""
+    unit.executemany("INSERT INTO wanted_record (object, id) VALUES (?,?) ON CONFLICT (object, id) DO NOTHING", [(object_name, i) for i in ids])
+
+
 def were_read(unit: Unit, object_name: str, ids: Sequence[str]) -> None:
     """Ask no more for records: they were read, or the CRM has none of them."""
     unit.executemany("DELETE FROM wanted_record WHERE object = ? AND id = ?", [(object_name, i) for i in ids])

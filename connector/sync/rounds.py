@@ -21,6 +21,7 @@ from connector.sync.mapper import map_records
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Collected, Collecting, Seam, Tally, Transactions
 from connector.sync.stage import stage, stage_record
+from connector.sync.sweep import sweep
 from connector.sync.write_back import write_back
 
 _LISTED_PROBLEMS = 1000
@@ -144,13 +145,10 @@ def _bound(seam: Seam) -> int:
 
 
 def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool = False) -> None:
-    """Run rounds until nothing is due; *record* reads only that record, *is_full* reads everything again.
+    """Run rounds until nothing is due; *record* reads only that record, *is_full* also compares everything with the CRM again.
 
     Raises: RetryableError if the CRM could not be reached at all.
     """
-    if is_full:
-        with seam.database.transaction() as unit:
-            ledger.forget_cursors(unit)
     if record is not None:
         if not stage_record(seam, record, tally):
             raise HaltError(
@@ -158,8 +156,24 @@ def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool =
             )
         drain(seam, tally, hold=False)
         return
-    read_all(seam, tally)
+    if is_full:
+        reconcile(seam, tally, is_deep=True)
+    else:
+        read_all(seam, tally)
     _note_run(seam, "sync")
+
+
+def reconcile(seam: Seam, tally: Tally, *, is_deep: bool = False) -> None:
+    """Poll, then compare every record in scope with the CRM, and put right what no poll has seen (pitfalls P11, P12).
+
+    A sweep that was cut off goes on where it was. Raises: RetryableError where the CRM cannot be reached, or the budget is used up.
+    """
+    read_all(seam, tally)
+    if tally.written:
+        read_all(seam, tally)  # our own writes come back first, so that they are no drift
+    sweep(seam, tally, is_deep=is_deep, before_page=lambda: keep_budget(seam))
+    read_all(seam, tally)
+    _note_run(seam, "reconcile")
 
 
 def read_all(seam: Seam, tally: Tally, *, turn: int | None = None, is_slow: bool = False) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -87,7 +87,7 @@ class Source:
     related - by object, the relationship path from the record to it ("Account", "Opportunity.Account"); its changes move the
     deal; line_related - the same from its lines. total - the record's roll-up of its lines, line_total - what it adds up; None where describe
     does not show it. first_load - the condition that only the first load adds (decision D-06). stamps - by object, the field that the poll
-    goes by where it is not SystemModstamp. calculated, line_calculated - what the mapping reads that no stamp tells of (P11).
+    goes by where it is not SystemModstamp. always - what is read of every record beside what the mapping reads. calculated, line_calculated - what the mapping reads that no stamp tells of (P11).
     lengths - by object and field that is written, the characters that it holds.
     reads - stands for the fields that the mapping reads. older_fields, older_line_fields - what only the older revisions read on which billed records still stand.
     """
@@ -107,6 +107,7 @@ class Source:
     line_total: str | None = None
     line_related: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, str] = field(default_factory=dict)
+    always: tuple[str, ...] = ("IsDeleted",)
     calculated: tuple[str, ...] = ()
     line_calculated: tuple[str, ...] = ()
     older_fields: tuple[str, ...] = ()
@@ -184,6 +185,43 @@ class Collected:
         self.problems += other.problems
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep compared, and the drift it found: what no poll would have seen.
+
+    unseen - records the ledger did not know. changed - a change that was missed. calculated - formulas with another result.
+    gone - deleted for good in the CRM.
+    """
+
+    checked: int = 0
+    unseen: int = 0
+    changed: int = 0
+    calculated: int = 0
+    gone: int = 0
+
+    @property
+    def drift(self) -> int:
+        """How many records differed."""
+        return self.unseen + self.changed + self.calculated + self.gone
+
+    def plus(self, other: Swept) -> Swept:
+        """Return both together."""
+        return self._with(other, 1)
+
+    def less(self, other: Swept) -> Swept:
+        """Return what is not in *other*."""
+        return self._with(other, -1)
+
+    def _with(self, other: Swept, sign: int) -> Swept:
+        return Swept(**{f.name: getattr(self, f.name) + sign * getattr(other, f.name) for f in fields(self)})
+
+    def text(self) -> str:
+        """Return it in words."""
+        kinds = {"not seen before": self.unseen, "a change missed": self.changed, "a formula with another result": self.calculated, "deleted for good": self.gone}
+        drift = ", ".join(f"{n:,} {what}" for what, n in kinds.items() if n)
+        return f"{self.checked:,} records compared, {drift or 'no drift'}"
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """What a run did, counted; the shape of `connector sync --json`. *slowed*: why what the CRM is to be told waits."""
@@ -199,3 +237,4 @@ class Tally:
     slowed: Problem | None = None
     problems: list[Problem] = field(default_factory=list)
     charged: Collected = field(default_factory=Collected)
+    swept: Swept | None = None

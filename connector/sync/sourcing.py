@@ -11,6 +11,8 @@ from connector.sync.seam import STAMP, Source
 
 # The roll-up of an object's lines, and what it adds up: a line deleted for good shows in nothing else.
 TOTALS = {"Opportunity": ("Amount", "TotalPrice"), "Quote": ("TotalPrice", "TotalPrice"), "Order": ("TotalAmount", "TotalPrice")}
+# What is read of every record where describe shows it: who saved it last and when, for the answer to "why is this amount so?".
+_ALWAYS = {"LastModifiedDate": "LastModifiedDate", "LastModifiedBy.Name": "LastModifiedById", "IsDeleted": "IsDeleted", "CreatedDate": "CreatedDate"}
 # By which stamp an object is polled, best first: LastModifiedDate may be back-dated on import and misses system changes (P1).
 _STAMPS = (STAMP, "LastModifiedDate", "CreatedDate")
 
@@ -38,6 +40,7 @@ def made_source(name: str, file: str, text: str, digest: str, compiled: Compiled
         total=total if _shows(describe, compiled.object, total) else None,
         line_total=line_total if _shows(describe, compiled.line_object, line_total) else None,
         stamps={o: found for o in objects if (found := _stamp_of(o, file, describe)) != STAMP},
+        always=tuple(path for path, field in _ALWAYS.items() if _shows(describe, compiled.object, field)),
         calculated=_calculated(compiled.object, compiled.record_fields, describe),
         line_calculated=_calculated(compiled.line_object, compiled.line_fields, describe),
         lengths={o: {f: i.length for f, i in describe[o].fields.items() if i.length} for o in compiled.write_back if o in describe},

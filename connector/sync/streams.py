@@ -21,7 +21,6 @@ from connector.sync.ledger import Cursor
 from connector.sync.seam import STAMP, Seam, Source, Window
 
 QUERIES_A_CALL = 5
-_ALWAYS = ("Id", "LastModifiedDate", "LastModifiedBy.Name", "IsDeleted", "CreatedDate")
 _BEGINNING = datetime(1999, 1, 1, tzinfo=UTC)  # no CRM record is older
 _MAX_NARROWINGS = 60  # 30 halve 27 years down to a second, 11 halve 2,000 rows down to one
 
@@ -99,7 +98,7 @@ def record_fields(source: Source) -> tuple[str, ...]:
     """Return the paths that are read of a source's records."""
     pointed = tuple(f"{path}.{name}" for object_name, path in source.related.items() for name in ("Id", source.stamp_of(object_name)))
     total = (source.total,) if source.total else ()
-    own = (source.stamp_of(source.object), *_ALWAYS)
+    own = ("Id", source.stamp_of(source.object), *source.always)
     return tuple(dict.fromkeys((*own, *source.compiled.record_fields, *source.older_fields, *total, *pointed)))
 
 

@@ -34,6 +34,7 @@ class Front:
         Collections(self.rest)
         self._calls: Counter[str] = Counter()
         self._hours: Counter[int] = Counter()
+        self.clients: Counter[str] = Counter()
         self._control = Control(org, revoke=self.gate.revoke, forget=self.rest.cursors.forget)
         self.rest.allowance = lambda: (self.limit, max(0, self.limit - self.used))
 
@@ -72,6 +73,8 @@ class Front:
         """Start counting anew."""
         self._calls.clear()
         self._hours.clear()
+        self.clients.clear()
+        self.rest.asked.clear()
         self._composite.subrequests.clear()
         self.rest.written = 0
 
@@ -99,6 +102,8 @@ class Front:
         if kind == "demo":
             return self._demo(request)
         self._count(kind)
+        if kind not in _FREE:
+            self.clients[request.headers.get("sforce-call-options", "")] += 1
         if self._drops("before", kind, request):
             return Reply(status=500, is_dropped=True)
         failure = self.org.faults.failing(kind)

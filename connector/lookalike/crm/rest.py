@@ -6,7 +6,7 @@ Every path works with and without a trailing slash. The locator in a path wins o
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.wire import NEWEST, OLDEST, RETIRED_BELOW, Reply, Request, release_name, versioned
 
 _MAX_LOCATORS = 300
+_ASKED_KEPT = 2000
 _MIN_BATCH, _MAX_BATCH = 200, 2000
 _UPSERT_SAYS_CREATED_FROM = 46
 _BATCH = re.compile(r"batchSize\s*=\s*(\d+)", re.IGNORECASE)
@@ -82,6 +83,7 @@ class Rest:
         self.org = org
         self.cursors = Cursors(org)
         self.written = 0
+        self.asked: deque[str] = deque(maxlen=_ASKED_KEPT)
         self.routes: list[Route] = [
             ((), {"GET": self._resources}),
             (("limits",), {"GET": self._limits}),
@@ -130,6 +132,7 @@ class Rest:
         soql = request.query.get("q", "")
         if not soql.strip():
             raise Refusal("MALFORMED_QUERY", "SOQL statements cannot be empty or null")
+        self.asked.append(soql)
         version = version_of(request)
 
         def park(result: Result) -> str:

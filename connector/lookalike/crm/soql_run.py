@@ -116,7 +116,8 @@ class _Select:
             if low is None or (high - low).total_seconds() > org.faults.window_s:
                 raise Refusal("QUERY_TIMEOUT", _TOO_LONG)
         most = org.faults.timeout_rows
-        if not most or self.query.limit is not None or not isinstance(self.access, Stamps):
+        limit = self.query.limit
+        if not most or (limit is not None and limit <= most) or not isinstance(self.access, Stamps):
             return
         if sum(1 for _ in islice(self.matching(), most + 1)) > most:
             raise Refusal("QUERY_TIMEOUT", _TOO_LONG)
