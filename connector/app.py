@@ -41,7 +41,7 @@ from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.payments.cards import TestCards
 from connector.ports import ObjectInfo, Org, TaxSource, Unit
-from connector.sync import adopting, intents, ledger, rounds
+from connector.sync import adopting, entries, intents, ledger, rounds
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
 from connector.sync.sourcing import made_source
@@ -320,6 +320,7 @@ def build_seam(
         log=observe.log,
         progress=progress or (lambda _what, _n: None),
         stop=stop or threading.Event(),
+        entry_fields=entries.fields_of(describe, org),
     )
     return seam, billing
 

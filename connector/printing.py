@@ -163,13 +163,16 @@ def invoices_text(result: Sequence[Mapping[str, Any]]) -> str:
 
 def invoice_text(result: Mapping[str, Any]) -> str:
     """Return one invoice with its lines, and what was tried to get it paid."""
-    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "followed_up", "parts", "history") and v not in (None, "")]
+    head = [f"{k}: {v}" for k, v in result.items() if k not in ("lines", "payments", "followed_up", "parts", "history") and v not in (None, "")]
     head += [f"of it {p['name']}: {p['billed']} billed, {p['paid']} paid, {p['due']} due (contract {p['contract']})" for p in result["parts"]]
     rows: list[tuple[str, ...]] = []
     for x in result["lines"]:
         rows += [(f"{x['group']}:", "", "", "", "", "")] if x.get("group") else []
         rows.append((x["description"], x["quantity"], x["period"], x["amount"], x["discount"], x["tax"]))
     parts = [*head, "", table(("line", "quantity", "period", "amount", "discount", "tax"), rows, right=(1, 3, 4, 5))]
+    if result.get("payments"):
+        arrived = [(p["on"], p["amount"], p["method"].replace("_", " "), p["reference"]) for p in result["payments"]]
+        parts += ["", table(("paid on", "payment", "method", "reference"), arrived, right=(1,))]
     if result["followed_up"]:
         steps = [(x["on"], x["what"], x["state"], x["detail"]) for x in result["followed_up"]]
         parts += ["", table(("on", "followed up", "state", "detail"), steps)]

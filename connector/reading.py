@@ -85,6 +85,7 @@ def invoices_show(config_path: Path, number: str) -> Result:
         happened = dunning.history(unit, sheet.id) if sheet is not None else []
         parts = parts_with_shares(unit, sheet.id) if sheet is not None and not sheet.contract else []
         history = _history(unit, events.About(invoice_id=sheet.id)) if sheet is not None else []
+        paid = books.payments(unit, sheet.id) if sheet is not None else []
         url = house.config.web.public_url
     if note is not None:
         return _note(note, url)
@@ -116,6 +117,7 @@ def invoices_show(config_path: Path, number: str) -> Result:
             for at, what, state, detail in happened
         ],
         "lines": [_line(x, money) for x in sheet.lines],
+        "payments": [{"on": p.on, "amount": money(p.amount), "method": p.method, "reference": p.reference or p.note} for p in paid],
         "parts": [
             {"name": p.label, "contract": p.contract_id, "deal": p.deal, "billed": money(s.billed), "paid": money(s.paid), "due": money(s.due)}
             for p, s in parts

@@ -25,7 +25,7 @@ from connector.core.money import major
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
 from connector.kit import lock, observe, shipped
 from connector.ports import Preview
-from connector.sync import ledger, rounds
+from connector.sync import entries, ledger, rounds
 from connector.sync.plan import preview_of
 from connector.sync.seam import Tally
 
@@ -188,6 +188,7 @@ def check(config_path: Path) -> Result:
     crm = app.build_crm(config)
     if tried("crm login", lambda: _login_detail(crm)):
         tried("mappings", lambda: _mappings_detail(config, crm))
+        tried("typed payments", lambda: entries.detail(crm.describe([entries.OBJECT])))
         tried("clock", lambda: _clock_detail(crm.server_now()))
     tried("database", lambda: _database_detail(config))
     return {"ok": all(r["ok"] for r in rows), "checks": rows}

@@ -11,6 +11,7 @@ from typing import Any
 from connector import app
 from connector.asking.shared import TOLD, bad
 from connector.billing import desk
+from connector.billing.payments import WAYS
 from connector.core.money import major
 from connector.core.money import minor as minor_of
 from connector.verbs import Result, open_config
@@ -44,9 +45,11 @@ def _ask(config_path: Path, verb: str, kind: str, data: Mapping[str, Any], say: 
     return {"text": f"{say} {TOLD}", **result}
 
 
-def pay(config_path: Path, number: str, *, amount: str | None, on: str | None) -> Result:
+def pay(config_path: Path, number: str, *, amount: str | None, on: str | None, method: str | None = None, reference: str = "") -> Result:
     """Record a payment that arrived outside (bank transfer, cheque); *amount* None: all that is open."""
-    data: dict[str, Any] = {"invoice": number, "on": _day(on) if on else None}
+    if method is not None and method not in WAYS:
+        raise bad(f"{method} is no way money arrives.", f"Write one of {', '.join(WAYS)}.")
+    data: dict[str, Any] = {"invoice": number, "on": _day(on) if on else None, "method": method, "reference": reference}
     data["amount"] = minor_units(amount, _currency(config_path, number)) if amount else None
     return _ask(config_path, "pay", "invoice.pay", data, f"{number}: payment recorded.")
 

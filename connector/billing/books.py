@@ -134,6 +134,17 @@ class InvoiceSheet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentView:
+    """Money that arrived for an invoice, or went back (*amount* below zero, with the *note* that says so)."""
+
+    on: date
+    amount: int
+    method: str
+    reference: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContractListing:
     """A contract in a list; *ends_on* is its last day, *next_on* when it is looked at next."""
 
@@ -221,6 +232,16 @@ def invoice(unit: Unit, name: str, today: date) -> InvoiceSheet | None:
     column = "id" if name.startswith("in_") else "number"
     rows = unit.query(f"SELECT {_HEAD} FROM invoice i WHERE i.{column} = ?", (name,))
     return _sheet(unit, rows[0], today) if rows else None
+
+
+def payments(unit: Unit, invoice_id: str) -> list[PaymentView]:
+    """Return what arrived for an invoice and what went back, oldest first."""
+    sql = (
+        "SELECT p.paid_on, p.amount, p.method, p.reference, COALESCE(n.number, '') FROM payment p"
+        " LEFT JOIN credit_note n ON n.id = p.note_id WHERE p.invoice_id = ? ORDER BY p.paid_on, p.id LIMIT ?"
+    )
+    rows = unit.query(sql, (invoice_id, LIST_ROWS))
+    return [PaymentView(on=date.fromisoformat(r[0]), amount=r[1], method=r[2], reference=r[3], note=r[4]) for r in rows]
 
 
 def invoice_by_token(unit: Unit, token: str, today: date) -> InvoiceSheet | None:

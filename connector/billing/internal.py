@@ -30,6 +30,7 @@ from connector.billing import (
     notes,
     offering,
     outbox,
+    payments,
     portal,
     quotes,
     reissues,
@@ -82,6 +83,7 @@ MAX_LINES = 10_000  # lines that one contract may get in one run (billing.md sec
 
 for _room in (
     collecting, portal, notes, imports, migrating, offering, reissues, contracting, customers, discounting, stocking, metering, methods, sending,
+    payments,
 ):  # fmt: skip
     HANDLERS.update(_room.HANDLED)
 

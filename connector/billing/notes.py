@@ -20,7 +20,6 @@ from connector.billing.intents import Engine, Handler, Request
 from connector.billing.issue import Series, today_in, token_for
 from connector.billing.outbox import Entry
 from connector.billing.parts import credit_parts
-from connector.billing.payments import record_payment
 from connector.billing.taken import proration_credits, take_from_lines
 from connector.core.invoicing import Line
 from connector.core.money import allocate, quotient, rounded
@@ -350,26 +349,10 @@ def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return desk.save_event(unit, request, "invoice.due_moved", result, before=held, after=after)
 
 
-def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
-    """Record money that arrived outside: `amount` in minor units (default all that is open), `on` the day (default today)."""
-    held = desk.held(unit, str(request.data.get("invoice", "")))
-    given, on = request.data.get("amount"), request.data.get("on")
-    day = date.fromisoformat(str(on)) if on else today_in(engine.timezone, request.now)
-    amount = record_payment(unit, held, amount=given, on=day, now=request.now)
-    after = desk.held(unit, held.number)
-    result = {
-        "invoice": held.number, "amount": amount, "currency": held.currency, "on": day.isoformat(), "open": after.invoice.amount_remaining,
-    }  # fmt: skip
-    receipt = Entry(key=f"{request.key}/paid", kind="receipt", invoice_id=held.id, data={**result, "method": "manual"})
-    engine.mailing.write(unit, [receipt], request.now)
-    return desk.save_event(unit, request, "payment.recorded", result, before=held, after=after)
-
-
 HANDLED: dict[str, Handler] = {
     "invoice.credit": desk.once(credit),
     "invoice.refund": desk.once(refund),
     "invoice.void": desk.once(void),
     "invoice.uncollectible": desk.once(uncollectible),
     "invoice.due": desk.once(due),
-    "invoice.pay": desk.once(pay),
 }

@@ -50,12 +50,14 @@ def invoices_pay(
     *,
     amount: Annotated[str | None, typer.Option(help="In major units, such as 290.00; default: all that is open.")] = None,
     on: Annotated[str | None, typer.Option(help="Day it arrived; default today.")] = None,
+    method: Annotated[str | None, typer.Option(help="bank_transfer, cheque, cash, other")] = None,
+    reference: Annotated[str, typer.Option(help="What the transfer or cheque says.")] = "",
 ) -> None:
     """Record a payment that arrived outside, by bank transfer or cheque."""
     from connector import printing
     from connector.asking import invoices
 
-    show(invoices.pay(Global.config, number, amount=amount, on=on), printing.plain)
+    show(invoices.pay(Global.config, number, amount=amount, on=on, method=method, reference=reference), printing.plain)
 
 
 @app.command("send")

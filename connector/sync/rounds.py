@@ -13,7 +13,7 @@ from datetime import datetime
 
 from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
-from connector.sync import adopting, intents, ledger, quoting
+from connector.sync import adopting, entries, intents, ledger, quoting
 from connector.sync.apply import apply
 from connector.sync.budget import budget_of, is_spent, keep_budget, may_write
 from connector.sync.collect import collect, dun
@@ -122,6 +122,8 @@ def tell(seam: Seam, tally: Tally) -> None:
     """Write back what is due while the budget allows it; the rest stays due, and the tally says so."""
     try:
         while not seam.stop.is_set() and may_write(seam) and write_back(seam, tally):
+            pass
+        while not seam.stop.is_set() and may_write(seam) and entries.answer(seam, tally):
             pass
     except HaltError as error:
         if not is_spent(error):

@@ -146,9 +146,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """The two worlds and what lies between; *collecting* charges and reminds; *windows*: by object, what the CRM answers in time. *older* compiles the mapping revision of a hash (decision D-07).
+    """The two worlds and what lies between; *collecting* charges and reminds; *windows*: by object, what the CRM answers in time.
 
-    paused - by the name of a source, why the CRM does not let it be read (P21); it ends by itself.
+    older - compiles the mapping revision of a hash (decision D-07). paused - by the name of a source, why the CRM does not let it be
+    read (P21); it ends by itself. entry_fields - what a poll reads of invoice rows for payments typed there; empty where the org has
+    no fields for that.
     """
 
     crm: Crm
@@ -166,6 +168,7 @@ class Seam:
     windows: dict[str, Window] = field(default_factory=dict)
     paused: dict[str, Problem] = field(default_factory=dict)
     collecting: Collecting | None = None
+    entry_fields: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connector.errors import Problem, RejectedError
-from connector.sync import imported, ledger
+from connector.sync import entries, imported, ledger
 from connector.sync.comparing import by_id, compared, known_of, lines_of, parts, record_of
 from connector.sync.ledger import Record, Staged
 from connector.sync.seam import STAMP, Seam, Source, Tally
@@ -30,7 +30,7 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = 
     """
     now = seam.crm.server_now()
     with seam.database.read() as unit:
-        due = streams(seam, unit, turn, ledger.iso(now))
+        due = streams(seam, unit, turn, ledger.iso(now), typed=entries.stream(seam, unit, ledger.iso(now)))
     if goes_on:
         due = [s for s in due if s.cursor.pos_stamp]
     reads = {r.stream.object: r for r in read(seam, [s for s in due if not s.is_first])}
@@ -60,6 +60,7 @@ def stage(seam: Seam, tally: Tally, *, turn: int | None = None, goes_on: bool = 
                 if name in cursors:
                     ledger.save_cursor(unit, cursors.pop(name))
     with seam.database.transaction() as unit:
+        entries.take(unit, rows.get(entries.OBJECT, ()), seam.now())
         for cursor in cursors.values():
             ledger.save_cursor(unit, cursor)
     tally.staged += staged_count

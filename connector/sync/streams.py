@@ -52,8 +52,11 @@ class Read:
     refused: Problem | None = None
 
 
-def streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[Stream]:
-    """Return what is to be polled: every source with its lines, and of the objects they point to as many as *turn* has room for."""
+def streams(seam: Seam, unit: Unit, turn: int | None, now: str, *, typed: Stream | None) -> list[Stream]:
+    """Return what is to be polled: every source with its lines, and of the objects they point to as many as *turn* has room for.
+
+    typed - invoice rows on which payments are typed; they take turns with the others.
+    """
     found: list[Stream] = []
     related: dict[str, str] = {}
     for source in seam.sources:
@@ -63,7 +66,7 @@ def streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[Stream]:
                 object=source.object,
                 fields=record_fields(source),
                 condition="" if cursor.is_loaded else source.first_load,
-                cursor=_begun(cursor, now),
+                cursor=begun(cursor, now),
                 stamp=source.stamp_of(source.object),
             )
         )
@@ -71,10 +74,11 @@ def streams(seam: Seam, unit: Unit, turn: int | None, now: str) -> list[Stream]:
             found.append(_aside(unit, source.line_object, source.line_parent, source.stamp_of(source.line_object), now))
         related |= {name: source.stamp_of(name) for name in (*source.related, *source.line_related)}
     own = {s.object for s in found}
-    others = [name for name in related if name not in own]
+    others = [_aside(unit, name, None, stamp, now) for name, stamp in related.items() if name not in own]
+    others += [typed] if typed is not None else []
     room = len(others) if turn is None else QUERIES_A_CALL - len(found) % QUERIES_A_CALL
     chosen = [others[((turn or 0) + i) % len(others)] for i in range(min(room, len(others)))] if others else []
-    return found + [_aside(unit, name, None, related[name], now) for name in chosen]
+    return found + chosen
 
 
 def _aside(unit: Unit, object_name: str, parent: str | None, stamp: str, now: str) -> Stream:
@@ -82,7 +86,7 @@ def _aside(unit: Unit, object_name: str, parent: str | None, stamp: str, now: st
     cursor = ledger.cursor(unit, object_name)
     fields = ("Id", parent, stamp, "IsDeleted") if parent else _stub_fields(object_name, stamp)
     is_first = cursor.watermark is None and cursor.target is None
-    return Stream(object=object_name, fields=fields, condition="", cursor=_begun(cursor, now), stamp=stamp, is_first=is_first)
+    return Stream(object=object_name, fields=fields, condition="", cursor=begun(cursor, now), stamp=stamp, is_first=is_first)
 
 
 def _stub_fields(name: str, stamp: str) -> tuple[str, ...]:
@@ -90,7 +94,8 @@ def _stub_fields(name: str, stamp: str) -> tuple[str, ...]:
     return ("Id", stamp, "IsDeleted", *(("MasterRecordId",) if name == "Account" else ()))
 
 
-def _begun(cursor: Cursor, now: str) -> Cursor:
+def begun(cursor: Cursor, now: str) -> Cursor:
+    """Return the cursor of a poll that begins now, or goes on where it began."""
     return cursor if cursor.target else replace(cursor, target=now)
 
 

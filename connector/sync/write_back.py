@@ -420,6 +420,8 @@ def _invoice_rows(
     }
     key_field = next((f for f, name in target.fields.items() if name == "invoice_id"), "Billing_Invoice_Id__c")
     others = replace(target, fields={field: name for field, name in target.fields.items() if field != key_field})
+    if seam.org.is_multi_currency:  # what is typed on the row is in its currency, too (decision D-09)
+        others = replace(others, fields={**others.fields, "CurrencyIsoCode": "currency"})
     how = {"key_field": key_field, "key": invoice.id, "group": invoice.account}
     told = deal.name if deal else (invoice.deal or next(iter(owners)))
     return [_row(told, others, invoice.id, values, how)]

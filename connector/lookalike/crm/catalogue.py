@@ -293,7 +293,8 @@ def _invoice() -> ObjectType:
         ref("Account__c", "Account", "Billing_Invoices__r"), text("Number__c", 255), text("Status__c", 255),
         pick("Type__c", "Invoice", "Credit note"), text("Contract_Id__c", 255), plain("Issued_On__c", "date"), plain("Due_On__c", "date"),
         plain("Paid_On__c", "date"), money("Total__c"), money("Amount_Paid__c"), money("Amount_Due__c"), text("Currency__c", 3),
-        special("URL__c", "url", 255), _owner(), plural="Billing Invoices",
+        special("URL__c", "url", 255), money("Payment_Received__c"), plain("Payment_Received_On__c", "date"),
+        text("Payment_Reference__c", 140), area("Payment_Message__c", 1000), _owner(), plural="Billing Invoices",
     )  # fmt: skip
 
 
