@@ -164,7 +164,8 @@ def test_check_is_a_table_with_the_fix(desk: Desk) -> None:
     """One line a check; a wrong secret fails with what to do and status 1."""
     status, out, _ = desk.type("check")
     assert status == 0, out
-    assert out.count("ok   ") == 8
+    assert out.count("ok   ") == 9
+    assert "ok   typed payments: read from Billing_Invoice__c.Payment_Received__c" in out
     assert "ok   tax: none: no tax on any invoice" in out
     text = Path("config.yaml").read_text()
     Path("config.yaml").write_text(text.replace("${SF_CLIENT_SECRET}", "${WRONG:-another-secret}"))

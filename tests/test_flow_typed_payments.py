@@ -14,7 +14,7 @@ from world import World, at, world
 
 from connector import app
 from connector.lookalike.crm.org import Org
-from connector.sync import rounds
+from connector.sync import entries, rounds
 from connector.sync.seam import Tally
 
 INVOICE = "Billing_Invoice__c"
@@ -177,6 +177,28 @@ def test_another_currency_is_refused_in_an_org_of_several(tmp_path: Path) -> Non
         typed(here, invoice["Id"], "290", CurrencyIsoCode="EUR")
         here.sync()
         assert said(here, invoice["Id"]).endswith("INV-0001 is paid.")
+
+
+def test_an_org_without_the_fields_has_the_feature_off(tmp_path: Path) -> None:
+    """A field that is missing or read-only for us switches it off: nothing is polled, and `check` names the field."""
+    with world(tmp_path) as here:
+        crm = app.build_crm(here.config)
+        crm.connect()
+        described = dict(crm.describe([INVOICE]))
+        assert entries.detail(described) == "read from Billing_Invoice__c.Payment_Received__c"
+        fields = dict(described[INVOICE].fields)
+        fields["Payment_Message__c"] = replace(fields["Payment_Message__c"], is_updateable=False)
+        del fields["Payment_Reference__c"]
+        lacking = {INVOICE: replace(described[INVOICE], fields=fields)}
+        assert entries.detail(lacking).startswith("off: Payment_Reference__c, Payment_Message__c cannot be written or does not exist;")
+        assert entries.fields_of(lacking, crm.connect()) == ()
+        with app.writing_house(here.config, "sync", clock=here.clock) as house:
+            here.account("acme")
+            here.deal("licences", {"Quantity": 1}, account="acme")
+            here.win("licences")
+            rounds.sync(replace(house.seam, entry_fields=()), Tally())
+            with house.database.read() as unit:
+                assert unit.query("SELECT 1 FROM cursor WHERE object = ?", (INVOICE,)) == []
 
 
 def test_an_idle_poll_still_costs_one_call(tmp_path: Path) -> None:
