@@ -148,7 +148,7 @@ def test_every_field_explains_itself() -> None:
 def test_the_integration_user_may_do_what_the_mappings_use_and_nothing_else() -> None:
     """Fields are readable that a mapping reads, editable that one writes; rows of invoices may be created, nothing may be deleted."""
     fields, objects = permissions(project(), "Billing_Connector_Integration")
-    written = {"Opportunity": 16, "Quote": 24, "Account": 2, "Billing_Invoice__c": 15}
+    written = {"Opportunity": 16, "Quote": 24, "Account": 2, "Billing_Invoice__c": 19}  # 15 mapped, 4 of typed payments
     assert {name: sum(1 for f, can in fields.items() if can == "edit" and f.startswith(f"{name}.")) for name in written} == written
     assert sum(can == "edit" for can in fields.values()) == sum(written.values())
     assert fields["Opportunity.Billing_Status__c"] == "edit"
@@ -191,14 +191,28 @@ def test_reps_read_outputs_and_edit_inputs() -> None:
     """Every field of ours is in the reps' permission set: what the connector fills to read, what people fill to edit."""
     fields, objects = permissions(project(), "Billing_Connector_Rep")
     assert fields == {
-        f"{name}.{spec.name}": "edit" if spec.role == "input" else "read" for name, specs in catalogue().fields.items() for spec in specs
+        f"{name}.{spec.name}": "edit" if spec.role == "input" and name != "Billing_Invoice__c" else "read"
+        for name, specs in catalogue().fields.items()
+        for spec in specs
     }
     assert list(objects) == ["Billing_Invoice__c"]
     assert [right for right, is_given in objects["Billing_Invoice__c"].items() if is_given] == ["allowRead"]
 
 
+def test_finance_people_edit_what_they_type() -> None:
+    """The third permission set edits the three payment fields of invoice rows and reads the rest of them; no other object is in it."""
+    fields, objects = permissions(project(), "Billing_Connector_Finance")
+    assert {name for name, right in fields.items() if right == "edit"} == {
+        f"Billing_Invoice__c.{name}" for name in ("Payment_Received__c", "Payment_Received_On__c", "Payment_Reference__c")
+    }
+    assert {name.split(".")[0] for name in fields} == set(objects) == {"Billing_Invoice__c"}
+    assert [right for right, is_given in objects["Billing_Invoice__c"].items() if is_given] == ["allowEdit", "allowRead"]
+    rights, _ = permissions(project(), "Billing_Connector_Integration")
+    assert rights["Billing_Invoice__c.Payment_Message__c"] == rights["Billing_Invoice__c.Payment_Received__c"] == "edit"
+
+
 def test_no_permission_set_names_a_licence() -> None:
-    """Both can be given to any user, whatever licence that user has."""
+    """Each can be given to any user, whatever licence that user has."""
     files = project()
     assert not [name for name, text in files.items() if "permissionsets" in name and "<license>" in text]
 

@@ -202,7 +202,7 @@ def test_an_org_without_the_fields_has_the_feature_off(tmp_path: Path) -> None:
 
 
 def test_an_idle_poll_still_costs_one_call(tmp_path: Path) -> None:
-    """Invoice rows take their turn beside accounts and contacts: every round is one call, and within three a typed payment is seen."""
+    """Invoice rows take their turn beside accounts, contacts and products: every round is one call, and within four a typed payment is seen."""
     with world(tmp_path, day="2026-01-15") as here, app.writing_house(here.config, "run", clock=here.clock) as house:
         here.account("acme")
         here.deal("licences", {"Quantity": 1, "UnitPrice": "290.00"}, account="acme", Payment_Terms__c="Net 30")
@@ -215,7 +215,7 @@ def test_an_idle_poll_still_costs_one_call(tmp_path: Path) -> None:
             rounds.run_round(house.seam, Tally(), turn=turn)
             assert house.crm.usage().calls - before == 1
         typed(here, here.invoices()[0]["Id"], "290")
-        for turn in range(3):
+        for turn in range(4):
             rounds.run_round(house.seam, Tally(), turn=turn)
         with house.database.read() as unit:
             assert unit.query("SELECT COUNT(*) FROM payment") == [(1,)]

@@ -117,8 +117,8 @@ def view_files(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
 
 def _layout(specs: Sequence[FieldSpec]) -> list[Node]:
     """Return the page of a billing invoice: everything on it is written by the connector, so nothing can be edited."""
-    names = ["Name", *(s.name for s in specs)]
-    items = [Node("layoutItems", [Node("behavior", "Readonly"), Node("field", name)]) for name in names]
+    names = {"Name": "Readonly"} | {s.name: "Edit" if s.role == "input" else "Readonly" for s in specs}
+    items = [Node("layoutItems", [Node("behavior", how), Node("field", name)]) for name, how in names.items()]
     half = (len(items) + 1) // 2
     columns = [Node("layoutColumns", part) for part in (items[:half], items[half:])]
     section = [

@@ -16,6 +16,9 @@ from connector.crm.package.markup import Node, document
 
 INTEGRATION = "Billing_Connector_Integration"
 REP = "Billing_Connector_Rep"
+FINANCE = "Billing_Connector_Finance"
+_TYPED = ("Payment_Received__c", "Payment_Received_On__c", "Payment_Reference__c", "Payment_Message__c")
+"""Fields of invoice rows that are read where a payment is typed, and written when it is recorded."""
 _WITHOUT_RIGHTS = frozenset({"User", "Organization", "OpportunityLineItem", "QuoteLineItem", "OrderItem", "PricebookEntry"})
 _SHARED = frozenset({"Account", "Contact", "Opportunity", "Quote", "Order"})
 """Objects whose records are private in many orgs: reading some of them only would lose deals silently, so all are read."""
@@ -52,7 +55,8 @@ def integration_rights(catalogue: Catalogue, reads: Iterable[tuple[str, str]], w
         _follow(needed, catalogue, object_name, path)
     for block in writes:
         needed.allow(block.object, "read", "edit", *(("create",) if block.key else ()))
-        for name in {*block.fields, *([block.key] if block.key else [])}:
+        typed = _TYPED if block.object == INVOICE and catalogue.field(INVOICE, _TYPED[0]) else ()
+        for name in {*block.fields, *([block.key] if block.key else []), *typed}:
             known = _permissioned(catalogue, block.object, name)
             needed.edits |= {(block.object, known)} if known else set()
     return needed
@@ -89,12 +93,19 @@ def rep_rights(catalogue: Catalogue) -> Rights:
     needed = Rights(objects={INVOICE: {"read"}})
     for object_name, specs in catalogue.fields.items():
         for spec in specs:
-            (needed.edits if spec.role == "input" else needed.reads).add((object_name, spec.name))
+            (needed.edits if spec.role == "input" and object_name != INVOICE else needed.reads).add((object_name, spec.name))
     return needed
 
 
+def _finance_rights(rep: Rights) -> Rights:
+    """Return what somebody needs who types payments on invoice rows: to read those whole, and to edit what is typed."""
+    rows = {place for place in rep.reads if place[0] == INVOICE}
+    edits = {(INVOICE, name) for name in _TYPED[:-1]} & rows
+    return Rights(objects={INVOICE: {"read", "edit"}}, reads=rows - edits, edits=edits)
+
+
 def permission_files(integration: Rights, rep: Rights) -> Iterator[tuple[str, str]]:
-    """Yield the two permission sets; none names a licence, so both can be assigned to any user."""
+    """Yield the permission sets; none names a licence, so each can be assigned to any user."""
     sees_all = _SHARED & integration.objects.keys()
     told = "For the user as whom the billing connector logs in: what its mappings read and write, and nothing else."
     nodes = [
@@ -106,6 +117,10 @@ def permission_files(integration: Rights, rep: Rights) -> Iterator[tuple[str, st
     tab = Node("tabSettings", [Node("tab", INVOICE), Node("visibility", "Visible")])
     nodes = [Node("label", "Billing Connector Rep"), Node("description", told), Node("hasActivationRequired", False), tab, *_nodes(rep, frozenset())]
     yield f"{MAIN}/permissionsets/{REP}.permissionset-meta.xml", document("PermissionSet", nodes)
+    told = "For people who record payments: type what arrived on the invoice's row. Goes with the reps' permission set or alone."
+    own = [Node("label", "Billing Connector Finance"), Node("description", told), Node("hasActivationRequired", False), tab]
+    finance = [*own, *_nodes(_finance_rights(rep), frozenset())]
+    yield f"{MAIN}/permissionsets/{FINANCE}.permissionset-meta.xml", document("PermissionSet", finance)
 
 
 def _user_permissions(rights: Rights) -> list[str]:
