@@ -230,7 +230,8 @@ class Desired:
 
     deal - the deal's name (an Opportunity id; for a Quote its OpportunityId, else its own). label - the record's name, for
     messages. condition - which source condition holds: won (`when`), open, dropped, preview, idle (none). terms - of a New record;
-    change - of every other action. amends - the parent *record* id as filled in; amends_contract - a contract id.
+    change - of every other action. amends - the parent *record* id as filled in; also_amends - others that its
+    lines name, which must be of the same contract; amends_contract - a contract id.
     synced_quote - the quote a won opportunity takes its terms from. closed_on - CloseDate. expires_on - the last day on which
     what is offered can be accepted. notes - stated defaults that were used, in plain words. editor - who last saved the record.
     currency - in which the record is, lower case, None where it does not say.
@@ -249,6 +250,7 @@ class Desired:
     terms: ContractTerms | None = None
     change: Change | None = None
     amends: str | None = None
+    also_amends: tuple[str, ...] = ()
     amends_contract: str | None = None
     synced_quote: str | None = None
     expires_on: date | None = None

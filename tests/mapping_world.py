@@ -15,7 +15,7 @@ from connector.mapping.language import MappingFile, SourceText
 from connector.ports import FieldInfo, ObjectInfo, Org
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = {name: ROOT / "mappings" / f"salesforce-{name}.yaml" for name in ("opportunity", "quote")}
+SHIPPED = {name: ROOT / "mappings" / f"salesforce-{name}.yaml" for name in ("opportunity", "quote", "cpq-order")}
 OPTIONS = Options(timezone="Europe/Paris", proration="day", tax_rounding="line", cancellation_day="free", payment_terms="Net 30")
 
 
@@ -25,10 +25,10 @@ def org(*, currency: str = "EUR", is_multi_currency: bool = False) -> Org:
     )
 
 
-def describe(*, multi_currency: bool = False) -> dict[str, ObjectInfo]:
+def describe(*, multi_currency: bool = False, has_cpq: bool = False) -> dict[str, ObjectInfo]:
     """Return the demo org's describe as the CRM adapter would give it."""
     found = {}
-    for one in demo_schema(multi_currency=multi_currency).types:
+    for one in demo_schema(multi_currency=multi_currency, has_cpq=has_cpq).types:
         entry = one.entry()
         fields = [field.described(is_updateable=True) for field in one.fields]
         found[one.name] = ObjectInfo(name=one.name, label=entry["label"], fields={f["name"]: field_info(f) for f in fields})

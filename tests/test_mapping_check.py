@@ -48,8 +48,33 @@ def test_shipped_opportunity_mapping_fills_every_key() -> None:
     """The shipped Opportunity mapping uses every key of the grammar but a quote's last day, so that it can serve as its example."""
     mapping, _ = check(source_text(shipped()), describe=describe(), org=org())
     assert mapping is not None
-    assert set(mapping.deal) == set(DEAL) - {"expires_on"}
-    assert set(mapping.line) == set(LINE)
+    orders_only = {"price.term_months", "price.timing", "runs", "revises", "base", "prior_quantity"}
+    assert set(mapping.deal) == set(DEAL) - {"expires_on", "last_day"}
+    assert set(mapping.line) == set(LINE) - orders_only
+    cpq, _ = check(source_text(shipped("cpq-order")), describe=describe(has_cpq=True), org=org())
+    assert cpq is not None
+    assert set(cpq.line) >= orders_only
+    assert "last_day" in cpq.deal
+
+
+@pytest.mark.parametrize("multi_currency", [False, True])
+def test_the_mapping_of_cpq_orders_is_clean_in_an_org_with_the_package(multi_currency: bool) -> None:
+    """It says nothing but that plans of invoices are not billed."""
+    found = describe(multi_currency=multi_currency, has_cpq=True)
+    mapping, problems = check(source_text(shipped("cpq-order")), describe=found, org=org(is_multi_currency=multi_currency))
+    assert mapping is not None
+    assert [p.message for p in problems] == ["SBQQ__BillingFrequency__c also has Invoice Plan: a record with that value is not billed."]
+    assert check(source_text(shipped("cpq-order")), describe=None, org=None)[1] == ()
+
+
+def test_an_org_without_cpq_is_told_so_once() -> None:
+    """Not forty missing fields: one problem, at the first field of the package, with what to do."""
+    mapping, problems = check(source_text(shipped("cpq-order")), describe=describe(), org=org())
+    assert mapping is None
+    (problem,) = problems
+    assert problem.code == "package-missing"
+    assert "Salesforce CPQ" in problem.message
+    assert "SBQQ__Quote__r" in problem.excerpt
 
 
 def test_five_mistakes_are_five_problems_in_file_order() -> None:

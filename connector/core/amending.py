@@ -6,10 +6,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from connector.core.matching import candidates_text, in_running_interval, quantity_text, target_of
+from connector.core.matching import (
+    by_crm_line,
+    candidates_text,
+    in_running_interval,
+    is_price_of,
+    product_of,
+    quantity_text,
+    target_of,
+)
 from connector.core.period import is_boundary, next_boundary, to_local
 from connector.core.repricing import Repricing
-from connector.core.segments import Cause, Cut, PrebillWindow, Term, day_after
+from connector.core.segments import Cause, Cut, PrebillWindow, Surprise, Term, day_after
 from connector.core.terms import Change, Coupon, Item, ItemChange
 from connector.errors import Problem
 
@@ -64,18 +72,48 @@ class Amending(Repricing):
         self.push(at, 1, run, made)
 
     def _amend(self, change: Change, at: datetime, cause: Cause) -> None:
-        for step in change.items:
+        had_items = bool(self.board.slots)
+        for step in self._with_term(change.items) if change.is_delta_order else change.items:
             start = step.item.start if step.item is not None else None
             if step.op == "reprice":
                 self.migrate(step, at, cause, change.when)
-            elif start is not None and start > at:
+            elif start is not None and start > at and not self._is_of_the_future(step, start):
                 later = replace(cause, at=start, known=max(start, cause.known))
-                self.push(start, 1, lambda t, s=step, c=later: self._step(s, t, c, None), cause.made)  # type: ignore[misc]
+                self.push(start, 1, lambda t, s=step, c=later: self._later(s, t, c, change), cause.made)  # type: ignore[misc]
             else:
                 self._step(step, at, cause, change.until)
         for item in change.one_time:
             self.charge_once(item, max(at, item.start or at), cause)
-        self._amend_rest(change, at, cause)
+        if change.is_delta_order and had_items:
+            self._end_if_empty(at, cause)
+        if not self.is_over:
+            self._amend_rest(change, at, cause)
+
+    def _with_term(self, steps: tuple[ItemChange, ...]) -> tuple[ItemChange, ...]:
+        """Return steps whose items end with the term where they say its very end."""
+        return tuple(
+            replace(s, item=replace(s.item, end=None)) if s.item is not None and s.item.end == self.term_end else s for s in steps
+        )
+
+    def _later(self, step: ItemChange, at: datetime, cause: Cause, change: Change) -> None:
+        had_items = bool(self.board.slots)
+        self._step(step, at, cause, None)
+        if change.is_delta_order and had_items:
+            self._end_if_empty(at, cause)
+
+    def _is_of_the_future(self, step: ItemChange, start: datetime) -> bool:
+        """Whether a step changes an item that begins only then: how much of it there will be is known at once."""
+        found = by_crm_line(step.revises, self._running()) if step.revises is not None else None
+        return found is not None and (self.board.slots[found].item.start or start) >= start and self.board.slots[found].segment is None
+
+    def _end_if_empty(self, at: datetime, cause: Cause) -> None:
+        """End the contract where a delta order left nothing of it."""
+        if not self.board.slots and not self.is_over:
+            self.end_contract(at, replace(cause, is_final=not cause.pending), known=cause.made)
+            self.renewals = [r for r in self.renewals if to_local(r.made_at, self.zone) > cause.made]
+
+    def _running(self) -> dict[str, Item]:
+        return {k: s.item for k, s in self.board.slots.items()}
 
     def _amend_rest(self, change: Change, at: datetime, cause: Cause) -> None:
         if change.discounts_set is not None or change.discounts_add or change.discounts_remove:
@@ -124,7 +162,9 @@ class Amending(Repricing):
         if step.keeps_interval and step.item is not None:
             running = {k: s.item for k, s in self.board.slots.items()}
             step = replace(step, item=in_running_interval(step.item, running, step.item_id))
-        if step.op == "delta" and step.item is not None:
+        if step.op == "delta" and step.item is not None and step.revises is not None:
+            self._revise(step, step.item, at, cause)
+        elif step.op == "delta" and step.item is not None:
             self._delta(step.item, step.item_id, at, cause, until)
         elif step.op == "add" and step.item is not None:
             self._add(step.item, at, cause, until)
@@ -209,12 +249,49 @@ class Amending(Repricing):
                 cause.made,
             )
 
-    def _delta(self, wanted: Item, item_id: str | None, at: datetime, cause: Cause, until: datetime | None) -> None:
+    def _revise(self, step: ItemChange, wanted: Item, at: datetime, cause: Cause) -> None:
+        """Change the item that stems from the CRM line which a line revises, at the item's own price (decisions D-03 and D-173)."""
+        items = self._running()
+        found = by_crm_line(step.revises or "", items)
+        if found is None:
+            if wanted.price.interval is None or not any(i.crm_lines for i in items.values()):
+                self._delta(wanted, None, at, cause, None)  # a charge that came once, or a contract that no CRM line made
+                return
+            name = wanted.price.description or product_of(wanted.price)
+            shown = candidates_text(list(enumerate(items.values(), 1)), self.terms.currency)
+            self.problem(
+                "revised-line-gone",
+                f"{name}: what this line revises does not run on {at.date().isoformat()}: {shown or 'the contract has no items'}.",
+                "Correct the start date of the line, or the line that it revises.",
+                cause.id,
+            )
+            return
+        item = items[found]
+        if step.prior is not None and item.quantity is not None and step.prior != item.quantity and self._is_of_one_line(step.revises or ""):
+            name = item.price.description or product_of(item.price)
+            self.timeline.surprises.append(Surprise(change_id=cause.id, item=name, expected=step.prior, found=item.quantity))
+        is_more = (wanted.quantity or Decimal(0)) > 0
+        begin, end = max(at, item.start or at), wanted.end or self.term_end
+        if is_more and ((item.end or self.term_end) != end or not is_price_of(item, wanted, begin, end)):
+            found = None  # more of it at another price, or for another time, is an item of its own
+        self._delta(wanted, found, at, cause, None, is_new=found is None)
+
+    def _is_of_one_line(self, line: str) -> bool:
+        """Whether an item was made by this line alone: of several equal ones nobody knows how many each of them stands for."""
+        contract = self.timeline.contract
+        made = [i for p in contract.terms.phases for i in p.items]
+        made += [s.item for c in contract.changes for s in c.items if s.item is not None]
+        made += [i for c in contract.changes for p in c.phases for i in p.items]
+        return all(len(i.crm_lines) == 1 for i in made if line in i.crm_lines)
+
+    def _delta(
+        self, wanted: Item, item_id: str | None, at: datetime, cause: Cause, until: datetime | None, *, is_new: bool = False
+    ) -> None:
         if wanted.price.interval is None:
             self.charge_once(wanted, at, cause)
             return
-        items = {k: s.item for k, s in self.board.slots.items()}
-        found = target_of(wanted, items, item_id=item_id, end=self.term_end, currency=self.terms.currency)
+        items = self._running()
+        found = None if is_new else target_of(wanted, items, item_id=item_id, end=self.term_end, currency=self.terms.currency)
         if isinstance(found, Problem):
             self.report(found, cause.id)
             return

@@ -232,7 +232,8 @@ def contract_status(contract: Contract, on: datetime, *, has_overdue: bool) -> s
     if plan.end is not None and plan.end <= on:
         kinds = {c.id: c for c in contract.changes}
         cause = kinds.get(plan.ended_by.id) if plan.ended_by is not None else None
-        return "canceled" if cause is not None and cause.kind == "cancel" and cause.when != "term_end" else "completed"
+        is_cancel = cause is not None and ((cause.kind == "cancel" and cause.when != "term_end") or cause.is_delta_order)
+        return "canceled" if is_cancel else "completed"
     if any(start <= on and (end is None or on < end) for start, end, _ in plan.pauses):
         return "paused"
     running = [s for s in plan.segments if s.start <= on and (s.end is None or on < s.end)]

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from connector.core.money import digits
+from connector.core.period import days_of, months_of, plus_months
 from connector.core.terms import Item, Price
 from connector.errors import Problem
 
@@ -26,7 +28,7 @@ def product_of(price: Price) -> str:
 def terms_of_price(price: Price) -> tuple[object, ...]:
     """Return what makes two prices cost the same for the same use."""
     return (
-        price.unit_amount, price.interval, price.per or price.interval, price.timing, price.usage_type,
+        price.unit_amount, price.interval, price.per or price.interval, price.per_parts, price.timing, price.usage_type,
         price.tiers_mode, price.tiers, price.divide_by, price.divide_round,
     )  # fmt: skip
 
@@ -73,6 +75,41 @@ def by_name_or_number(name: str, items: Mapping[str, Item]) -> str | None:
         return list(items)[int(name) - 1]
     of_product = [k for k, i in items.items() if name in (product_of(i.price), i.price.id)]
     return of_product[0] if len(of_product) == 1 else None
+
+
+def by_crm_line(line: str, items: Mapping[str, Item]) -> str | None:
+    """Return the id of the item that stems from a CRM line, None where none that runs does."""
+    return next((k for k, i in items.items() if line in i.crm_lines), None)
+
+
+def is_price_of(item: Item, wanted: Item, start: datetime, end: datetime | None) -> bool:
+    """Whether a line that revises *item* is priced as it from *start* to *end*, in whichever precision CPQ prorates.
+
+    CPQ states the net price of one unit for the line's term, which it counts in months rounded down or up, or in days of a 365th of
+    twelve months; so the months that its price pays for lie between the least and the most of these, to a minor unit.
+    """
+    a, b = item.price, wanted.price
+    if a.unit_amount is None or b.unit_amount is None or a.tiers or b.tiers or a.interval is None or b.interval is None:
+        return True  # a tiered price is the catalogue's, whatever a line says
+    if end is None or end <= start or b.per is None or not months_of(b.per):
+        return unit_rate(a) == unit_rate(b)
+    monthly = unit_rate(a)
+    if not monthly:
+        return not b.unit_amount
+    whole = (end.year - start.year) * 12 + end.month - start.month
+    whole -= plus_months(start, whole) > end
+    most = whole + (plus_months(start, whole) < end)
+    days = Fraction((end - start).days * 12, 365)
+    paid = Fraction(b.unit_amount)
+    return monthly * min(Fraction(whole), days) - 1 <= paid <= monthly * max(Fraction(most), days) + 1
+
+
+def unit_rate(price: Price) -> Fraction:
+    """Return what one unit costs a month, exactly; a price by days or weeks a day."""
+    per = price.per or price.interval
+    if price.unit_amount is None or per is None:
+        return Fraction(0)
+    return Fraction(price.unit_amount) * price.per_parts / (months_of(per) or days_of(per))
 
 
 def interval_text(price: Price) -> str:

@@ -71,7 +71,7 @@ def cost(price: Price, quantity: Decimal) -> Ratio:
     if price.per is not None and price.interval is not None:
         ratio = span_ratio(price.interval, price.per)
         if ratio is not None:
-            return n * ratio[0], d * ratio[1]
+            return n * ratio[0] * price.per_parts, d * ratio[1]
     return n, d
 
 

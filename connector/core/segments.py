@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from connector.core.matching import terms_of_price
 from connector.core.money import ONE, Ratio
@@ -127,6 +128,16 @@ class PrebillWindow:
         return boundary(segment.anchor, interval, k + self.prebill.periods + int(skipped))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surprise:
+    """A change that was agreed when another quantity of an item ran than now."""
+
+    change_id: str
+    item: str
+    expected: Decimal
+    found: Decimal
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Timeline:
     """Everything that a contract's terms and changes say about time.
@@ -152,6 +163,7 @@ class Timeline:
     term_end: datetime | None = None
     trial_end: datetime | None = None
     inherits: list[tuple[datetime, bool]] = field(default_factory=list)
+    surprises: list[Surprise] = field(default_factory=list)
     first_uses: dict[tuple[str, str], datetime] = field(default_factory=dict)
     known_cuts: dict[datetime, datetime] = field(default_factory=dict)
 

@@ -49,7 +49,8 @@ class Price:
     """What one unit costs, in minor units (up to 12 decimal places).
 
     interval - None: one-time. per - the length of time that *unit_amount* is for, where it is not the interval (D-33):
-    100.00 a year billed monthly is per=year, interval=month, and bills 12 x 8.33. product - the product's code. A price without
+    100.00 a year billed monthly is per=year, interval=month, and bills 12 x 8.33. per_parts - the amount is for one of so many equal
+    parts of *per*: 105.48 for 10 months and 17 of 31 days is for 1/31 of 327 months. product - the product's code. A price without
     amount and tiers is only named: the books put the catalogue's price of that id in its place (decision D-121).
     """
 
@@ -59,6 +60,7 @@ class Price:
     unit_amount: Decimal | None = None
     interval: Interval | None = None
     per: Interval | None = None
+    per_parts: int = 1
     timing: Timing = "in_advance"
     usage_type: UsageType = "licensed"
     tiers_mode: Literal["graduated", "volume"] | None = None
@@ -211,13 +213,16 @@ class ItemChange:
     *item_id* (or *replaces*). remove - ends the item *item_id*. delta - the change in quantity as a CRM line carries it: the
     equal item (D-03) grows or shrinks; *item_id* decides where several fit. reprice - what runs at the price (or product) *item_id*
     goes on at *item*'s price (of an amendment *when* term_end: as it is renewed). keeps_interval - nobody said how often it is
-    billed: as the running item that it changes, where the product runs in one interval only.
+    billed: as the running item that it changes, where the product runs in one interval only. revises - the CRM line whose item this delta
+    changes, at that item's price. prior - how many of it ran when the change was agreed; another number by now is a surprise.
     """
 
     op: Literal["add", "set", "remove", "delta", "reprice"]
     item: Item | None = None
     item_id: str | None = None
     keeps_interval: bool = False
+    revises: str | None = None
+    prior: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +235,8 @@ class Change:
     items. renew: *phases* empty = the same terms again for *duration* (None: the same length), raised by uplift_percent; given,
     they are moved to where the term begins. *when* term_end: from the end of the term, also when made after it, so that there
     is no hole; at: from *effective*, at least from the end of the term. billing_behavior - prorate_up_front: an amendment made
-    before its period is billed is charged and credited on that period's invoice.
+    before its period is billed is charged and credited on that period's invoice. is_delta_order - an amendment as Salesforce CPQ makes
+    them: what it adds ends with the term unless it ends before, and one that leaves nothing running ends the contract (decision D-174).
     """
 
     id: str
@@ -259,6 +265,7 @@ class Change:
     trial_end: datetime | None = None
     pause_behavior: Literal["keep_as_draft", "mark_uncollectible", "void", "credit"] = "credit"
     metadata: tuple[tuple[str, str], ...] = ()
+    is_delta_order: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +385,7 @@ _PRICE = _codec_of(
             "id",
             "product",
             "description",
+            "per_parts",
             "timing",
             "usage_type",
             "tiers_mode",
@@ -428,11 +436,11 @@ _TERMS = _codec_of(
         "tax_rates": _RATES, "renewal": _RENEWAL, "trial_end": _TIME, "prebill": _PREBILL, "metadata": _PAIRS,
     },
 )  # fmt: skip
-_STEP = _codec_of(ItemChange, {"op": _PLAIN, "item": _ITEM, "item_id": _PLAIN, "keeps_interval": _PLAIN})
+_STEP = _codec_of(ItemChange, {"op": _PLAIN, "item": _ITEM, "item_id": _PLAIN, "keeps_interval": _PLAIN, "revises": _PLAIN, "prior": _NUMBER})
 _CHANGE = _codec_of(
     Change,
     dict.fromkeys(
-        ("id", "kind", "proration_behavior", "billing_behavior", "when", "prorate", "invoice_now", "end_behavior", "pause_behavior"), _PLAIN
+        ("id", "kind", "proration_behavior", "billing_behavior", "when", "prorate", "invoice_now", "end_behavior", "pause_behavior", "is_delta_order"), _PLAIN
     )
     | {
         "effective": _TIME, "made_at": _TIME, "items": _many(_STEP), "one_time": _many(_ITEM), "until": _TIME, "discounts_add": _COUPONS,

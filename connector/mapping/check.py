@@ -7,6 +7,7 @@ without errors becomes a `MappingFile`; warnings (`report.WARNINGS`) do not keep
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Literal, cast
@@ -42,7 +43,7 @@ from connector.ports import Org
 
 VERSION = 1
 _TOP = ("version", "name", "source", "deal", "line", "write_back", "edits", "on_reopen")
-_SOURCE = ("object", "name", "when", "open", "drop", "preview", "lines", "start_from")
+_SOURCE = ("object", "name", "when", "open", "drop", "preview", "lines", "start_from", "instead_of")
 _CONDITIONS = ("when", "open", "drop", "preview")
 _CHOICES = {"edits": ("flag", "amend"), "on_reopen": ("flag", "pause")}
 _TEXT_TYPES = ("string", "textarea", "picklist", "multipicklist", "combobox", "email", "phone", "url", "id", "reference", "encryptedstring")
@@ -59,8 +60,40 @@ _WRITES = {
 def check(source: SourceText, *, describe: Describe | None, org: Org | None) -> tuple[MappingFile | None, tuple[Problem, ...]]:
     """Return the mapping that the file states, None if it has errors, and every problem in the order of the file."""
     report = Report(source)
-    mapping = _Check(report, describe, org).file(source.located.value)
+    missing = [] if describe is None else missing_packages(source.located.value, describe)
+    for namespace, path, offset in missing:
+        name = _PACKAGES.get(namespace, f"the package {namespace}")
+        message = f"The mapping reads fields of {name} ({namespace}__), and the org shows none of them to the integration user."
+        hint = "Install the package, give the integration user its permission sets and licence, or take this mapping out of `sources`."
+        report.add("package-missing", path, message, hint, offset=offset)
+    # without the package every one of its fields would be a problem of its own: only the grammar is looked at
+    mapping = _Check(report, None if missing else describe, None if missing else org).file(source.located.value)
     return (None if report.has_errors() else mapping), report.problems()
+
+
+_PACKAGES = {"SBQQ": "Salesforce CPQ", "blng": "Salesforce Billing"}
+_PACKAGED = re.compile(r"\b([A-Za-z]\w{0,14}?)__\w+?__[cr]\b")
+_MAX_NODES = 20_000
+
+
+def missing_packages(tree: Any, describe: Describe) -> list[tuple[str, Path, int]]:
+    """Return the managed packages that a file reads and of which the org shows nothing: namespace, and where it is read first."""
+    shown = {n.split("__")[0] for name, info in describe.items() for n in (name, *info.fields) if n.count("__") > 1}
+    found: dict[str, tuple[str, Path, int]] = {}
+    todo: list[tuple[Path, Any]] = [((), tree)]
+    for _ in range(_MAX_NODES):
+        if not todo:
+            break
+        path, node = todo.pop(0)
+        if isinstance(node, str):
+            for match in _PACKAGED.finditer(node):
+                if match.group(1) not in shown:
+                    found.setdefault(match.group(1), (match.group(1), path, match.start()))
+        elif isinstance(node, Mapping):
+            todo = [((*path, k), v) for k, v in node.items()] + todo
+        elif isinstance(node, (list, tuple)):
+            todo = [((*path, n), v) for n, v in enumerate(node)] + todo
+    return list(found.values())
 
 
 class _Check:
@@ -149,6 +182,9 @@ class _Check:
         name = self._text((*path, "name"))
         if name and record:
             self._leaves.field((*path, "name"), name, record, Slot(kind="id", meaning=""))
+        instead_of = self._text((*path, "instead_of"), is_required=False)
+        if instead_of and record:
+            self._leaves.field((*path, "instead_of"), instead_of, record, Slot(kind="id", meaning=""))
         conditions = {key: self._condition((*path, key), record) for key in _CONDITIONS}
         lines = self._lines((*path, "lines"))
         start_from = self._day((*path, "start_from"))
@@ -157,7 +193,7 @@ class _Check:
             return None
         return SourceRule(
             object=record, name=name, when=when, lines=lines, open=conditions["open"], drop=conditions["drop"],
-            preview=conditions["preview"], start_from=start_from,
+            preview=conditions["preview"], start_from=start_from, instead_of=instead_of,
         )  # fmt: skip
 
     def _object(self, path: Path) -> str | None:

@@ -25,6 +25,7 @@ from connector.mapping.language import (
     DiscountRule,
     MappingFile,
     Slot,
+    SourceRule,
     Value,
     field_at,
     lookup_named,
@@ -36,7 +37,8 @@ from connector.mapping.results import MappedValue, MapResult
 from connector.ports import NAMED_IN, Condition, Org
 
 _NOT_BILLING = ("label", "editor")
-_NOT_WATCHED = ("User",)
+_NOT_WATCHED = ("User", "SBQQ__QuoteLine__c")  # what CPQ quoted stays as it was when it was ordered
+_FOUND_BY = ("Account", "Contact")
 _PLAIN = Context(prec=60)
 
 
@@ -84,6 +86,7 @@ class Compiled:
     _is_dropped: Matches | None
     _is_previewed: Matches | None
     _name: Callable[[Record], Any]
+    _instead_of: Callable[[Record], Any] | None
     _skip: Callable[[Record], Any] | None
     _deals: Deals
     _deal_leaves: tuple[Leaf, ...]
@@ -113,6 +116,11 @@ class Compiled:
     def deal_name(self, record: Record) -> str:
         """Return the deal's name: the record's `source.name`, its own id where that is empty (decision D-01)."""
         return str(self._name(record) or record.get("Id") or "")
+
+    def instead_of(self, record: Record) -> str | None:
+        """Return the deal that the record is billed in place of, as an order is of its opportunity (decision D-01); None for none."""
+        found = self._instead_of(record) if self._instead_of is not None else None
+        return str(found) if found else None
 
     def map(self, record: Record, lines: Sequence[Record], *, as_won: bool = False, as_gone: bool = False) -> MapResult:
         """Return what the record asks for, or every problem it has.
@@ -204,9 +212,9 @@ def compile_mapping(mapping: MappingFile, describe: Describe, org: Org, options:
         object=source.object,
         line_object=source.lines.object,
         line_parent=source.lines.parent,
-        record_fields=_unique(["Id", source.name, *condition_fields, *record_paths]),
+        record_fields=_unique(["Id", source.name, *([source.instead_of] if source.instead_of else []), *condition_fields, *record_paths]),
         line_fields=_unique(["Id", source.lines.parent, *([source.lines.skip] if source.lines.skip else []), *[p for f in line_leaves for p in f.paths]]),
-        related=_related(describe, source.object, watched),
+        related=_record_related(describe, source, watched),
         line_related=_line_related(describe, source.lines.object, source.object, line_leaves),
         first_load=soql(source.when) if len(conditions) == 1 else " OR ".join(f"({soql(c)})" for c in conditions if c is not source.drop),
         start_from=source.start_from,
@@ -219,11 +227,12 @@ def compile_mapping(mapping: MappingFile, describe: Describe, org: Org, options:
         _is_dropped=matcher(source.drop, type_of) if source.drop else None,
         _is_previewed=matcher(source.preview, type_of) if source.preview else None,
         _name=getter(source.name),
+        _instead_of=getter(source.instead_of) if source.instead_of else None,
         _skip=skip,
         _deals=deals,
         _deal_leaves=deal_leaves,
         _line_leaves=line_leaves,
-        _deal_digest=tuple(getter(path) for path in _unique([source.name, *watched])),
+        _deal_digest=tuple(getter(path) for path in _unique([source.name, *([source.instead_of] if source.instead_of else []), *watched])),
         _line_digest=tuple(getter(path) for path in _unique([path for leaf in line_leaves for path in leaf.paths])),
     )
 
@@ -265,6 +274,13 @@ def _called(describe: Describe, object_name: str) -> str:
 
 def _unique(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
+
+
+def _record_related(describe: Describe, source: SourceRule, paths: Sequence[str]) -> dict[str, str]:
+    """Return by object the path from a record to what it points to and is found by: its account and contact, and who names its deal."""
+    shown = describe.get(source.object)
+    naming = shown.fields[source.name].relationship if shown is not None and source.name in shown.fields else None
+    return {name: path for name, path in _related(describe, source.object, paths).items() if name in _FOUND_BY or path == naming}
 
 
 def _related(describe: Describe, object_name: str, paths: Sequence[str]) -> dict[str, str]:

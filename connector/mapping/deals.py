@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from connector.core.period import anchor_on, plus_months
+from connector.core.period import anchor_on, length_between, plus_months
 from connector.core.terms import (
     CancelWhen,
     Change,
@@ -31,14 +31,13 @@ from connector.core.terms import (
     Renewal,
     Settings,
 )
-from connector.mapping.lines import LineReader, items_of, steps_of
+from connector.mapping.itemizing import items_of, steps_of
+from connector.mapping.lines import LineReader, Span
 from connector.mapping.readers import AGAIN, Leaf, Reading, Record
-from connector.mapping.results import MapResult
+from connector.mapping.results import Made, MapResult
 from connector.ports import Action, Address, Condition, CustomerDetails, Desired, HowBilled
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_HOUR = timedelta(hours=1)
-_SECOND = timedelta(seconds=1)
+_ONE_DAY = timedelta(days=1)
 _MAX_TERM_MONTHS = 1_200
 _MAX_TRIAL_DAYS = 3_660
 _LAST_DAY_OF_MONTH = 31
@@ -106,7 +105,10 @@ class Deals:
         reading = Reading(self._frame.object, record.get("Id") or "", record)
         closed_on = self._needed("closed_on", record, reading)
         created_at = self._needed("created_at", record, reading)
+        bases = self._lines.bases(lines, reading)
         action: Action | None = self._needed("action", record, reading)
+        if action == "new" and bases and self._deal["action"].raw(record) in (None, ""):
+            action = "amend"  # nobody says what it is, but its lines change those of another record
         if closed_on is None or created_at is None or action is None:
             return MapResult(desired=None, problems=tuple(reading.problems))
         terms: ContractTerms | None = None
@@ -115,9 +117,9 @@ class Deals:
             customer = self._customer(record, reading, is_new=action == "new")
             how = self._how(record, reading)
             if action == "new":
-                terms = self._terms(record, lines, reading, closed_on)
+                terms = self._terms(record, lines, reading, bases)
             else:
-                change = self._change(action, record, lines, reading, _Made(name, closed_on, created_at))
+                change = self._change(action, record, lines, reading, Made(name, closed_on, created_at, bases))
             if reading.problems:
                 return MapResult(desired=None, problems=tuple(reading.problems))
         else:
@@ -135,7 +137,8 @@ class Deals:
             how=how,
             terms=terms,
             change=change,
-            amends=read["amends"](record, reading),
+            amends=bases[0] if bases else read["amends"](record, reading),
+            also_amends=bases[1:],
             amends_contract=read["amends_contract"](record, reading),
             synced_quote=read["synced_quote"](record, reading),
             expires_on=day.date() if (day := read["expires_on"](record, reading)) is not None else None,
@@ -208,13 +211,13 @@ class Deals:
 
     # ------------------------------------------------------------ a new deal
 
-    def _terms(self, record: Record, lines: Sequence[Record], reading: Reading, closed_on: datetime) -> ContractTerms | None:
-        del closed_on
-        self._forgotten_action(record, reading)
+    def _terms(self, record: Record, lines: Sequence[Record], reading: Reading, bases: Sequence[str]) -> ContractTerms | None:
+        self._forgotten_action(record, reading, bases)
         start = self._needed("start", record, reading)
         currency = self._currency(record, reading)
         term = self._term_months(record, reading)
-        found = self._lines.read(lines, _span(start, term), currency, reading, action="new", term_months=term)
+        span = self._span(start, term, record, reading)
+        found = self._lines.read(lines, span, currency, reading, action="new", term_months=term)
         coupons, _ = self._coupons(record, reading)
         anchor = self._anchor(start, record, reading)
         trial_end = self._trial_end(start, record, reading)
@@ -229,7 +232,7 @@ class Deals:
             reading.fail("no-lines", "the deal has no product to bill; an amount alone is never billed.", f"Add products{AGAIN}")
         if reading.problems or start is None or currency is None:
             return None
-        end = plus_months(start, term) if term else None
+        end = None if any(line.is_open for line in found) else span[1]
         items, one_time = items_of(found)
         end_behavior: EndBehavior = "release" if end is None else "renew" if is_renewing else "cancel"
         return ContractTerms(
@@ -247,12 +250,26 @@ class Deals:
             prebill=prebill,
         )
 
-    def _forgotten_action(self, record: Record, reading: Reading) -> None:
+    def _forgotten_action(self, record: Record, reading: Reading, bases: Sequence[str]) -> None:
         """A record that names a deal to change, but not what to do with it, must not become a second contract."""
         action, amends = self._deal["action"], self._deal["amends"]
-        if action.raw(record) in (None, "") and amends.raw(record):
+        if bases:
+            hint = f"Correct {action.fill(record)}, or clear the lines that its lines revise{AGAIN}"
+            reading.fail("action-missing", f"its lines revise those of another deal, but {action.label} says that it is a new one.", hint, action.field)
+        elif action.raw(record) in (None, "") and amends.raw(record):
             hint = f"Choose Amend, Renew or Cancel in {action.fill(record)}, or clear {amends.label}{AGAIN}"
             reading.fail("action-missing", f"{amends.label} is filled, but {action.label} does not say what to do.", hint, action.field)
+
+    def _span(self, start: datetime | None, term: int | None, record: Record, reading: Reading) -> Span:
+        """Return the first day of the term and the day after its last, as the last day or the months of the record say it."""
+        last: datetime | None = self._read["last_day"](record, reading)
+        if last is None or start is None:
+            return start, plus_months(start, term) if start is not None and term else None
+        end = last + _ONE_DAY
+        if end <= start:
+            leaf = self._deal["last_day"]
+            reading.fail("bad-term", f"{leaf.label} {last:%Y-%m-%d} is before the first day.", f"Correct it{AGAIN}", leaf.field)
+        return start, end
 
     def _currency(self, record: Record, reading: Reading) -> str | None:
         code = self._needed("currency", record, reading)
@@ -330,8 +347,8 @@ class Deals:
 
     # ------------------------------------------------------------ changes
 
-    def _change(self, action: Action, record: Record, lines: Sequence[Record], reading: Reading, made: _Made) -> Change | None:
-        self._base(action, record, reading)
+    def _change(self, action: Action, record: Record, lines: Sequence[Record], reading: Reading, made: Made) -> Change | None:
+        self._base(action, record, reading, made)
         if action == "amend":
             return self._amend(record, lines, reading, made)
         if action == "renew":
@@ -344,9 +361,9 @@ class Deals:
         kind: Literal["pause", "resume"] = "pause" if action == "pause" else "resume"
         return Change(id=made.name, kind=kind, effective=effective, made_at=made.at, pause_behavior="credit")
 
-    def _base(self, action: Action, record: Record, reading: Reading) -> None:
+    def _base(self, action: Action, record: Record, reading: Reading, made: Made) -> None:
         amends, contract = self._deal["amends"], self._deal["amends_contract"]
-        if amends.raw(record) or contract.raw(record):
+        if made.bases or amends.raw(record) or contract.raw(record):
             return
         known = [leaf for leaf in (amends, contract) if leaf.places]
         hint = f"Fill {' or '.join(leaf.fill(record) for leaf in known)}{AGAIN}" if known else "The mapping has no `deal.amends`."
@@ -359,12 +376,12 @@ class Deals:
             reading.fail("no-proration", f"{leaf.label} is empty.", f"Fill {leaf.fill(record)}{AGAIN}", leaf.field)
         return word
 
-    def _amend(self, record: Record, lines: Sequence[Record], reading: Reading, made: _Made) -> Change | None:
+    def _amend(self, record: Record, lines: Sequence[Record], reading: Reading, made: Made) -> Change | None:
         effective = self._needed("effective", record, reading)
         proration = self._proration(record, reading)
         currency = self._currency(record, reading)
         term = self._term_months(record, reading)
-        span = _span(effective, term)
+        span = self._span(effective, term, record, reading)
         found = self._lines.read(lines, span, currency, reading, action="amend", term_months=term)
         coupons, has_discount = self._coupons(record, reading)
         anchor = self._anchor(effective, record, reading)
@@ -372,7 +389,7 @@ class Deals:
         prebill = self._prebill(record, reading)
         if reading.problems or effective is None or proration is None:
             return None
-        if not found and not has_discount and not any((term, anchor, trial_end, prebill)):
+        if not found and not has_discount and not any((span[1], anchor, trial_end, prebill)):
             hint = f"Add the products that change, with the change in quantity{AGAIN}"
             reading.fail("nothing-changes", "this Amend deal changes nothing.", hint)
             return None
@@ -391,15 +408,16 @@ class Deals:
             new_end=span[1],
             trial_end=trial_end,
             prebill=prebill,
+            is_delta_order=self._lines.has_revisions,
         )
 
-    def _renew(self, record: Record, lines: Sequence[Record], reading: Reading, made: _Made) -> Change | None:
+    def _renew(self, record: Record, lines: Sequence[Record], reading: Reading, made: Made) -> Change | None:
         start: datetime | None = self._read["renew.start"](record, reading)
         currency = self._currency(record, reading)
         term = self._term_months(record, reading)
         # without a day of its own the term begins where the old one ends, which only the contract knows
         effective = start if start is not None else made.closed_on
-        span = _span(start, term) if start is not None else (None, None)
+        span = self._span(start, term, record, reading) if start is not None else (None, None)
         found = self._lines.read(lines, span, currency, reading, action="renew", term_months=term)
         uplift = self._uplift(record, reading)
         coupons, has_discount = self._coupons(record, reading)
@@ -412,7 +430,8 @@ class Deals:
         if reading.problems:
             return None
         items, one_time = items_of(found)
-        end = plus_months(effective, term) if term else None
+        is_open = any(line.is_open for line in found)
+        end = None if is_open else span[1] if span[1] is not None else plus_months(effective, term) if term else None
         phases = (Phase(start=effective, end=end, items=items, add_invoice_items=one_time),) if found else ()
         end_behavior: EndBehavior = "release" if phases and end is None else "renew" if is_renewing else "cancel"
         return Change(
@@ -421,7 +440,7 @@ class Deals:
             effective=effective,
             made_at=made.at,
             phases=phases,
-            duration=Interval(unit="month", count=term) if term else None,
+            duration=None if is_open else _length(span) or (Interval(unit="month", count=term) if term else None),
             uplift_percent=uplift,
             discounts_set=coupons if has_discount else None,
             end_behavior=end_behavior,
@@ -429,7 +448,7 @@ class Deals:
             prebill=prebill,
         )
 
-    def _cancel(self, record: Record, lines: Sequence[Record], reading: Reading, made: _Made) -> Change | None:
+    def _cancel(self, record: Record, lines: Sequence[Record], reading: Reading, made: Made) -> Change | None:
         read = self._read
         on: datetime | None = read["cancel.on"](record, reading)
         word = read["cancel.when"](record, reading) or ("on_date" if on is not None else "end_of_period")
@@ -466,23 +485,10 @@ _NO_UPLIFT = Renewal()
 _WITHOUT_PAYMENT: Mapping[str, Literal["cancel", "pause", "create_invoice"]] = {"invoice": "create_invoice", "cancel": "cancel", "pause": "pause"}
 
 
-class _Made:
-    """When a change was made, and by which deal."""
-
-    __slots__ = ("at", "closed_on", "name")
-
-    def __init__(self, name: str, closed_on: datetime, created_at: datetime) -> None:
-        self.name = name
-        self.closed_on = closed_on
-        # CloseDate, then CreatedDate, in one instant: the hours since 2000, as microseconds of the second before the day, so
-        # that a change of that very day is not known later than it takes effect
-        hours = (created_at - _EPOCH) // _HOUR
-        self.at = closed_on - _SECOND + timedelta(microseconds=hours)
-
-
 def _with_article(action: str) -> str:
     return f"an {action.title()}" if action[0] in "aeiou" else f"a {action.title()}"
 
 
-def _span(start: datetime | None, months: int | None) -> tuple[datetime | None, datetime | None]:
-    return start, plus_months(start, months) if start is not None and months else None
+def _length(span: Span) -> Interval | None:
+    start, end = span
+    return length_between(start, end) if start is not None and end is not None else None

@@ -78,6 +78,7 @@ DEAL: Mapping[str, Slot] = {
     "currency": Slot(kind="text", meaning="the ISO 4217 code of all amounts; never a literal", is_required=True),
     "start": Slot(kind="date", meaning="the first day of service", is_required=True),
     "term_months": Slot(kind="integer", meaning="months of the term; empty = open-ended"),
+    "last_day": Slot(kind="date", meaning="the last day of the term, inclusive, in place of its months; of an Amend the new last day"),
     "frequency": Slot(kind="word", words=FREQUENCIES, meaning=_FREQUENCY + "; lines refer to it as $deal.frequency"),
     "effective": Slot(kind="date", meaning="the day a change takes effect (Amend, Pause, Resume)", is_required=True),
     "billing_day": Slot(kind="integer", meaning="the day of the month on which periods begin"),
@@ -121,12 +122,23 @@ LINE: Mapping[str, Slot] = {
     "price.interval": Slot(kind="word", words=FREQUENCIES, meaning=_FREQUENCY, is_required=True),
     "price.product": Slot(kind="text", meaning="the product's code: the item's name in the contract", is_required=True),
     "price.catalog": Slot(kind="text", meaning="the id of a catalogue price; a line that has one is billed at it, whatever its unit_amount"),
+    "price.term_months": Slot(kind="integer", meaning="how many months unit_amount is for on a line without an end (per: term)"),
+    "price.timing": Slot(
+        kind="word", words=("in_advance", "in_arrears"), meaning="whether a period is billed when it begins or when it is over; empty = in advance, usage in arrears"
+    ),
     "description": Slot(kind="text", meaning="what the invoice line says"),
     "quantity": Slot(kind="decimal", meaning="how many units; on an amendment the change", is_required=True),
     "start": Slot(kind="date", meaning="the line's first day; empty = the contract's, on an amendment the effective date"),
     "last_day": Slot(kind="date", meaning="the line's last day of service, inclusive; empty = the contract's end"),
+    "runs": Slot(
+        kind="word", words=("to_the_end", "until_canceled"),
+        meaning="until_canceled: the line has no end, whatever the deal's; the contract has none either then; empty = to_the_end",
+    ),
     "change": Slot(kind="word", words=("add", "reduce", "set", "remove"), meaning="what an amendment line does; empty = by the sign of quantity"),
     "amends": Slot(kind="text", meaning="the number of the running item that an amendment line changes"),
+    "revises": Slot(kind="id", meaning="the line of an earlier record that an amendment line changes; it wins over amends and price"),
+    "base": Slot(kind="id", meaning="the record whose contract an amendment line changes; where lines say it, it counts before deal.amends"),
+    "prior_quantity": Slot(kind="decimal", meaning="how many ran when an amendment line was agreed; if others run by now, the record says so"),
     "trial.price": Slot(kind="money", meaning="price of one unit in the paid trial"),
     "trial.periods": Slot(kind="integer", meaning="periods of the paid trial"),
     "coupons": Slot(kind="text", meaning="codes of coupons in the books, in order of application, divided by commas or semicolons"),
@@ -212,7 +224,10 @@ class LinesRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRule:
-    """Which records are deals. *name* - the path of the deal's name (decisions D-01, D-39); conditions as in decision D-06."""
+    """Which records are deals. *name* - the path of the deal's name (decisions D-01, D-39); conditions as in decision D-06.
+
+    instead_of - the path of the deal that a record is billed in place of: an order's opportunity.
+    """
 
     object: str
     name: str
@@ -222,6 +237,7 @@ class SourceRule:
     drop: Condition | None = None
     preview: Condition | None = None
     start_from: date | None = None
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

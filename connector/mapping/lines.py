@@ -8,22 +8,23 @@ billing period of the line (decision D-04); Upfront makes that period the line's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Any, Literal
 
 from connector.core.money import digits
-from connector.core.period import length_between
-from connector.core.terms import Coupon, Interval, Item, ItemChange, PaidTrial, Price
+from connector.core.period import length_between, months_of, plus_months
+from connector.core.terms import Coupon, Interval, PaidTrial, Price
+from connector.mapping.itemizing import DealLine, key_of, merged_lines, plain_number, with_own_ends
 from connector.mapping.readers import AGAIN, Leaf, Reading, Record
 
-Op = Literal["delta", "set", "remove"]
 Span = tuple[datetime | None, datetime | None]
 
 _KEPT = 50_000
 _WIDE = Context(prec=60)
 _MAX_PLACES = 12
+_EXACT = 10**8  # places of a price in major units that is still said as a price of its billing period
 _INTERVALS: Mapping[str, Interval] = {
     "month": Interval(unit="month"),
     "quarter": Interval(unit="month", count=3),
@@ -36,36 +37,6 @@ _UNIT_NAMES = {"price.unit_amount": "price", "quantity": "quantity", "charge": "
 _ONE_DAY = timedelta(days=1)
 
 
-class DealLine:
-    """One item as read, of one or more equal lines; *key* holds everything that tells items apart."""
-
-    __slots__ = ("amends", "description", "discounts", "end", "ids", "is_interval_blank", "is_one_time", "key", "op", "price", "product", "quantity", "start", "trial")
-
-    def __init__(self, product: str, description: str, line_id: str) -> None:
-        self.product = product
-        self.description = description
-        self.ids: tuple[str, ...] = (line_id,)
-        self.is_one_time = False
-        self.is_interval_blank = False
-        self.op: Op = "delta"
-        self.amends: str | None = None
-        self.price: Price = _NO_PRICE
-        self.quantity: Decimal | None = None
-        self.start: datetime | None = None
-        self.end: datetime | None = None
-        self.discounts: tuple[Coupon, ...] = ()
-        self.trial: PaidTrial | None = None
-        self.key: tuple[Any, ...] = ()
-
-    def item(self, name: str) -> Item:
-        """Return the item under its name in the contract."""
-        return Item(
-            id=name, price=self.price, quantity=self.quantity, start=self.start, end=self.end, discounts=self.discounts,
-            trial=self.trial, crm_lines=self.ids,
-        )  # fmt: skip
-
-
-_NO_PRICE = Price(id="")
 _NO_AMOUNT = Decimal(0)
 
 
@@ -104,7 +75,7 @@ class LineReader:
         """Return *number* in its one plain form, so that 10 and 10.00 are the same text everywhere."""
         found = self._plain.get(number)
         if found is None:
-            found = _plain_number(number)
+            found = plain_number(number)
             if len(self._plain) >= _KEPT:
                 self._plain.clear()
             self._plain[found] = found
@@ -145,19 +116,20 @@ class LineReader:
         """Return the coupons whose codes stand in a text, in order, divided by commas or semicolons; the books know the rest."""
         return tuple([Coupon(id=code) for part in (text or "").replace(";", ",").split(",") if (code := part.strip())])
 
-    def _price(self, key: tuple[Any, ...], interval: Interval | None, per: Interval | None) -> Price:
+    def _price(self, key: tuple[Any, ...], interval: Interval | None, per: Interval | None, parts: int = 1) -> Price:
         found = self._prices.get(key)
         if found is None:
             product, description, amount, currency, charge = key[:5]
-            shown = f"{product} {self.plain(amount):f} {currency.upper()}{_each(interval)}"
+            whole = f" for {_length(per, parts)}," if per is not None and self._per == "term" else ""
+            shown = f"{product} {self.plain(amount):f} {currency.upper()}{whole}{_each(interval)}"
             unit_amount = self.plain(amount.scaleb(digits(currency), _WIDE))
             if -unit_amount.as_tuple().exponent > _MAX_PLACES:  # type: ignore[operator]
                 unit_amount = self.plain(unit_amount.quantize(Decimal(1).scaleb(-_MAX_PLACES), context=_WIDE))
             is_usage = charge == "usage"
             found = Price(
                 id=shown + (" used" if is_usage else ""), product=product, description=description, unit_amount=unit_amount,
-                interval=interval, per=None if per == interval else per, usage_type="metered" if is_usage else "licensed",
-                timing="in_arrears" if is_usage else "in_advance",
+                interval=interval, per=None if per == interval else per, per_parts=parts, usage_type="metered" if is_usage else "licensed",
+                timing=key[-1] or ("in_arrears" if is_usage else "in_advance"),
             )  # fmt: skip
             if len(self._prices) >= _KEPT:
                 self._prices.clear()
@@ -182,7 +154,20 @@ class LineReader:
             if line is not None:
                 found.append(line)
         reading.subject, reading.line_record = "", None
-        return _merged(found) if len(found) > 1 else found
+        found = with_own_ends(found, span[1])
+        return merged_lines(found) if len(found) > 1 else found
+
+    @property
+    def has_revisions(self) -> bool:
+        """Whether lines may say which earlier line they revise, as those of delta orders do."""
+        return bool(self._line["revises"].paths)
+
+    def bases(self, lines: Sequence[Record], reading: Reading) -> tuple[str, ...]:
+        """Return the records whose contracts lines say they change; each once, sorted."""
+        leaf = self._line["base"]
+        if not leaf.paths:
+            return ()
+        return tuple(sorted({str(found) for line in lines if not (self._skip and self._skip(line)) and (found := leaf.read(line, reading))}))
 
     def names(self, lines: Sequence[Record], reading: Reading) -> tuple[str, ...]:
         """Return what a cancellation's lines name: the number in `amends`, else the product code; each once, sorted."""
@@ -229,39 +214,51 @@ class LineReader:
         if not product:
             self._needed("price.product", record, reading)
         line = DealLine(product, description, record["Id"])
-        charge = self._needed("charge", record, reading)
+        line.charge = charge = self._needed("charge", record, reading)
         catalog: str | None = self._read["price.catalog"](record, reading)
         amount = self._needed("price.unit_amount", record, reading) if not catalog else _NO_AMOUNT
-        quantity = self._needed("quantity", record, reading)
         line.is_one_time = charge == "one_time"
-        if quantity is not None:
-            line.quantity = self.plain(quantity)
-            if action == "amend":
-                self._operation(line, quantity, record, reading)
-            elif quantity <= 0:
-                hint = f"Correct it, or close the deal as Amend{AGAIN}"
-                reading.fail("bad-quantity", f"the quantity is {quantity}.", hint, self._line["quantity"].field)
+        self._quantity(line, record, reading, action=action)
+        line.is_open = not line.is_one_time and self._read["runs"](record, reading) == "until_canceled"
         self._dates(line, span, record, reading)
         is_said = not catalog or self._line["price.interval"].raw(record)
         interval = self._interval(line, span, record, reading, term_months=term_months) if is_said and not line.is_one_time else None
         line.is_interval_blank = not catalog and not self._line["price.interval"].raw(record)
-        per = self._per_interval(line, reading, term_months) if not catalog else None
+        per, parts = self._per_interval(line, interval, span, record, reading, term_months=term_months) if not catalog else (None, 1)
+        timing = self._read["price.timing"](record, reading)
         line.discounts = self._line_coupons(record, reading)
         self._check_trial(line, record, reading)
         if len(reading.problems) > before:
             return None
-        key = (product, description, amount, currency, charge, interval, per)
-        line.price = self._catalog_price(catalog, line, charge, interval) if catalog else self._price(key, interval, per)
+        if self._per == "term" and line.revises is None:
+            amount, per, parts = exactly(amount, interval, per, parts)
+        key = (product, description, amount, currency, charge, interval, per, parts, timing)
+        line.price = self._catalog_price(catalog, line, charge, interval) if catalog else self._price(key, interval, per, parts)
         if "paid_trial" in self._supports and self._has_trials:
             line.trial = self._trial(line, currency, charge, record, reading)
-        if charge == "usage":
-            if line.quantity is not None and line.quantity < 0:  # usage has no quantity to reduce: less of it is none of it
-                line.op = "remove"
-            line.quantity = None
-        elif line.op == "delta" and not line.quantity:
-            return None
-        line.key = _key(line, amount, interval)
+        line.key = key_of(line, amount, interval)
+        return self._as_used(line) if charge == "usage" else line if line.op != "delta" or line.quantity else None
+
+    @staticmethod
+    def _as_used(line: DealLine) -> DealLine:
+        """Return a line of usage, which has no quantity: less of it is none of it."""
+        if line.quantity is not None and line.quantity < 0:
+            line.op = "remove"
+        line.quantity = None
         return line
+
+    def _quantity(self, line: DealLine, record: Record, reading: Reading, *, action: str) -> None:
+        """Set how many units a line has, and on an amendment what it changes."""
+        quantity = self._needed("quantity", record, reading)
+        if quantity is None:
+            return
+        line.quantity = self.plain(quantity)
+        if action == "amend":
+            self._operation(line, quantity, record, reading)
+            line.revises, line.prior = self._read["revises"](record, reading), self._read["prior_quantity"](record, reading)
+        elif quantity <= 0:
+            hint = f"Correct it, or close the deal as Amend{AGAIN}"
+            reading.fail("bad-quantity", f"the quantity is {quantity}.", hint, self._line["quantity"].field)
 
     def _catalog_price(self, name: str, line: DealLine, charge: str, interval: Interval | None) -> Price:
         """Return the price that a line names, with what the line itself says of it: kind of charge, and frequency where it is filled."""
@@ -293,7 +290,7 @@ class LineReader:
     def _dates(self, line: DealLine, span: Span, record: Record, reading: Reading) -> None:
         read = self._read
         start: datetime | None = read["start"](record, reading)
-        last: datetime | None = read["last_day"](record, reading) if not line.is_one_time else None
+        last: datetime | None = read["last_day"](record, reading) if not line.is_one_time and not line.is_open else None
         first, end = span
         leaf = self._line["start"]
         if start is not None and first is not None and start < first:
@@ -337,15 +334,26 @@ class LineReader:
             reading.fail("upfront-without-end", "what is billed once for its whole span needs an end.", hint, leaf.field)
         return None
 
-    def _per_interval(self, line: DealLine, reading: Reading, term_months: int | None) -> Interval | None:
-        if self._per == "period" or line.is_one_time:
-            return None
+    def _per_interval(
+        self, line: DealLine, interval: Interval | None, span: Span, record: Record, reading: Reading, *, term_months: int | None
+    ) -> tuple[Interval | None, int]:
+        """Return what length of time the line's price is for, and in how many parts that is divided (decisions D-04, D-33)."""
+        is_for_its_period = self._per == "period" or line.charge != "recurring" or line.op == "remove"
+        if is_for_its_period or (interval is not None and interval.unit == "day"):  # upfront over days is one period
+            return None, 1
         if self._per != "term":
-            return _PER[self._per]
-        if not term_months:
-            reading.fail("no-term", "its price is for the term, but the deal has no term.", f"Fill the term of the deal{AGAIN}")
-            return None
-        return Interval(unit="month", count=term_months)
+            return _PER[self._per], 1
+        start, end = line.start or span[0], None if line.is_open else line.end or span[1]
+        if start is not None and end is not None:
+            return span_between(start, end)
+        own: int | None = self._read["price.term_months"](record, reading) if end is None else None
+        months = own or (None if line.is_open else term_months)
+        if not months:
+            leaf = self._line["price.term_months" if line.is_open else "last_day"]
+            hint = f"Fill {leaf.fill(record)}{AGAIN}" if leaf.places else f"Fill the term of the deal{AGAIN}"
+            reading.fail("no-term", "its price is for its term, but it has none.", hint, leaf.field)
+            return None, 1
+        return Interval(unit="month", count=months), 1
 
     def _line_coupons(self, record: Record, reading: Reading) -> tuple[Coupon, ...]:
         found: tuple[Coupon, ...] = ()
@@ -375,8 +383,35 @@ class LineReader:
             hint = f"Fill both trial fields, or neither{AGAIN}"
             reading.fail("half-a-trial", f"{leaf.label} is missing for the paid trial.", hint, leaf.field)
             return None
-        key = (line.product, line.description, amount, currency, charge, line.price.interval, None)
+        key = (line.product, line.description, amount, currency, charge, line.price.interval, None, 1, line.price.timing)
         return PaidTrial(price=self._price(key, line.price.interval, None), periods=periods)
+
+
+def span_between(start: datetime, end: datetime) -> tuple[Interval, int]:
+    """Return a stretch of time as months and the parts that they are divided in: 10 months and 17 of 31 days is 327 months in 31 parts.
+
+    Whole months count from the first day, the days after them over the days of the month that they lie in (decision D-33).
+    """
+    whole = (end.year - start.year) * 12 + end.month - start.month
+    whole -= plus_months(start, whole) > end
+    last = plus_months(start, whole)
+    rest, of = (end - last).days, (plus_months(start, whole + 1) - last).days
+    return (Interval(unit="month", count=whole * of + rest), of) if rest else (Interval(unit="month", count=whole), 1)
+
+
+def exactly(amount: Decimal, interval: Interval | None, per: Interval | None, parts: int) -> tuple[Decimal, Interval | None, int]:
+    """Return a price for a term as one for its billing period where that is a number without end of places: 120.00 for 12 months is 10.00 a month."""
+    if interval is None or per is None or not months_of(interval) or not months_of(per):
+        return amount, per, parts
+    exact = Fraction(amount) * months_of(interval) * parts / months_of(per)
+    if (_EXACT * exact).denominator != 1:
+        return amount, per, parts
+    return _WIDE.divide(Decimal(exact.numerator), Decimal(exact.denominator)), None, 1
+
+
+def _length(per: Interval, parts: int) -> str:
+    count = per.count if parts == 1 else f"{per.count}/{parts}"
+    return f"{count} {per.unit}{'' if count == 1 else 's'}"
 
 
 def _each(interval: Interval | None) -> str:
@@ -385,79 +420,3 @@ def _each(interval: Interval | None) -> str:
     return f" a {interval.unit}" if interval.count == 1 else f" per {interval.count} {interval.unit}s"
 
 
-def _key(line: DealLine, amount: Decimal, interval: Interval | None) -> tuple[Any, ...]:
-    """Return what tells items apart, in an order that can be sorted."""
-    return (
-        line.product,
-        line.is_one_time,
-        line.start.toordinal() if line.start else 0,
-        line.end.toordinal() if line.end else 0,
-        (interval.unit, interval.count) if interval else ("", 0),
-        amount,
-        tuple([coupon.id for coupon in line.discounts]),
-        line.op,
-        line.amends or "",
-        line.price.usage_type,
-        (line.trial.price.id, line.trial.periods) if line.trial else ("", 0),
-        line.price.id if line.price.is_named else "",
-    )
-
-
-def _plain_number(number: Decimal) -> Decimal:
-    plain = number.normalize(_WIDE)
-    return plain.quantize(Decimal(1), context=_WIDE) if plain.as_tuple().exponent > 0 else plain  # type: ignore[operator]
-
-
-def _merged(found: list[DealLine]) -> list[DealLine]:
-    """Return the lines in order of their keys, equal ones as one with all its line ids (decision D-03)."""
-    found.sort(key=lambda line: (line.key, line.description, line.ids))
-    merged: list[DealLine] = []
-    for line in found:
-        last = merged[-1] if merged else None
-        if last is None or last.key != line.key:
-            merged.append(line)
-            continue
-        last.ids = tuple(sorted((*last.ids, *line.ids)))
-        if last.quantity is not None and line.quantity is not None and last.op != "remove":
-            last.quantity = _WIDE.add(last.quantity, line.quantity)
-    for line in merged:
-        if line.quantity is not None and len(line.ids) > 1:
-            line.quantity = _plain_number(line.quantity)
-    return [line for line in merged if line.op != "delta" or line.quantity is None or line.quantity]
-
-
-def _named(found: Sequence[DealLine]) -> list[tuple[DealLine, Item]]:
-    """Return the lines with their items, each under a name of its own: GOLD, GOLD#2."""
-    counts: dict[str, int] = {}
-    named: list[tuple[DealLine, Item]] = []
-    for line in found:
-        count = counts[line.product] = counts.get(line.product, 0) + 1
-        name = line.product if count == 1 else f"{line.product}#{count}"
-        named.append((line, line.item(name)))
-    return named
-
-
-def items_of(found: Sequence[DealLine]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Return the recurring and the one-time items."""
-    named = _named(found)
-    return tuple([item for line, item in named if not line.is_one_time]), tuple([item for line, item in named if line.is_one_time])
-
-
-_RANK = {"remove": 0, "set": 1, "delta": 2}
-
-
-def steps_of(found: Sequence[DealLine], deal: str, *, keeps_interval: bool) -> tuple[tuple[ItemChange, ...], tuple[Item, ...]]:
-    """Return the steps of an amendment (what goes, what is set, what grows or shrinks) and its one-time charges.
-
-    keeps_interval - the deal does not say how often it bills: a line that does not either is billed as the item it changes.
-    What is set in place of a numbered item carries the deal's name: its product's name may be taken by another item.
-    """
-    named = _named(found)
-    steps: list[tuple[int, ItemChange]] = []
-    for line, item in named:
-        if not line.is_one_time:
-            set_item = replace(item, id=f"{item.id}@{deal}") if line.op == "set" and line.amends else item
-            keeps = keeps_interval and line.is_interval_blank
-            steps.append((_RANK[line.op], ItemChange(op=line.op, item=set_item, item_id=line.amends, keeps_interval=keeps)))
-    steps.sort(key=lambda pair: pair[0])
-    return tuple(step for _, step in steps), tuple(item for line, item in named if line.is_one_time)

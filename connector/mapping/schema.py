@@ -24,6 +24,7 @@ def schema() -> Schema:
             "preview": condition,
             "lines": _object({"object": {"type": "string"}, "parent": path, "skip": path}, ("object", "parent")),
             "start_from": {"type": "string", "format": "date"},
+            "instead_of": path,
         },
         ("object", "name", "when", "lines"),
     )
