@@ -231,10 +231,9 @@ class Desired:
     deal - the deal's name (an Opportunity id; for a Quote its OpportunityId, else its own). label - the record's name, for
     messages. condition - which source condition holds: won (`when`), open, dropped, preview, idle (none). terms - of a New record;
     change - of every other action. amends - the parent *record* id as filled in; also_amends - others that its
-    lines name, which must be of the same contract; amends_contract - a contract id.
-    synced_quote - the quote a won opportunity takes its terms from. closed_on - CloseDate. expires_on - the last day on which
-    what is offered can be accepted. notes - stated defaults that were used, in plain words. editor - who last saved the record.
-    currency - in which the record is, lower case, None where it does not say.
+    lines name, of the same contract; amends_contract - a contract id. synced_quote - the quote a won opportunity takes its terms from.
+    closed_on - CloseDate. expires_on - the last day on which what is offered can be accepted. notes - stated defaults that were used, in
+    plain words. editor - who last saved the record. currency - in which the record is, lower case, None where it does not say.
     """
 
     object: str

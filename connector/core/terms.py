@@ -381,19 +381,7 @@ _TIER = _codec_of(Tier, {"up_to": _NUMBER, "unit_amount": _NUMBER, "flat_amount"
 _PRICE = _codec_of(
     Price,
     dict.fromkeys(
-        (
-            "id",
-            "product",
-            "description",
-            "per_parts",
-            "timing",
-            "usage_type",
-            "tiers_mode",
-            "divide_by",
-            "divide_round",
-            "tax_behavior",
-        ),
-        _PLAIN,
+        ("id", "product", "description", "per_parts", "timing", "usage_type", "tiers_mode", "divide_by", "divide_round", "tax_behavior"), _PLAIN
     )
     | {"unit_amount": _NUMBER, "interval": _SPAN, "per": _SPAN, "tiers": _many(_TIER)},
 )

@@ -117,6 +117,11 @@ class Compiled:
         """Return the deal's name: the record's `source.name`, its own id where that is empty (decision D-01)."""
         return str(self._name(record) or record.get("Id") or "")
 
+    @property
+    def stands_instead(self) -> bool:
+        """Whether its records may be billed in place of other deals."""
+        return self._instead_of is not None
+
     def instead_of(self, record: Record) -> str | None:
         """Return the deal that the record is billed in place of, as an order is of its opportunity (decision D-01); None for none."""
         found = self._instead_of(record) if self._instead_of is not None else None

@@ -11,8 +11,8 @@ from typing import Any
 
 from connector.errors import HaltError
 
-HEAD = "0003"
-KNOWN = ("0001", "0002", "0003")
+HEAD = "0004"
+KNOWN = ("0001", "0002", "0003", "0004")
 
 
 def state(version: str | None) -> str:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError, Where
 from connector.ports import Desired, Outcome, Standing, Unit
-from connector.sync import edits, ledger, links, quoting
+from connector.sync import covering, edits, ledger, links, quoting
 from connector.sync.decide import (
     Applied,
     Candidate,
@@ -28,6 +28,7 @@ from connector.sync.decide import (
     Wait,
     Ways,
     decide,
+    not_one_contract,
     speaker,
 )
 from connector.sync.edits import Proposed
@@ -54,7 +55,7 @@ class _Case:
 class _Scene:
     """The deals of a chunk and around it, as they stand while the chunk is carried out.
 
-    links - contracts that a person linked deals to. proposed - what edits of billed deals would take to count.
+    links - contracts that a person linked deals to. holders - by deal, those that it is billed through; covered - the other way round. proposed - what edits of billed deals would take to count.
     """
 
     deals: dict[str, Deal]
@@ -63,6 +64,8 @@ class _Scene:
     local: datetime
     reasons: Reasons
     links: Mapping[str, str]
+    holders: Mapping[str, Sequence[Deal]]
+    covered: Mapping[str, Deal]
     proposed: dict[str, Proposed] = field(default_factory=dict)
 
     def is_started(self, name: str) -> bool:
@@ -219,8 +222,9 @@ def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Sc
     """Load the deals around a chunk: parents, chains, and what was invoiced of those that stand."""
     deals = {c.deal.name: _described(c) for c in cases}
     unknown: set[str] = set()
+    also = {name for c in cases if c.desired is not None for name in c.desired.also_amends}
     for _ in range(_LONGEST_CHAIN):
-        missing = {d.parent for d in deals.values() if d.parent} - deals.keys() - unknown
+        missing = ({d.parent for d in deals.values() if d.parent} | also) - deals.keys() - unknown
         if not missing:
             break
         deals |= ledger.deals(unit, sorted(missing))
@@ -243,6 +247,8 @@ def _scene(seam: Seam, unit: Unit, cases: Sequence[_Case], now: datetime) -> _Sc
         standings=seam.billing.standings(standing, unit, now) if standing else {},
         local=local,
         reasons=Reasons(seam.settings.language, local.date()),
+        holders=covering.holders(unit, [c.deal.name for c in cases]),
+        covered=covering.covered(unit, [c.deal.name for c in cases]),
         links=links.of_deals(unit, [c.deal.name for c in cases if c.desired is not None and c.desired.action != "new"]),
     )
 
@@ -304,6 +310,14 @@ def _in_its_words(seam: Seam, case: _Case, outcome: Outcome) -> Outcome:
 
 
 def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime) -> Decision:
+    if not _stands(case.deal) and scene.holders.get(case.deal.name):
+        return Nothing(is_deal=False)  # billed through its order
+    rival = scene.covered.get(case.deal.name)
+    rival = scene.deals.get(rival.name, rival) if rival is not None else None
+    if rival is not None and _stands(rival) and not _stands(case.deal) and case.desired is not None and case.desired.condition == "won":
+        what = (rival.owner_object or "").lower()
+        where = Where(object=case.desired.object, record=case.desired.record)
+        return Park(problem=scene.reasons.problem("billed-otherwise", where, what=what, label=rival.label), until=rival.name)
     if case.problem is not None:
         return Flag(problem=case.problem) if _stands(case.deal) else Park(problem=case.problem)
     deal = scene.deals[case.deal.name]
@@ -320,14 +334,13 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime)
     )  # fmt: skip
     digests = case.digests or digests_of(case.desired)
     applied = _applied_of(seam, deal, scene)
-    decision = decide(
-        case.desired,
-        digests,
-        applied,
-        parent=_parent(seam, unit, case.desired, deal, scene),
-        earlier=_earlier(deal, scene) if case.desired.action != "new" else (),
-        ways=ways,
-    )
+    parent = _parent(seam, unit, case.desired, deal, scene)
+    bases = [_relative(scene.deals[n]) if n in scene.deals else None for n in case.desired.also_amends] if not _stands(deal) else []
+    several = not_one_contract(case.desired, parent, bases, scene.reasons)
+    if several is not None:
+        return several
+    earlier = [*_earlier(deal, scene), *(b for b in bases if b is not None)] if case.desired.action != "new" else ()
+    decision = decide(case.desired, digests, applied, parent=parent, earlier=earlier, ways=ways)
     is_edit = decision.is_edit if isinstance(decision, Flag) else isinstance(decision, Do) and decision.flag is not None and decision.flag.is_edit
     if not is_edit:
         return decision
@@ -409,7 +422,7 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
         return replace(settled, state=state, problem=None, write_due=deal.write_due or was_shown)
     if isinstance(decision, Park):
         # a change whose base is not in billing is looked at again when that deal is decided
-        base = case.desired.amends if case.desired is not None and case.desired.action != "new" else None
+        base = decision.until or (case.desired.amends if case.desired is not None and case.desired.action != "new" else None)
         return _told(settled, replace(ledger.parked(settled, decision.problem), wait_for=base))
     if isinstance(decision, Wait):
         return _told(settled, replace(settled, state="waiting", problem=decision.problem, wait_for=decision.for_deal))

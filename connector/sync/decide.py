@@ -120,9 +120,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Park:
-    """A person must change something first; tried again by itself when the record changes."""
+    """A person must change something first; tried again by itself when the record changes, and when *until* does."""
 
     problem: Problem
+    until: str | None = None
 
 
 Decision = Nothing | Do | Wait | Park | Flag
@@ -266,6 +267,17 @@ def _change(
             return Wait(for_deal=relative.name, problem=_blocked(relative, desired, reasons))
     invariant(desired.change is not None, "a change record maps to a Change")
     return _do("change", desired, applied, contract_id=parent.contract_id)
+
+
+def not_one_contract(desired: Desired, parent: Relative | None, bases: Sequence[Relative | None], reasons: Reasons) -> Park | None:
+    """Return why a change whose lines change those of several deals cannot be made: one is not known, or they are several contracts (D-01)."""
+    where = _where(desired)
+    if any(base is None for base in bases):
+        return Park(problem=reasons.problem("unknown-parent", where, deal=desired.deal))
+    contracts = sorted({r.contract_id for r in (parent, *bases) if r is not None and r.contract_id is not None})
+    if len(contracts) > 1:
+        return Park(problem=reasons.problem("several-contracts", where, contracts=", ".join(contracts)))
+    return None
 
 
 def with_article(action: Literal["new", "amend", "renew", "cancel", "pause", "resume"]) -> str:

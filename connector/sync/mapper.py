@@ -13,7 +13,7 @@ from typing import Any
 from connector.errors import Problem, Where
 from connector.mapping.results import MapResult
 from connector.ports import Desired
-from connector.sync import ledger
+from connector.sync import covering, ledger
 from connector.sync.decide import Digests
 from connector.sync.ledger import Deal, Record
 from connector.sync.seam import Seam, Source, Tally
@@ -27,16 +27,20 @@ def map_records(seam: Seam, tally: Tally) -> bool:
         if not due:
             return False
         known = ledger.deals(unit, sorted({r.deal for r in due if r.deal}))
-        mapped, found = [], []
+        mapped, found, orders = [], [], []
         for record in due:
             name, label, condition, problems, used = _mapped(seam, record, known.get(record.deal or ""))
             mapped.append((record, name, condition, used, problems))
             if condition != "idle" or name in known or record.deal == name:
                 found.append((name, label, name))
+            compiled = source_of(seam, record).compiled
+            if compiled.stands_instead and (condition == "won" or name in known):
+                orders.append((compiled.instead_of(record.fields or {}), name))
         ledger.save_mapped(unit, mapped)
         ledger.make_due(unit, found, seam.org.id, now)
         # a record that does not speak for its deal decides nothing, but what stands on it may have to change
         ledger.tell_crm(unit, [name for name, _, _ in found])
+        covering.note(unit, orders)
     tally.mapped += len(due)
     seam.progress("mapped", len(due))
     return len(due) == seam.settings.chunk_deals

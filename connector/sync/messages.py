@@ -298,5 +298,5 @@ class Words:
         elif standing.charged or standing.credited:
             parts.append(self.say("on_next"))
         if standing.contract_status in ("canceled", "completed") and standing.ends_on is not None:
-            parts.append(self.say("canceled", day=day_text(standing.ends_on, None, self._language)))
+            parts.append(self.say(standing.contract_status, day=day_text(standing.ends_on, None, self._language)))
         return " ".join(parts)

@@ -78,6 +78,56 @@ _REASONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "The record of this deal can no longer be read as a deal. The contract goes on.",
             "Restore the record, or close a Cancel deal to stop billing.",
         ),
+        "billed-otherwise": (
+            "Not billed: this order's opportunity is already billed through {what} {label}, whose contract stands.",
+            "Nothing to do if that is meant. Else set that record back while nothing of it is invoiced; this order is then billed by itself.",
+        ),
+        "several-contracts": (
+            "Not billed: the lines of this order revise those of several contracts ({contracts}).",
+            "Make one amendment order for each contract; it is tried again by itself.",
+        ),
+        "edited-after-billing@Order": (
+            "Already invoiced, and then changed: {what}. {cost} The contract goes on unchanged.",
+            ("Have it approved (`connector deals approve {deal}`), undo the edit, or activate an amendment order with the difference where it"
+             " counts from another day."),
+        ),
+        "edit-impossible@Order": (
+            "Already invoiced, and then changed: {what}. No amendment can do that by itself{why}. The contract goes on unchanged.",
+            "Undo the edit, or activate an amendment order with the difference.",
+        ),
+        "account-after-billing@Order": (
+            "Already invoiced, and then the account on this order was changed. The contract goes on unchanged, with its customer.",
+            "Set the account back; for the other account, end this contract by an amendment and activate a new order.",
+        ),
+        "reopened-after-billing@Order": (
+            "This order is no longer activated, but it was invoiced already. The contract goes on.",
+            "To stop it, amend the contract to zero; to go on, activate this order again.",
+        ),
+        "paused-after-reopening@Order": (
+            "This order is no longer activated, but it was invoiced already. Its contract is paused.",
+            "Activate this order again to let it go on, or amend the contract to zero to end it.",
+        ),
+        "unknown-parent@Order": (
+            "Not billed: the order that this one changes is not in billing (not activated, or before billing by this connector began).",
+            ("Activate that order; or have its contract imported (`connector import contracts FILE`) and this order linked to it"
+             " (`connector deals relink {deal} CONTRACT`), or name the contract in Amends Contract Id."),
+        ),
+        "unknown-contract@Order": (
+            "Not billed: billing has no contract {contract}, which this order names.",
+            "Correct Amends Contract Id on this order; it is tried again by itself.",
+        ),
+        "withdrawn-parent@Order": (
+            "Not billed: order {label}, which this one changes, was withdrawn before it was billed.",
+            "Activate that order again; this one is then tried again by itself.",
+        ),
+        "circle@Order": (
+            "Not billed: the orders that this one changes change each other in a circle.",
+            "Correct which lines the lines of one of them revise, so that the first one is new; it is tried again by itself.",
+        ),
+        "record-gone@Order": (
+            "The record of this order can no longer be read as a deal. The contract goes on.",
+            "Restore the order, or amend the contract to zero to stop billing.",
+        ),
     },
     "fr": {
         "edited-after-billing": (
@@ -140,6 +190,58 @@ _REASONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "record-gone": (
             "La fiche de cette affaire ne se lit plus comme une affaire. Le contrat continue.",
             "Restaurez la fiche, ou clôturez une affaire Cancel pour arrêter la facturation.",
+        ),
+        "billed-otherwise": (
+            "Non facturé : l'opportunité de cette commande est déjà facturée par {what} {label}, dont le contrat vaut.",
+            ("Rien à faire si c'est voulu. Sinon, remettez cette fiche-là en arrière tant que rien n'en est facturé ; la commande sera alors"
+             " facturée d'elle-même."),
+        ),
+        "several-contracts": (
+            "Non facturé : les lignes de cette commande révisent celles de plusieurs contrats ({contracts}).",
+            "Faites une commande d'avenant par contrat ; nouvel essai automatique.",
+        ),
+        "edited-after-billing@Order": (
+            "Déjà facturé, puis modifié : {what}. {cost} Le contrat continue inchangé.",
+            ("Faites approuver l'avenant (`connector deals approve {deal}`), annulez la modification, ou activez une commande d'avenant avec la"
+             " différence si elle compte à partir d'un autre jour."),
+        ),
+        "edit-impossible@Order": (
+            "Déjà facturé, puis modifié : {what}. Aucun avenant ne peut le faire de lui-même{why}. Le contrat continue inchangé.",
+            "Annulez la modification, ou activez une commande d'avenant avec la différence.",
+        ),
+        "account-after-billing@Order": (
+            "Déjà facturé, puis le compte de cette commande a été changé. Le contrat continue inchangé, avec son client.",
+            "Remettez le compte ; pour l'autre compte, mettez fin à ce contrat par un avenant et activez une nouvelle commande.",
+        ),
+        "reopened-after-billing@Order": (
+            "Cette commande n'est plus activée, mais elle a déjà été facturée. Le contrat continue.",
+            "Pour l'arrêter, ramenez le contrat à zéro par un avenant ; pour continuer, activez-la de nouveau.",
+        ),
+        "paused-after-reopening@Order": (
+            "Cette commande n'est plus activée, mais elle a déjà été facturée. Son contrat est en pause.",
+            "Activez-la de nouveau pour qu'il continue, ou ramenez le contrat à zéro par un avenant pour y mettre fin.",
+        ),
+        "unknown-parent@Order": (
+            ("Non facturé : la commande que celle-ci modifie n'est pas dans la facturation (pas activée, ou d'avant le début de la facturation"
+             " par ce connecteur)."),
+            ("Activez cette commande-là ; ou faites importer son contrat (`connector import contracts FICHIER`) et lier celle-ci"
+             " (`connector deals relink {deal} CONTRAT`), ou nommez le contrat dans Amends Contract Id."),
+        ),
+        "unknown-contract@Order": (
+            "Non facturé : la facturation n'a pas de contrat {contract}, que cette commande nomme.",
+            "Corrigez Amends Contract Id sur cette commande ; nouvel essai automatique.",
+        ),
+        "withdrawn-parent@Order": (
+            "Non facturé : la commande {label}, que celle-ci modifie, a été retirée avant d'être facturée.",
+            "Activez-la de nouveau ; celle-ci sera alors essayée d'elle-même.",
+        ),
+        "circle@Order": (
+            "Non facturé : les commandes que celle-ci modifie se modifient en cercle.",
+            "Corrigez les lignes révisées par l'une d'elles, pour que la première soit nouvelle ; nouvel essai automatique.",
+        ),
+        "record-gone@Order": (
+            "La fiche de cette commande ne se lit plus comme une affaire. Le contrat continue.",
+            "Restaurez la commande, ou ramenez le contrat à zéro par un avenant pour arrêter la facturation.",
         ),
     },
 }
@@ -204,8 +306,9 @@ class Reasons:
         return message.removeprefix("Not billed: ").removeprefix("Non facturé : ").rstrip(".")
 
     def problem(self, code: str, where: Where, *, kind: str = "", **values: str) -> Problem:
-        """Return the problem *code* in words; *kind* names other words for the same code."""
-        message, hint = _REASONS[self.language][kind or code]
+        """Return the problem *code* in words; *kind* names other words for the same code. Orders are spoken of in their own words."""
+        known = _REASONS[self.language]
+        message, hint = known.get(f"{kind or code}@{where.object}") or known[kind or code]
         return Problem(code=code, message=message.format(**values), hint=hint.format(**values), where=where)
 
     def edited(self, proposal: Proposal, deal: str, where: Where) -> Problem:

@@ -18,7 +18,7 @@ from connector.core.money import major
 from connector.errors import ConnectorError, Problem, Where
 from connector.offers import QuoteView
 from connector.ports import Command, Condition, InvoiceView, Standing, Unit, Upsert, Written
-from connector.sync import ledger, quoting
+from connector.sync import covering, ledger, quoting
 from connector.sync.fitting import fitted
 from connector.sync.ledger import Deal, Record
 from connector.sync.mapper import desired_of, digests_of
@@ -178,36 +178,74 @@ def _rows_of_sound(
 
 def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_Row]:
     names = [d.name for d in due]
-    standings = seam.billing.standings([d.name for d in due if d.contract_id], unit, now)
+    shown, holders = _shown(unit, due)
+    billed = {d.name for d in (*due, *(h for found in holders.values() for h in found)) if d.contract_id}
+    standings = seam.billing.standings(sorted(billed), unit, now)
     words = Words(seam.settings.language, now.astimezone(ZoneInfo(seam.settings.timezone)).date())
     quotes = quoting.quotes_of(seam, unit, names)
     telling = _Telling(seam=seam, unit=unit, words=words, now=now, quotes=quotes, quote_words=quoting.words_of(seam, now))
     rows: list[_Row] = []
     accounts: set[str] = set()
-    records: dict[str, list[Record]] = {}
-    for start in range(0, len(names), 500):
-        records |= ledger.records_of_deals(unit, names[start : start + 500], with_values=False)
-    asides = [(r.object, r.id) for d in due for r in records.get(d.name, ()) if not _speaks(d, r) and r.condition != "won"]
+    records = _records_of(unit, [d.name for d in shown])
+    asides = [(r.object, r.id) for d in shown for r in records.get(d.name, ()) if not _speaks(d, r) and r.condition != "won"]
     telling = replace(telling, told=ledger.written_digests(unit, asides).keys())
-    for deal in due:
+    for deal in shown:
         standing = standings.get(deal.name)
         counted = quoting.conditions(seam, records.get(deal.name, ()), quotes)
         for record in records.get(deal.name, []):
-            row = _record_row(telling, deal, record, standing, counted[record.id])
-            if row is not None:
-                rows.append(row)
+            held = holders.get(deal.name)
+            if held:
+                made = _held_row(telling, held, record, standings, counted[record.id])
+                made = replace(made, deal=deal.name if deal.name in names else held[0].name) if made is not None else None
+            else:
+                made = _record_row(telling, deal, record, standing, counted[record.id])
+            rows += [made] if made is not None else []
         if standing is not None and deal.account and deal.account not in accounts and not deal.is_withdrawn:
             accounts.add(deal.account)
             rows += _account_rows(seam, deal, standing, now)
     owners = {**{d.account: d for d in due if d.account}, **{d.name: d for d in due}}
     invoices = seam.billing.changed_invoices([d.name for d in due if d.contract_id], unit)
     others = sorted({i.deal for i in invoices if i.deal} - records.keys())
-    for start in range(0, len(others), 500):
-        records |= ledger.records_of_deals(unit, others[start : start + 500], with_values=False)
+    records |= _records_of(unit, others)
     gone = {r.id for found in records.values() for r in found if r.is_deleted}
+    places = covering.places(unit, sorted({i.deal for i in invoices if i.deal}))
     for invoice in invoices:
-        rows += _invoice_rows(seam, owners, invoice, now, gone)
+        opportunity = _opportunity(invoice.deal) or _opportunity(places.get(invoice.deal or ""))
+        rows += _invoice_rows(seam, owners, invoice, now, opportunity if opportunity not in gone else None)
     return rows
+
+
+def _records_of(unit: Unit, names: Sequence[str]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for start in range(0, len(names), 500):
+        found |= ledger.records_of_deals(unit, names[start : start + 500], with_values=False)
+    return found
+
+
+def _shown(unit: Unit, due: Sequence[Deal]) -> tuple[list[Deal], dict[str, list[Deal]]]:
+    """Return the deals whose records show something of *due*, and by deal those that it is billed through: an opportunity shows its order."""
+    covered = covering.covered(unit, [d.name for d in due])
+    shown = list({d.name: d for d in (*covered.values(), *due)}.values())
+    holders = covering.holders(unit, [d.name for d in shown if d.contract_id is None or d.is_withdrawn])
+    told = {d.name for d in due}
+    return [d for d in shown if d.name in told or d.name in holders], holders
+
+
+def _held_row(
+    telling: _Telling, holders: Sequence[Deal], record: Record, standings: Mapping[str, Standing], counted: Condition
+) -> _Row | None:
+    """Return what stands on a record whose deal is billed through others, as an opportunity is through its orders (decision D-01)."""
+    target = _target(telling.seam, record.object, record.object)
+    if not target.fields or record.is_deleted or ("won" not in (record.condition, counted) and (record.object, record.id) not in telling.told):
+        return None
+    first = holders[0]
+    values = _values(first, standings.get(first.name), telling.words, telling.seam.settings.public_url)
+    label, what = ", ".join(h.label for h in holders), (first.owner_object or "Order").lower()
+    values |= {"message": f"{telling.words.say('elsewhere', what=what, label=label)} {values.get('message', '')}".strip()}
+    if record.object == "Quote" and values.get("status") in _STANDS:
+        values["status"] = "Accepted"
+    values[_SYNCED_AT] = telling.now.replace(microsecond=0)
+    return _row(first.name, target, record.id, values, {"id": record.id, "group": record.account or first.account or ""})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,9 +429,9 @@ def _account_rows(seam: Seam, deal: Deal, standing: Standing, now: datetime) -> 
 
 
 def _invoice_rows(
-    seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, now: datetime, gone: AbstractSet[str]
+    seam: Seam, owners: Mapping[str, Deal], invoice: InvoiceView, now: datetime, opportunity: str | None
 ) -> list[_Row]:
-    """Return the row of an invoice; *gone* are deleted records, which the CRM lets no lookup point to."""
+    """Return the row of an invoice; *opportunity*: of its deal, None where it is deleted, since the CRM lets no lookup point to it."""
     deal = owners.get(invoice.deal or invoice.account)  # one of several deals, or of none, is told with one of its account
     own = deal.owner_object if deal and deal.owner_object else seam.sources[0].object
     target = _target(seam, _INVOICE, own)
@@ -414,7 +452,7 @@ def _invoice_rows(
         "paid_on": invoice.paid_on,
         "currency": invoice.currency.upper(),
         "url": invoice_url(seam.settings.public_url, invoice.token) if invoice.token else None,
-        "opportunity": _opportunity(invoice.deal) if invoice.deal not in gone else None,
+        "opportunity": opportunity,
         "account": invoice.account,
         _SYNCED_AT: now.replace(microsecond=0),
     }
