@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from connector.charging import Chased
 from connector.core.closing import Difference
 from connector.core.elsewhere import BilledThrough
+from connector.core.segments import Surprise
 from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates, Interval
 from connector.core.values import dataclass
 from connector.errors import Problem
@@ -226,12 +227,10 @@ Condition = Literal["won", "open", "dropped", "preview", "idle"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """The desired state that one CRM record asks for (decision D-02).
+    """The desired state that one CRM record asks for (decision D-02). deal - its deal's name; label - the record's, for messages.
 
-    deal - the deal's name (an Opportunity id; for a Quote its OpportunityId, else its own). label - the record's name, for
-    messages. condition - which source condition holds: won (`when`), open, dropped, preview, idle (none). terms - of a New record;
-    change - of every other action. amends - the parent *record* id as filled in; also_amends - others that its
-    lines name, of the same contract; amends_contract - a contract id. synced_quote - the quote a won opportunity takes its terms from.
+    condition - which source condition holds: won (`when`), open, dropped, preview, idle (none). terms - of a New record; change - of every other action.
+    amends - the parent *record* id as filled in; also_amends - others that its lines name; amends_contract - a contract id. synced_quote - the quote a won opportunity takes its terms from.
     closed_on - CloseDate. expires_on - the last day on which what is offered can be accepted. notes - stated defaults that were used, in
     plain words. editor - who last saved the record. currency - in which the record is, lower case, None where it does not say.
     """
@@ -334,9 +333,8 @@ class Standing:
     value, annual_value - before tax, after discounts; of a change deal: the difference it made (value only).
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
     oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. is_trial_lost - its trial ended without a payment method. problem - why the next cannot be made.
-    charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending. portal_token - of the
-    customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
-    what - of a change deal: what it changed.
+    charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending; what - what it changed; surprises - what ran otherwise than when it was agreed.
+    portal_token - of the customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
     """
 
     deal: str
@@ -366,6 +364,7 @@ class Standing:
     portal_token: str = ""
     paused_by: str | None = None
     what: tuple[Difference, ...] = ()
+    surprises: tuple[Surprise, ...] = ()
     chased: Chased | None = None
     is_trial_lost: bool = False
 

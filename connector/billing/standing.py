@@ -27,7 +27,7 @@ from connector.core.invoicing import Line, Slice, contract_status, next_due_on, 
 from connector.core.period import to_local
 from connector.core.quoting import annual_value
 from connector.core.schedule import changes_in_order, timeline
-from connector.core.segments import Term, Timeline
+from connector.core.segments import Surprise, Term, Timeline
 from connector.errors import Problem
 from connector.ports import AccountTax, InvoiceView, Standing, Unit, is_edit_of
 
@@ -48,6 +48,7 @@ class _Outlook:
     opened: Sequence[InvoiceView]
     problem: Problem | None = None
     paused_by: str | None = None
+    surprises: tuple[Surprise, ...] = ()
     chased: Mapping[str, Chased] = field(default_factory=dict)
 
     def is_late(self, invoice: InvoiceView) -> bool:
@@ -149,6 +150,7 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         opened=opened,
         problem=tax.problem if ahead else None,
         paused_by=_paused_by(contract, local),
+        surprises=tuple(plan.surprises),
         chased=shelf.chased,
     )
     status = contract_status(plan.contract, local, has_overdue=any(map(outlook.is_late, opened)))
@@ -270,6 +272,7 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         ends_on=contract.ends_on,
         is_change=True,
         what=said_of(change.change, contract.terms.currency),
+        surprises=tuple(s for s in outlook.surprises if s.change_id == change.change.id),
         is_invoiced=change.is_invoiced,
         value=sum(c.value for c in own),
         next_on=outlook.next_on,

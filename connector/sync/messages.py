@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from connector.charging import Chased
 from connector.core.closing import Difference
+from connector.core.matching import quantity_text
 from connector.core.money import major
 from connector.documents.texts import failure_text
 from connector.ports import InvoiceView, Standing
@@ -69,6 +70,7 @@ _TEXTS = {
         "what_cancel": "canceled",
         "what_pause": "paused",
         "what_resume": "goes on",
+        "surprise": "Please check: this change was agreed when {expected} {item} ran, but {found} ran on that day. What it adds or takes away was counted from {found}.",
         "charged": "Charged {amount}.",
         "credited": "Credited {amount}.",
         "on_invoice": "See {number}.",
@@ -126,6 +128,7 @@ _TEXTS = {
         "what_cancel": "résilié",
         "what_pause": "en pause",
         "what_resume": "reprise",
+        "surprise": "À vérifier : cet avenant a été convenu quand il y avait {expected} {item}, mais il y en avait {found} ce jour-là. Ce qu'il ajoute ou retire a été compté à partir de {found}.",
         "charged": "Facturé {amount}.",
         "credited": "Crédité {amount}.",
         "on_invoice": "Voir {number}.",
@@ -283,7 +286,9 @@ class Words:
         return parts
 
     def _of_change(self, standing: Standing) -> str:
-        parts = []
+        parts = [
+            self.say("surprise", item=s.item, expected=quantity_text(s.expected), found=quantity_text(s.found)) for s in standing.surprises
+        ]
         if standing.effective_on is not None:
             key = "changed" if standing.effective_on <= self._today else "change_planned"
             said = self.say(key, day=day_text(standing.effective_on, None, self._language)).removesuffix(".")

@@ -339,7 +339,7 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
     problem = deal.problem or (standing.problem if standing is not None else None)
     if deal.state == "waiting":
         values |= {"status": "Blocked" if deal.wait_for is not None else "Queued"}
-    elif problem is not None:
+    elif problem is not None or (standing is not None and standing.surprises):
         values |= {"status": "Needs attention"}
     elif standing is None:
         values |= {"status": "Queued", "message": words.say("queued")}
