@@ -33,7 +33,7 @@ from connector.sync.decide import (
 )
 from connector.sync.edits import Proposed
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import desired_of, digests_of, joined, outline_of, source_of
+from connector.sync.mapper import as_first_made, desired_of, digests_of, joined, outline_of, source_of
 from connector.sync.reasons import Reasons
 from connector.sync.seam import Seam, Tally
 
@@ -209,7 +209,8 @@ def _case(seam: Seam, deal: Deal, found: Sequence[Record], offered: quoting.Quot
             return _Case(deal=deal, record=record, desired=desired, problem=refused)
         desired, digests = quoting.as_accepted(desired, digests_of(desired), quote)
         return _Case(deal=deal, record=record, desired=desired, digests=digests)
-    return _Case(deal=deal, record=record, desired=desired, digests=digests_of(desired))
+    desired, digests = as_first_made(desired, digests_of(desired), deal)
+    return _Case(deal=deal, record=record, desired=desired, digests=digests)
 
 
 def decided(seam: Seam, unit: Unit, deal: Deal, found: Sequence[Record], now: datetime) -> tuple[Desired | None, Decision]:
@@ -275,7 +276,7 @@ def _described(case: _Case) -> Deal:
         label=desired.label,
         action=desired.action,
         parent=desired.amends if desired.action != "new" else None,
-        made_at=f"{desired.closed_on.isoformat()} {ledger.iso(desired.created_at)}",
+        made_at=case.deal.made_at if _stands(case.deal) and desired.condition != "won" else f"{desired.closed_on.isoformat()} {ledger.iso(desired.created_at)}",
         notes="; ".join(desired.notes) if desired.action == "new" else "",
     )
 
@@ -310,8 +311,9 @@ def _in_its_words(seam: Seam, case: _Case, outcome: Outcome) -> Outcome:
 
 
 def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime) -> Decision:
-    if not _stands(case.deal) and scene.holders.get(case.deal.name):
-        return Nothing(is_deal=False)  # billed through its order
+    holders = scene.holders.get(case.deal.name)
+    if holders and not _stands(case.deal):
+        return Nothing(is_deal=False, until=holders[0].name)  # billed through its order
     rival = scene.covered.get(case.deal.name)
     rival = scene.deals.get(rival.name, rival) if rival is not None else None
     if rival is not None and _stands(rival) and not _stands(case.deal) and case.desired is not None and case.desired.condition == "won":
@@ -419,7 +421,7 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
             return replace(settled, problem=None, write_due=deal.write_due or deal.problem is not None)
         was_shown = deal.state in ("parked", "waiting")
         state = deal.state if deal.is_withdrawn else "idle"
-        return replace(settled, state=state, problem=None, write_due=deal.write_due or was_shown)
+        return replace(settled, state=state, problem=None, wait_for=decision.until, write_due=deal.write_due or was_shown)
     if isinstance(decision, Park):
         # a change whose base is not in billing is looked at again when that deal is decided
         base = decision.until or (case.desired.amends if case.desired is not None and case.desired.action != "new" else None)

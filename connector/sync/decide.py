@@ -83,9 +83,10 @@ class Relative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
-    """What stands is what is wanted. *is_deal* False: this record never was a deal."""
+    """What stands is what is wanted. *is_deal* False: this record never was a deal, or is none as long as the deal *until* stands."""
 
     is_deal: bool = True
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

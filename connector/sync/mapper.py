@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from connector.errors import Problem, Where
@@ -102,6 +103,18 @@ def digests_of(desired: Desired) -> Digests:
         who=ledger.digest(desired.customer),
         how=ledger.digest(desired.how),
     )
+
+
+def as_first_made(desired: Desired, digests: Digests, deal: Deal) -> tuple[Desired, Digests]:
+    """Return a change that stands as made on the day it was first made, where that day is all that moved: an order activated again."""
+    change, day = desired.change, deal.made_at[:10]
+    if change is None or deal.contract_id is None or digests.terms == deal.applied_terms or not day or day == desired.closed_on.isoformat():
+        return desired, digests
+    closed_on = date.fromisoformat(day)
+    same = replace(change, made_at=change.made_at + (closed_on - desired.closed_on))
+    if ledger.terms_digest(same) != deal.applied_terms:
+        return desired, digests
+    return replace(desired, change=same, closed_on=closed_on), replace(digests, terms=deal.applied_terms)
 
 
 def _mapped(

@@ -330,8 +330,9 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
         return {}
     if deal.state == "skipped" and deal.problem is not None:
         return {"status": "Withdrawn", "message": f"{deal.problem.message} {deal.problem.hint}".strip()}
-    if deal.is_withdrawn:
+    if deal.is_withdrawn and deal.state not in ("parked", "waiting"):
         return {"status": "Withdrawn", "message": words.say("withdrawn")}
+    standing = None if deal.is_withdrawn else standing
     values = _amounts(standing, public_url) if standing is not None else {}
     if standing is not None:
         assumed = f" {words.say('assumed', notes=deal.notes)}" if deal.notes else ""
