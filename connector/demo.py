@@ -25,6 +25,7 @@ from connector.core.money import major
 from connector.errors import ConfigError, Problem, Where, invariant
 from connector.kit import observe, shipped, yamlpos
 from connector.kit.clock import ShiftedClock
+from connector.lookalike.crm.gate import admin_token
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.orgs import org_from, settings_from_words
 from connector.lookalike.crm.seed import seed, seed_from
@@ -274,6 +275,8 @@ def serve_crm(*, port: int, seed_file: Path | None, file: Path | None, words: Se
     else:
         org = Org(path=file)
     print(f"Demo CRM on http://127.0.0.1:{port}/ (client id demo-client, secret demo-secret). Ctrl-C ends it.", flush=True)
+    if org.is_bare():
+        print(f"It has none of our fields yet; the administrator's token for `connector crm deploy` is '{admin_token(org)}'.", flush=True)
     serve(org, port=port)
     return 0
 

@@ -172,8 +172,8 @@ class MetadataApi:
             if body is None:
                 missing.append(object_name)
                 continue
-            known = {f.get("compoundFieldName") or f["name"]: f for f in body["fields"]} | {f["name"]: f for f in body["fields"]}
-            refused[object_name] = [n for n in names if n not in known or known[n].get("permissionable") is False]
+            takes = {name for f in body["fields"] if f.get("permissionable") is not False for name in (f["name"], f.get("compoundFieldName"))}
+            refused[object_name] = [n for n in names if n not in takes]
         return refused, missing
 
     def _json(self, path: str, *, may_miss: bool = False) -> Any:
@@ -236,9 +236,9 @@ class MetadataApi:
             root = ET.fromstring(response.content)  # noqa: S314 - see above
         except ET.ParseError as error:
             raise _no_answer(response) from error
-        fault = root.findtext(".//faultstring")
+        fault = root.findtext(".//{*}faultstring")
         if fault is not None:
-            raise _fault(root.findtext(".//faultcode") or "", fault)
+            raise _fault(root.findtext(".//{*}faultcode") or "", fault)
         if response.status_code >= 300:
             raise _no_answer(response)
         return root

@@ -11,6 +11,8 @@ from typing import Any
 from connector.lookalike.crm.composite import Collections, Composite
 from connector.lookalike.crm.control import Control
 from connector.lookalike.crm.gate import Gate, Logins
+from connector.lookalike.crm.metadata import PATH as METADATA
+from connector.lookalike.crm.metadata import Metadata
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal, not_found
 from connector.lookalike.crm.rest import Rest, versions
@@ -30,6 +32,7 @@ class Front:
         self.org = org
         self.gate = Gate(org, logins or Logins())
         self.rest = Rest(org)
+        self._metadata = Metadata(org, self.gate)
         self._composite = Composite(self.rest)
         Collections(self.rest)
         self._calls: Counter[str] = Counter()
@@ -112,6 +115,8 @@ class Front:
         _check_length(request)
         if kind in _FREE:
             return self._open_to_all(request, kind)
+        if kind == "metadata":
+            return self._metadata.answer(request)
         user = self.gate.user_of(request.headers.get("authorization", ""))
         if user is None:
             raise Refusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
@@ -161,6 +166,8 @@ def kind_of(request: Request) -> str:
         return "token"
     if path.startswith("/services/Soap/u/"):
         return "soap"
+    if METADATA.fullmatch(path):
+        return "metadata"
     if path.startswith("/id/"):
         return "identity"
     if path.rstrip("/") == "/services/data":

@@ -6,6 +6,7 @@ are locked. If the process dies before, it never was.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ from typing import Any
 
 from connector.lookalike.crm.file import OrgFile
 from connector.lookalike.crm.refusal import Refusal
-from connector.lookalike.crm.schema import NUMBERS, Schema
+from connector.lookalike.crm.schema import NUMBERS, ObjectType, Schema
 from connector.lookalike.crm.table import Row, Table
 from connector.lookalike.crm.values import instant_text
 
@@ -44,11 +45,22 @@ class Keeping:
         """Read all records of the file."""
         assert self._file is not None
         wide = {name: [f.name for f in table.kind.fields if f.type in NUMBERS] for name, table in self.tables.items()}
+        unticked = {name: _unticked(table.kind) for name, table in self.tables.items()}
         for kind, record, row in self._file.records():
             for name in wide[kind]:
                 if isinstance(row.get(name), int):
                     row[name] = Decimal(row[name])
-            self.tables[kind].put(record, row)
+            self.tables[kind].put(record, {**unticked[kind], **row})
+
+    def redefine(self, kinds: Iterable[ObjectType]) -> None:
+        """Make the tables of new and changed objects; records keep what they hold, new checkboxes are unticked."""
+        for kind in kinds:
+            old = self.tables.get(kind.name)
+            table = self.tables[kind.name] = Table(kind)
+            for record, row in old.rows.items() if old is not None else ():
+                table.put(record, {**_unticked(kind), **row})
+        if self._file:
+            self._file.save((), self._settings)
 
     def close(self) -> None:
         """Close the file."""
@@ -115,3 +127,8 @@ class Keeping:
     def _file_away(self, rows: list[tuple[str, str, Row | None]]) -> None:
         if self._file and rows:
             self._file.save(rows, self._settings)
+
+
+def _unticked(kind: ObjectType) -> Row:
+    """Return what a record shows in checkboxes that came after it was stored."""
+    return {one.name: False for one in kind.fields if one.type == "boolean"}

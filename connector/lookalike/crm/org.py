@@ -21,6 +21,7 @@ from connector.lookalike.crm.catalogue import schema
 from connector.lookalike.crm.catalogue_extra import extended
 from connector.lookalike.crm.checks import check_unique, read_changes
 from connector.lookalike.crm.conditions import Conditions
+from connector.lookalike.crm.custom import bare, together, with_deployed
 from connector.lookalike.crm.faults import Faults
 from connector.lookalike.crm.file import OrgFile
 from connector.lookalike.crm.ids import id18, minted
@@ -40,7 +41,8 @@ class Traits:
     """What else an org may be like. price_scale - decimal places of unit prices. org_number - another one is another org id.
 
     has_cpq - Salesforce CPQ is installed. has_codes - countries and states are picklists. formulas - fields that show what other
-    fields give; objects, fields - custom ones; rules - what no save may be like; record_locks - which records cannot be changed; knobs - of faults, from the start: docs/demo-crm.md has examples.
+    fields give; objects, fields - custom ones; is_bare - the connector's fields are not there yet: they come by the Metadata API. rules - what no
+    save may be like; record_locks - which records cannot be changed; knobs - of faults, from the start: docs/demo-crm.md has examples.
     """
 
     name: str = "Northwind Instruments"
@@ -58,6 +60,7 @@ class Traits:
     rules: tuple[dict[str, Any], ...] = ()
     record_locks: tuple[dict[str, Any], ...] = ()
     knobs: tuple[tuple[str, Any], ...] = ()
+    is_bare: bool = False
 
 
 _USUAL = Traits()
@@ -89,6 +92,7 @@ class Org:
             "has_quotes": traits.has_quotes, "has_cpq": traits.has_cpq, "price_scale": traits.price_scale, "next_number": 1, "auto_numbers": {},
             "has_persons": traits.has_persons, "has_codes": traits.has_codes, "formulas": list(traits.formulas), "rules": list(traits.rules),
             "objects": list(traits.objects), "fields": list(traits.fields), "record_locks": list(traits.record_locks), "knobs": dict(traits.knobs),
+            "is_bare": traits.is_bare, "deployed": {}, "labels": [],
         }  # fmt: skip
         saved = file.settings() if file else {}
         self._settings.update(saved)
@@ -100,6 +104,7 @@ class Org:
             has_persons=self._settings["has_persons"],
             has_codes=self._settings["has_codes"],
         )
+        base = with_deployed(bare(base) if self._settings["is_bare"] else base, self._settings["deployed"])
         self.schema = Schema(types=tuple(extended(base.types, self._settings)))
         self.conditions = Conditions(self, rules=self._settings["rules"], locks=self._settings["record_locks"])
         self.faults.apply(self._settings["knobs"])
@@ -107,6 +112,7 @@ class Org:
         self.org_id = minted("00D", self._settings["org_number"])
         self.integration_user = minted("005", 1)
         self.rep_user = minted("005", 2)
+        self.admin_user = minted("005", 3)
         self._acting = self.integration_user
         self._keeping = Keeping(self.schema, file, self._settings)
         self._tables = self._keeping.tables
@@ -124,7 +130,9 @@ class Org:
             "IsDeleted": False, "CreatedDate": now, "LastModifiedDate": now, "SystemModstamp": now,
             "CreatedById": self.integration_user, "LastModifiedById": self.integration_user,
         }  # fmt: skip
-        people = {self.integration_user: ("Billing Integration", "integration"), self.rep_user: ("Robin Sales", "rep")}
+        people = {
+            self.integration_user: ("Billing Integration", "integration"), self.rep_user: ("Robin Sales", "rep"), self.admin_user: ("Ada Admin", "admin"),
+        }  # fmt: skip
         facts = {
             "Name": traits.name, "IsSandbox": traits.is_sandbox, "DefaultCurrencyIsoCode": self.currency, "TimeZoneSidKey": str(self.zone),
         }  # fmt: skip
@@ -150,6 +158,19 @@ class Org:
                 {**row, "Id": self.org_id, "IsSandbox": is_sandbox, "SystemModstamp": self.stamp()},
             )
 
+    @property
+    def labels(self) -> set[str]:
+        """The custom labels that were deployed."""
+        return set(self._settings["labels"])
+
+    def redefine(self, kinds: Iterable[ObjectType], deployed: dict[str, Any], labels: set[str]) -> None:
+        """Take over new and changed objects; *deployed* and *labels* are what to keep of them. Records keep what they hold."""
+        changed = {kind.name: kind for kind in kinds}
+        self._settings["deployed"] = together(self._settings["deployed"], deployed)
+        self._settings["labels"] = sorted(labels)
+        self._keeping.redefine(changed.values())
+        self.schema = Schema(types=(*(changed.pop(one.name, one) for one in self.schema.types), *changed.values()))
+
     def close(self) -> None:
         """Close the org's file."""
         self._keeping.close()
@@ -164,6 +185,10 @@ class Org:
     def is_multi_currency(self) -> bool:
         """Say whether records carry a currency."""
         return bool(self._settings["multi_currency"])
+
+    def is_bare(self) -> bool:
+        """Say whether the connector's fields are still missing in an org that was made without them."""
+        return bool(self._settings["is_bare"]) and not self._settings["deployed"]
 
     def has_codes(self) -> bool:
         """Say whether countries and states are picklists."""
@@ -188,6 +213,10 @@ class Org:
         if found is None:
             raise not_found()
         return found
+
+    def has(self, kind: str, name: str) -> bool:
+        """Say whether the object of that exact name has the field, seen or hidden."""
+        return name.lower() in self._tables[kind].kind.by_lower
 
     def field(self, kind: ObjectType, name: str) -> Field | None:
         """Return the field of that name, in any case; None if there is none, or field access is missing."""
@@ -225,9 +254,12 @@ class Org:
         return found
 
     def live_children(self, kind: str, field: str, parent: str) -> list[Row]:
-        """Return the records not deleted whose lookup *field* points at *parent*."""
-        table = self._tables[kind]
-        return [row for row in (table.rows[one] for one in table.children(field, parent)) if not row["IsDeleted"]]
+        """Return the records not deleted whose lookup *field* points at *parent*; none where the org lacks object or field."""
+        table = self._tables.get(kind)
+        if table is None or not table.is_indexed(field):
+            return []
+        found = (table.rows[one] for one in table.children(field, parent))
+        return [row for row in found if not row["IsDeleted"]]
 
     # -- transactions -----------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from connector.lookalike.crm.refusal import Refusal
 _TRAITS = {
     "name": "name", "quotes": "has_quotes", "cpq": "has_cpq", "person_accounts": "has_persons", "state_country_picklists": "has_codes",
     "price_scale": "price_scale", "org_number": "org_number", "sandbox": "is_sandbox", "daily_limit": "daily_limit", "objects": "objects", "fields": "fields", "formulas": "formulas",
-    "rules": "rules", "record_locks": "record_locks",
+    "rules": "rules", "record_locks": "record_locks", "bare": "is_bare",
 }  # fmt: skip
 _OWN = {"currency": str, "timezone": str, "multi_currency": bool}
 _KNOBS = ("hide", "read_only", "require", "not_unique")

@@ -29,7 +29,11 @@ def seed(org: Org, start: date) -> dict[str, str]:
     The names are those in seed_company.py: `acme_seats` is the opportunity, `acme` its account, and so on.
     """
     ids = {"standard": standard_book(org)}
-    records = {kind: rows for kind, rows in company(start).items() if kind.lower() in org.schema.by_lower}
+    records = {
+        kind: [{name: value for name, value in row.items() if not name.endswith("__c") or org.has(kind, name)} for row in rows]
+        for kind, rows in company(start).items()
+        if kind.lower() in org.schema.by_lower
+    }
     return ids | seed_from(org, records, known=ids)
 
 

@@ -173,9 +173,9 @@ def sheet_of(org: Org, kind: str, rows: list[Row], columns: Iterable[str], **sai
 
 
 def invoices_of(org: Org, kind: Kind, row: Row) -> Sheet | None:
-    """Return the invoices of a deal or an account, the newest first."""
+    """Return the invoices of a deal or an account, the newest first; None in an org that has no such object yet."""
     lookup = {"Opportunity": "Opportunity__c", "Account": "Account__c"}.get(kind.name)
-    if lookup is None:
+    if lookup is None or "billing_invoice__c" not in org.schema.by_lower:
         return None
     found = org.live_children("Billing_Invoice__c", lookup, row["Id"])
     found.sort(key=lambda one: (str(one.get("Issued_On__c", "")), str(one.get("Number__c", ""))), reverse=True)
