@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from connector.lookalike.crm.custom import custom_object
 from connector.lookalike.crm.places import COUNTRIES, STATES
 from connector.lookalike.crm.schema import (
     Field,
@@ -73,13 +74,11 @@ def with_objects(types: Sequence[ObjectType], names: Sequence[str]) -> list[Obje
 
     Raises: ValueError for a name that cannot be.
     """
-    pattern = next(one for one in types if one.name == "Billing_Connector__c")
-    kept = tuple(one for one in pattern.fields if not one.is_custom)
     out = list(types)
     for number, name in enumerate(names):
         if not _CUSTOM.fullmatch(str(name)) or name.lower() in {one.name.lower() for one in out}:
             raise ValueError(f"object {name}: a new custom object is named Something__c")
-        out.append(ObjectType(name=name, prefix=f"a1{_LETTERS[number % len(_LETTERS)]}", fields=kept))
+        out.append(custom_object(name, f"a1{_LETTERS[number % len(_LETTERS)]}"))
     return out
 
 

@@ -65,7 +65,7 @@ def merged(kind: ObjectType, fields: Iterable[Field]) -> ObjectType:
     return replace(kind, fields=(*kept, *new.values()))
 
 
-def custom_object(name: str, prefix: str, auto_number: str, plural: str) -> ObjectType:
+def custom_object(name: str, prefix: str, auto_number: str = "", plural: str = "") -> ObjectType:
     """Return an object with the fields that every custom object has; *auto_number* - the form of its names, "" for text."""
     is_numbered = bool(auto_number)
     own = text("Name", 80, nillable=not is_numbered, createable=not is_numbered, updateable=not is_numbered, auto_number=auto_number)
