@@ -11,6 +11,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     service           pages and jobs over the house
     posting           mails of the outbox on their way to the server, with bounded tries
     portal, quoted    what customers see and ask for behind their links
+    cashier           the console's invoices, and payments recorded there
     papers            invoices as pages and PDF, with the seller of the configuration
     app               composition root: the only file that names concrete adapters
     daemon, web, config, simulate, migrations

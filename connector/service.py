@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connector import __version__, app, papers, portal, quoted
+from connector import __version__, app, cashier, papers, portal, quoted
 from connector.billing import books, note_sheets, outbox
 from connector.billing.figures import chasing, figures
 from connector.billing.note_sheets import NoteSheet
@@ -254,6 +254,9 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
         portal_by_token=lambda token: portal.page(house_now(), token),
         portal_ask=lambda token, asked: portal.ask(house_now(), token, asked),
         console=console,
+        console_invoices=lambda status, search, before: cashier.listed(house_now(), status, search, before),
+        console_invoice=lambda name: cashier.invoice(house_now(), name),
+        console_pay=lambda name, given: cashier.record(house_now(), name, given),
         ready=lambda: [*watch.checks(), *readiness(house_now())],
         metrics=metrics,
         now=lambda: datetime.now(UTC),

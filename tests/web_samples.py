@@ -18,6 +18,8 @@ from connector.documents.views import (
 from connector.web.views import (
     Access,
     Check,
+    ConsoleHead,
+    ConsoleInvoices,
     ConsoleView,
     Count,
     CountGroup,
@@ -220,6 +222,9 @@ def some_services(**changes: object) -> WebServices:
         portal_by_token={TOKEN: a_portal()}.get,
         portal_ask=lambda token, asked: PortalAnswer(language="en", is_kept=True) if token == TOKEN else None,
         console=a_console,
+        console_invoices=lambda _status, _search, _before: ConsoleInvoices(head=ConsoleHead(where="", now=""), status="", search="", invoices=()),
+        console_invoice=lambda _name: None,
+        console_pay=lambda _name, _given: None,
         ready=lambda: [Check(name="database", is_ok=True, detail="answers")],
         metrics=lambda: b"connector_deals_total 7\n",
         now=lambda: NOW,

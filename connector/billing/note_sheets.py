@@ -66,6 +66,12 @@ def note(unit: Unit, number: str) -> NoteSheet | None:
     return _sheet(unit, rows[0]) if rows else None
 
 
+def notes_of(unit: Unit, invoice_id: str) -> list[NoteSheet]:
+    """Return the credit notes on an invoice, oldest first; few on any one."""
+    rows = unit.query(f"SELECT {_HEAD} FROM credit_note n JOIN invoice i ON i.id = n.invoice_id WHERE n.invoice_id = ? ORDER BY n.id", (invoice_id,))
+    return [_sheet(unit, row) for row in rows]
+
+
 def note_by_token(unit: Unit, token: str) -> NoteSheet | None:
     """Return the credit note that a link leads to."""
     rows = unit.query(f"SELECT {_HEAD} FROM credit_note n JOIN invoice i ON i.id = n.invoice_id WHERE n.id = ?", (token[:_TOKEN_ID],))

@@ -38,15 +38,24 @@ def console_routes(services: WebServices, pages: Pages) -> APIRouter:
 
     @router.api_route("/console", methods=["GET", "HEAD"])
     def console(request: Request) -> Response:
-        if not password and not is_this_machine(request):
-            return pages.message(_NO_PASSWORD, status=403)
-        if password and not is_signed_in(request):
-            return _sign_in_form(pages, request, "", status=401)
+        refused = refusal(services, pages, request)
+        if refused is not None:
+            return refused
         view = {"view": services.console(), "form_token": form_token(request) if password else "", "language": "en"}
         return pages.page("console.html", view)
 
     _add_sign_in(router, services, pages)
     return router
+
+
+def refusal(services: WebServices, pages: Pages, request: Request) -> Response | None:
+    """Return what somebody sees who may not open the console; None: who may."""
+    password = services.access.password
+    if not password and not is_this_machine(request):
+        return pages.message(_NO_PASSWORD, status=403)
+    if password and not is_signed_in(request):
+        return _sign_in_form(pages, request, "", status=401)
+    return None
 
 
 def _add_sign_in(router: APIRouter, services: WebServices, pages: Pages) -> None:

@@ -108,6 +108,94 @@ class ConsoleView:
     notices: tuple[Notice, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleHead:
+    """What stands above every page of the console: the org, the time, and that the clock is shifted."""
+
+    where: str
+    now: str
+    clock: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedInvoice:
+    """An invoice in the console's list; *name* leads to its page, *kind* colours its status."""
+
+    name: str
+    number: str
+    customer: str
+    issued_on: str
+    due_on: str
+    total: str
+    open: str
+    status: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleInvoices:
+    """A page of invoices. *number* - the one invoice that was searched for; *following* leads to the page after this one."""
+
+    head: ConsoleHead
+    status: str
+    search: str
+    invoices: tuple[ListedInvoice, ...]
+    following: str = ""
+    complaint: str = ""
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleRow:
+    """Something that happened about an invoice, or is asked for."""
+
+    on: str
+    what: str
+    detail: str = ""
+    amount: str = ""
+    state: str = ""
+    tone: Tone = "plain"
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentForm:
+    """A payment as typed. *entry* - the form's own number; *latest* - the last day that can be chosen; *complaint* - what is wrong."""
+
+    entry: str
+    amount: str
+    on: str
+    method: str = "bank_transfer"
+    reference: str = ""
+    latest: str = ""
+    currency: str = ""
+    complaint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleInvoice:
+    """One invoice as operators see it. *form* is None where no payment can be recorded; *is_waiting* - one is kept and not yet carried out."""
+
+    head: ConsoleHead
+    name: str
+    page: InvoicePage
+    crm_url: str
+    contract: str
+    public_url: str
+    facts: tuple[tuple[str, str], ...]
+    payments: tuple[ConsoleRow, ...] = ()
+    notes: tuple[ConsoleRow, ...] = ()
+    requests: tuple[ConsoleRow, ...] = ()
+    steps: tuple[ConsoleRow, ...] = ()
+    is_waiting: bool = False
+    form: PaymentForm | None = None
+
+    @property
+    def has_crm_link(self) -> bool:
+        """Whether *crm_url* is a web address."""
+        return self.crm_url.startswith(("https://", "http://"))
+
+
 # ---------------------------------------------------------------- the customer portal
 
 
@@ -297,6 +385,9 @@ class WebServices:
     portal_by_token: Callable[[str], PortalPage | None]
     portal_ask: Callable[[str, PortalAsk], PortalAnswer | None]
     console: Callable[[], ConsoleView]
+    console_invoices: Callable[[str, str, str], ConsoleInvoices]
+    console_invoice: Callable[[str], ConsoleInvoice | None]
+    console_pay: Callable[[str, PaymentForm], str | None]
     ready: Callable[[], Sequence[Check]]
     metrics: Callable[[], bytes]
     now: Callable[[], datetime]
