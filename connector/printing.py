@@ -70,6 +70,32 @@ def package_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def rebind_text(result: Mapping[str, Any]) -> str:
+    """Return between which orgs a ledger moves, what follows, and what was done."""
+
+    def named(org: Mapping[str, Any]) -> str:
+        kind = "sandbox" if org["is_sandbox"] else "production"
+        return f"{org['id']}  {org['name'] or '(name not kept)'}, {kind}"
+
+    if result["is_same"]:
+        return f"The ledger belongs to this org already: {named(result['new'])}. Nothing to do."
+    lines = [f"old org  {named(result['old'])}", f"new org  {named(result['new'])}", ""]
+    lines.append(f"Records of the ledger that the new org has: {result['kept']:,}. Their contracts go on, and are told to it again.")
+    if result["lost"]:
+        lines.append(f"Records that it has not: {len(result['lost']):,}. What is billed goes on, and nothing is told to the CRM about them.")
+    if result["fresh"]:
+        lines.append(f"Records that the ledger does not know: {result['fresh']:,}. The next sync reads them, and bills what is won. Among them:")
+        lines += [f"  {one}" for one in result["examples"]]
+        lines.append("If they are copies of deals that are billed elsewhere, move `start_from` of the mapping first.")
+    if result["new"]["is_sandbox"] and not result["old"]["is_sandbox"]:
+        lines.append("The ledger of a production org would go to a sandbox: mails are held there, test cards are taken.")
+    if result["config_org_id"]:
+        lines.append(f"crm.org_id in the configuration still says {result['config_org_id']}: write {result['new']['id']}, or null.")
+    lines.append("")
+    lines.append("Done: the ledger and the books belong to the new org." if result["done"] else "Nothing was changed. If this is meant: `connector crm rebind --yes`.")
+    return "\n".join(lines)
+
+
 def deploy_text(result: Mapping[str, Any]) -> str:
     """Return what the org made of the package: a line a problem with its fix, or what to do next."""
     kind = "sandbox " if result["is_sandbox"] else ""

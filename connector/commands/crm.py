@@ -51,3 +51,14 @@ def crm_deploy(  # noqa: PLR0913 - each is an option of the command line
     result = asking.deploy(Global.config, asking.Wanted(has_history=history, has_quotes=not no_quotes, has_cpq=cpq), target)
     show(result, printing.deploy_text)
     raise typer.Exit(0 if result["ok"] else 1)
+
+
+@app.command("rebind")
+def crm_rebind(*, yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, what would follow is shown.")] = False) -> None:
+    """Confirm that another org than before is meant, such as a refreshed sandbox."""
+    from connector import printing
+    from connector.asking import crm_rebind as asking
+
+    result = asking.rebind(Global.config, is_meant=yes)
+    show(result, printing.rebind_text)
+    raise typer.Exit(0 if result["done"] or result["is_same"] else 1)

@@ -59,13 +59,20 @@ def bind(seam: Seam, *, backend: str) -> None:
             if held is None:
                 ledger.save_meta(unit, key, value)
             elif held != value:
-                raise HaltError(
-                    f"This ledger belongs to {key} {held}, but the configuration leads to {key} {value}.",
-                    hint="Point `database:` to another file, or set the configuration back; a ledger never changes its"
-                    f" {key} (a refreshed Salesforce sandbox is a new org).",
-                    code=f"other-{key}",
-                )
+                raise _other(key, held, value)
+        ledger.save_meta(unit, "org_name", seam.org.name)
         ledger.save_meta(unit, "is_sandbox", "yes" if seam.org.is_sandbox else "no")
+
+
+def _other(key: str, held: str, value: str) -> HaltError:
+    """Return the refusal of a ledger that belongs to something else."""
+    hint = f"Point `database:` to another file, or set the configuration back; a ledger never changes its {key}."
+    if key == "org":
+        hint = (
+            "Set crm.url back, or point `database:` to another file. A refreshed sandbox is another org, and may hold copies of deals"
+            " that are billed elsewhere: `connector crm rebind` shows what would follow, and confirms it."
+        )
+    return HaltError(f"This ledger belongs to {key} {held}, but the configuration leads to {key} {value}.", hint=hint, code=f"other-{key}")
 
 
 def adopt_mappings(seam: Seam) -> int:
