@@ -10,12 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import unquote
 from urllib.request import urlopen
 
 from log_lines import logged
 from world import World, world
 
 from connector import app, service
+from connector.crm.salesforce import SalesforceCrm
 from connector.daemon import Job, JobState, Waits
 from connector.lookalike.crm.org import Org
 from connector.operate import Running
@@ -69,6 +71,20 @@ def shorten(org: Org, kind: str, **lengths: int) -> Org:
     for name, length in lengths.items():
         object.__setattr__(org.schema.by_lower[kind.lower()].by_lower[name.lower()], "length", length)
     return org
+
+
+def asked(crm: SalesforceCrm) -> list[str]:
+    """Return a list that fills with the text of everything the client sends from now on, addresses and bodies decoded."""
+    sent: list[str] = []
+    send = crm._session.send
+
+    def noted(request: Any, **kwargs: Any) -> Any:
+        body = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
+        sent.append(unquote(f"{request.method} {request.url} {body}"))
+        return send(request, **kwargs)
+
+    crm._session.send = noted  # type: ignore[method-assign]
+    return sent
 
 
 @contextmanager

@@ -5,18 +5,22 @@ The numbers are those of the closing note of issue 4; each test's name begins wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from pitfalls import desk, shorten
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pitfalls import asked, desk, shorten
 from salesforce_world import World as Crm
-from salesforce_world import running_world
+from salesforce_world import billed, running_world
 from world import world
 
+from connector.crm.login import id18
 from connector.errors import ConfigError
-from connector.lookalike.crm.org import Org
+from connector.lookalike.crm.org import Org, Traits
 
 D = Decimal
 
@@ -115,3 +119,116 @@ def test_a_text_longer_than_its_field_is_cut_and_a_number_left_out(tmp_path: Pat
         assert it.round().standing == "ok"
     (event,) = [e for e in it.events if e["event"] == "text.shortened"]
     assert (event["record_id"], event["field"]) == (made.ids["acme_seats"], "Billing_Message__c, Last_Invoice_URL__c")
+
+
+# ---------------------------------------------------------------- P20: ids of 15 and 18 characters
+
+
+def test_p20_known_ids_of_15_characters_become_the_18_of_the_same_record() -> None:
+    """Two published pairs; what is no id of 15 characters stays as it is."""
+    assert [id18(i) for i in ("70130000001tcyI", "00558000001N0Ke")] == ["70130000001tcyIAAQ", "00558000001N0KeAAK"]
+    assert id18("70130000001tcyIAAQ") == "70130000001tcyIAAQ"
+
+
+def test_p20_a_deal_is_one_subscription_under_both_ids(tmp_path: Path) -> None:
+    """Read by its 15 characters, by its 18 and by the poll: one contract, one invoice; a text field may name its parent by 15."""
+    with world(tmp_path) as made:
+        made.win("acme_seats")
+        deal = made.ids["acme_seats"]
+        assert made.sync(record=deal[:15]).applied == 1
+        made.sync(record=deal)
+        made.sync(is_full=True)
+        assert [row[1] for row in made.contracts()] == [deal]
+        assert len(made.invoices()) == 1
+
+
+def test_p20_a_written_record_is_known_by_18_characters(running: Crm) -> None:
+    """A write that names a record by 15 characters comes back under 18."""
+    crm, deal = running.fresh().connected(), running.deals[0]
+    (written,) = crm.write([billed(deal[:15], D("12.34"))])
+    assert written.id == deal
+    assert running.values("Amount_Billed__c", [deal]) == [D("12.34")]
+
+
+# ---------------------------------------------------------------- P22: currencies
+
+
+def multi(clock: Callable[[], datetime]) -> Org:
+    return Org(clock=clock, multi_currency=True, currency="EUR")
+
+
+def test_p22_an_org_of_one_currency_is_billed_in_its_own(tmp_path: Path) -> None:
+    """Without CurrencyIsoCode in describe no query names it, and the currency is that of the Organization."""
+    with desk(tmp_path, org=lambda clock: Org(clock=clock, currency="GBP")) as it:
+        soql = asked(it.house.crm)
+        it.world.win("acme_seats")
+        it.round()
+        assert it.world.query("SELECT DISTINCT currency FROM invoice") == [("gbp",)]
+    assert soql
+    assert not any("CurrencyIsoCode" in one for one in soql)
+
+
+def test_p22_an_org_of_several_currencies_bills_each_deal_in_its_own_and_never_a_converted_amount(tmp_path: Path) -> None:
+    """CurrencyIsoCode of the deal decides, the amounts are those of the deal, convertCurrency is in no query."""
+    with desk(tmp_path, org=multi) as it:
+        made, soql = it.world, asked(it.house.crm)
+        made.add("PricebookEntry", "seat_usd", Product2Id="@seat", Pricebook2Id="@standard", UnitPrice=D(100), CurrencyIsoCode="USD", IsActive=True)
+        made.add(
+            "Opportunity", "dollars", Name="Dollars", AccountId="@helios", CloseDate="2026-01-01", StageName="Prospecting", CurrencyIsoCode="USD",
+            Pricebook2Id="@standard",
+        )  # fmt: skip
+        made.add("OpportunityLineItem", "dollars_1", OpportunityId="@dollars", PricebookEntryId="@seat_usd", Quantity=2, UnitPrice=D("100.00"))
+        made.win("acme_seats", "dollars")
+        it.round()
+        assert sorted(made.query("SELECT currency, total FROM invoice")) == [("eur", 29000), ("usd", 20000)]
+        assert {r["Currency__c"] for r in made.invoices()} == {"EUR", "USD"}
+    assert any("CurrencyIsoCode" in one for one in soql)
+    assert not any("convertcurrency" in one.lower() for one in soql)
+
+
+def test_p22_a_currency_that_is_hidden_in_an_org_of_several_stops_the_mapping(tmp_path: Path) -> None:
+    """There the org's own currency may not stand in for the deal's: it is a missing right, said before anything is billed."""
+    with world(tmp_path, org=multi) as made:
+        made.org.faults.apply({"hide": ["Opportunity.CurrencyIsoCode"]})
+        made.win("acme_seats")
+        with pytest.raises(ConfigError, match="CurrencyIsoCode"):
+            made.sync()
+        assert made.query("SELECT COUNT(*) FROM invoice") == [(0,)]
+
+
+# ---------------------------------------------------------------- P23: money is exact
+
+
+@given(st.decimals(min_value=0, max_value=10**9, places=2), st.decimals(min_value=0, max_value=10**6, places=2))
+@settings(max_examples=40)
+def test_p23_amounts_survive_the_round_trip(running: Crm, amount: Decimal, more: Decimal) -> None:
+    """Any amount and any sum of two, such as 0.10 + 0.20, comes back as it was written: as Decimal, never by way of a float."""
+    crm, deal = running.fresh().crm(), running.deals[1]
+    (written,) = crm.write([billed(deal, amount + more)])
+    assert written.id == deal
+    ((row,),) = crm.query([f"SELECT Amount_Billed__c FROM Opportunity WHERE Id = '{deal}'"])
+    assert (type(row["Amount_Billed__c"]), row["Amount_Billed__c"]) == (Decimal, amount + more)
+
+
+# ---------------------------------------------------------------- P24: person accounts
+
+
+@pytest.mark.parametrize("has_persons", [True, False])
+def test_p24_the_customers_name_is_read_with_and_without_person_accounts(tmp_path: Path, has_persons: bool) -> None:
+    """A person is billed under first and last name, a company under its own, in orgs of both kinds; one update moves it once."""
+    with desk(tmp_path, org=lambda clock: Org(clock=clock, traits=Traits(has_persons=has_persons))) as it:
+        made = it.world
+        names = {"FirstName": "Ada", "LastName": "Byron"} if has_persons else {"Name": "Ada Byron Ltd"}
+        made.add("Account", "ada", Billing_Email__c="ada@byron.example", BillingCountry="France", **names)
+        made.deal("engine", {"Quantity": 1}, account="ada")
+        made.win("engine", "acme_seats")
+        it.round()
+        expected = "Ada Byron" if has_persons else "Ada Byron Ltd"
+        assert made.query("SELECT name FROM customer WHERE account = ?", made.ids["ada"]) == [(expected,)]
+        assert made.query("SELECT name FROM customer WHERE account = ?", made.ids["acme"]) == [("Acme Analytics",)]
+        if has_persons:
+            made.edit("ada", "Account", LastName="Lovelace")
+            for _ in range(4):  # account and contact take turns
+                it.round()
+            assert made.query("SELECT name FROM customer WHERE account = ?", made.ids["ada"]) == [("Ada Lovelace",)]
+            assert len(made.contracts()) == 2

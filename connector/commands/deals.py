@@ -27,24 +27,27 @@ def deals_list(
 def deals_show(deal: str) -> None:
     """Show one deal: its records, its contract, what was tried."""
     from connector import printing, verbs
+    from connector.crm.login import id18
 
-    show(verbs.deals_show(Global.config, deal), printing.deal_text)
+    show(verbs.deals_show(Global.config, id18(deal)), printing.deal_text)
 
 
 @app.command("retry")
 def deals_retry(deal: str) -> None:
     """Try a parked or waiting deal again at the next round."""
     from connector import printing, verbs
+    from connector.crm.login import id18
 
-    show(verbs.deals_retry(Global.config, deal), printing.plain)
+    show(verbs.deals_retry(Global.config, id18(deal)), printing.plain)
 
 
 @app.command("skip")
 def deals_skip(deal: str, *, reason: Annotated[str, typer.Option(help="Why; stands on the record.")]) -> None:
     """Leave a deal that is not billed out of billing."""
     from connector import printing, verbs
+    from connector.crm.login import id18
 
-    show(verbs.deals_skip(Global.config, deal, reason), printing.plain)
+    show(verbs.deals_skip(Global.config, id18(deal), reason), printing.plain)
 
 
 @app.command("approve")
@@ -57,8 +60,9 @@ def deals_approve(
     """Apply the amendment that an edit of a billed deal proposes."""
     from connector import printing
     from connector.asking import deals
+    from connector.crm.login import id18
 
-    show(deals.approve(Global.config, deal, reason=reason, is_dry=dry_run), printing.change_text)
+    show(deals.approve(Global.config, id18(deal), reason=reason, is_dry=dry_run), printing.change_text)
 
 
 @app.command("relink")
@@ -66,5 +70,6 @@ def deals_relink(deal: str, contract: str, *, reason: Annotated[str, typer.Optio
     """Link an Amend, Renew, Cancel, Pause or Resume deal, whose base is not in billing, to a contract of the books."""
     from connector import printing
     from connector.asking import deals
+    from connector.crm.login import id18
 
-    show(deals.relink(Global.config, deal, contract, reason=reason), printing.plain)
+    show(deals.relink(Global.config, id18(deal), contract, reason=reason), printing.plain)

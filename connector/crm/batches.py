@@ -132,6 +132,10 @@ def judged(batch: Batch, upserts: Sequence[Upsert], status: int, body: Any, *, m
     if status == 404:  # the address of a collection names only the object and the key field
         told = "; ".join(one.message for one in complaints(body))
         body = [{"errorCode": "INVALID_FIELD", "message": told, "fields": [batch.key_field or batch.object]}]
+    if status == 300 and isinstance(body, list):  # an upsert by a value that several records carry lists their addresses (P37)
+        found = ", ".join(str(url).rsplit("/", 1)[-1] for url in body)
+        told = f"more than one record found for external id field: [{found}]"
+        body = [{"errorCode": "DUPLICATE_EXTERNAL_ID", "message": told, "fields": [batch.key_field or "Id"]}]
     name = named_field(body)
     guilty = [i for i in batch.indices if name in upserts[i].values]
     if guilty and len(guilty) < len(batch.indices):
