@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from connector import app, printing, service
-from connector.billing import books
+from connector.billing import books, catalogue
 from connector.billing.figures import Figures, figures
 from connector.config import demo_config
 from connector.core.money import major
+from connector.core.terms import Coupon, Interval, Price, Tier
 from connector.errors import ConfigError, Problem, Where, invariant
 from connector.kit import observe, shipped, yamlpos
 from connector.kit.clock import ShiftedClock
@@ -29,6 +30,7 @@ from connector.lookalike.crm.gate import admin_token
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.orgs import org_from, settings_from_words
 from connector.lookalike.crm.seed import seed, seed_from
+from connector.lookalike.crm.seed_catalogue import catalogue_products
 from connector.lookalike.crm.server import CrmServer, serve
 from connector.sync import ledger, rounds
 from connector.sync.seam import Tally
@@ -36,6 +38,7 @@ from connector.web.views import RunRow
 
 START = date(2026, 1, 1)
 _HOUR = 9
+_TICK_S = 3
 _SHOWN = (
     "acme_seats",
     "acme_upgrade",
@@ -98,7 +101,9 @@ STORY = (
 
 
 # Who pays when, days after the invoice's date; whoever is not listed has not paid yet.
-_PAYS_AFTER_DAYS = {"Acme Analytics": 20, "Cobalt Mining": 28, "Borealis Energy": 30, "Everest Outdoor": 25}
+_PAYS_AFTER_DAYS = {
+    "Acme Analytics": 20, "Cobalt Mining": 28, "Borealis Energy": 30, "Everest Outdoor": 25, "Gaia Gardens": 14, "Helios Solar": 21, "Iris Optics": 20,
+}  # fmt: skip
 
 
 def at_nine(day: date) -> datetime:
@@ -114,6 +119,70 @@ class Stage:
     ids: dict[str, str]
     clock: ShiftedClock
     say: Callable[[str], None]
+
+
+# ---------------------------------------------------------------- what the seller knows beside the CRM: its catalogue, and what is used
+
+_MONTH, _YEAR = Interval(unit="month"), Interval(unit="year")
+PRICES = (
+    Price(
+        id="analytics-seat", product="ANALYTICS", interval=_MONTH, tiers_mode="graduated",
+        tiers=(Tier(up_to=Decimal(10), unit_amount=Decimal(1200)), Tier(up_to=Decimal(50), unit_amount=Decimal(1000)), Tier(up_to=None, unit_amount=Decimal(800))),
+    ),
+    Price(
+        id="messages", product="MESSAGES", interval=_MONTH, tiers_mode="volume",
+        tiers=(Tier(up_to=Decimal(100), unit_amount=Decimal(500)), Tier(up_to=None, unit_amount=Decimal(400))),
+    ),
+    Price(id="sensor-pack", product="SENSORS", interval=_MONTH, unit_amount=Decimal(2500), divide_by=10),
+    Price(id="archive", product="ARCHIVE", interval=_MONTH, unit_amount=Decimal(6000), timing="in_arrears"),
+    Price(id="insurance-year", product="INSURANCE", interval=_YEAR, unit_amount=Decimal(24000)),
+    Price(
+        id="api-calls", product="API-CALLS", interval=_MONTH, usage_type="metered", timing="in_arrears", tiers_mode="graduated",
+        tiers=(Tier(up_to=Decimal(1000)), Tier(up_to=Decimal(10000), unit_amount=Decimal(2)), Tier(up_to=None, unit_amount=Decimal(1))),
+    ),
+    Price(id="traffic-gb", product="TRAFFIC-GB", interval=_MONTH, usage_type="metered", timing="in_arrears", unit_amount=Decimal("12.5")),
+    Price(id="onboarding", product="ONBOARDING", unit_amount=Decimal(75000)),
+)  # fmt: skip
+COUPONS = (
+    Coupon(id="WELCOME10", percent_off=Decimal(10), duration="repeating", duration_in_months=3),
+    Coupon(id="LAUNCH50", amount_off=5000, duration="once"),
+)
+_USED_A_DAY = {"API-CALLS": 250, "TRAFFIC-GB": 40}
+_USAGE_DAYS = 400
+
+
+def stock(house: app.House, currency: str) -> None:
+    """Fill the books' catalogue with the prices and coupons that the CRM's products and deals may name."""
+    rows: list[dict[str, Any]] = [
+        {"kind": "price", "id": p.id, "product": p.product, "currency": currency.lower(), "data": catalogue.price_to_data(p), "active": True, "row": "demo"}
+        for p in PRICES
+    ]
+    for coupon in COUPONS:
+        said = currency.lower() if coupon.amount_off is not None else ""
+        rows.append({"kind": "coupon", "id": coupon.id, "currency": said, "data": catalogue.coupon_to_data(coupon), "active": True, "row": "demo"})
+    with house.database.transaction() as unit:
+        house.billing.carry_out("catalogue.import", {"rows": rows}, unit, house.clock.now(), key="demo/catalogue", actor="demo")
+
+
+def customers_use(house: app.House, org: Org, since: date, until: date) -> None:
+    """Record what customers use of metered products on each day from *since* up to but not including *until*: each day once."""
+    days = [since + timedelta(days=n) for n in range(min((until - since).days, _USAGE_DAYS))]
+    rows = []
+    with org.lock:
+        for line in org.rows("OpportunityLineItem"):
+            code, deal = line.get("ProductCode"), org.row("Opportunity", line["OpportunityId"]) or {}
+            if code in _USED_A_DAY and deal.get("Billing_Contract_Id__c"):
+                rows += [
+                    {
+                        "id": f"{deal['Billing_Contract_Id__c']}/{code}/{day}", "contract": deal["Billing_Contract_Id__c"], "for": str(code),
+                        "time": day.isoformat(), "quantity": str(_USED_A_DAY[str(code)] + day.toordinal() * 7 % 30),
+                    }
+                    for day in days
+                ]  # fmt: skip
+    if rows:
+        with house.database.transaction() as unit:
+            done = house.billing.carry_out("usage.record", {"rows": rows}, unit, house.clock.now(), key=f"demo/usage/{until}", actor="demo")
+            ledger.tell_crm(unit, done.deals)
 
 
 # ---------------------------------------------------------------- playing
@@ -201,14 +270,20 @@ def run(*, once: bool, port: int, crm_port: int, is_json: bool) -> int:
     say: Callable[[str], None] = (lambda _text: None) if is_json else (lambda text: print(text, flush=True))
     with tempfile.TemporaryDirectory(prefix="connector-demo-") as folder:
         org = Org(clock=clock.now, path=Path(folder) / "crm.db")
-        scenery = Stage(org=org, ids=seed(org, START), clock=clock, say=say)
+        ids = seed(org, START)
+        seed_from(org, catalogue_products(), known=ids)
+        scenery = Stage(org=org, ids=ids, clock=clock, say=say)
         with CrmServer(org, port=0 if once else crm_port) as crm:
             database = f"sqlite:///{folder}/connector.db"
             config = demo_config(database=database, crm_url=crm.url, mappings=_mappings(Path(folder)), port=port)
             observe.configure(config.log.format, "warning", sys.stderr)
             with app.writing_house(config, "demo", clock=clock) as house:
+                stock(house, org.currency)
                 _played(house, scenery, is_json=is_json)
-                return 0 if once else _keep_running(house, say)
+                if once:
+                    return 0
+                crm.front.move_clock = lambda day: clock.move_to(at_nine(day))
+                return _keep_running(house, scenery)
 
 
 def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
@@ -230,21 +305,32 @@ def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
     invariant(in_crm == totals["total"], "the CRM's deals add up to the books' invoices")
 
 
-def _keep_running(house: app.House, say: Callable[[str], None]) -> int:
+def _keep_running(house: app.House, scenery: Stage) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _n, _f: stop.set())
     last: list[RunRow] = []
+    told = house.clock.now().date()
     with service.pages(house, service.Watch(runs=lambda: tuple(last))) as url:
-        say(f"\nConsole:  {url}/console\nDemo CRM: {house.config.crm.url}/   (win a deal there; it is billed within seconds)\nCtrl-C ends it.")
-        while not stop.wait(5):
-            began, tally = house.clock.now(), Tally()
-            rounds.sync(house.seam, tally)
-            billed = rounds.bill(house.seam, house.clock.now(), tally, reads_crm=False)
-            done = f"{tally.staged} read, {tally.applied} applied, {tally.written} written, {billed.invoices} invoices"
-            text = service.time_text(began, house.config.timezone)
-            last[:] = [RunRow(job="round and billing run", state="ok", tone="good", started=text, summary=done, next="every 5 s")]
+        scenery.say(
+            f"\nConsole:  {url}/console\nDemo CRM: {house.config.crm.url}/   (win a deal there; it is billed within seconds)\n"
+            "Time goes on at the pace of this machine; the demo CRM's page moves it by a day or a month.\nCtrl-C ends it."
+        )
+        while not stop.wait(_TICK_S):
+            last[:] = [RunRow(job="round and billing run", state="ok", tone="good", next=f"every {_TICK_S} s", **turn(house, scenery.org, told))]
+            told = house.clock.now().date()
     return 0
+
+
+def turn(house: app.House, org: Org, told: date) -> dict[str, str]:
+    """Do what the daemon does in one turn, after customers paid and used what they have since *told*; return when and what it did."""
+    began, tally = house.clock.now(), Tally()
+    rounds.sync(house.seam, tally)
+    _customers_pay(house, began.date())
+    customers_use(house, org, told, began.date())
+    billed = rounds.bill(house.seam, began, tally, reads_crm=False)
+    done = f"{tally.staged} read, {tally.applied} applied, {tally.written} written, {billed.invoices} invoices"
+    return {"started": service.time_text(began, house.config.timezone), "summary": done}
 
 
 def _mappings(folder: Path) -> Sequence[Path]:

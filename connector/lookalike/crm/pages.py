@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from starlette.routing import BaseRoute, Route
 
 from connector.lookalike.crm.front import Front
 from connector.lookalike.crm.ids import id18
-from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.rep import acts, making, recycled, typed, words
 from connector.lookalike.crm.rep.kinds import KINDS, OPPORTUNITY, Kind
@@ -29,6 +29,7 @@ from connector.lookalike.crm.rep.lines import LineForm
 from connector.lookalike.crm.rep.lists import list_page
 from connector.lookalike.crm.rep.record import NOTHING_OPEN, Open, record_page
 from connector.lookalike.crm.rep.words import Complaint
+from connector.lookalike.crm.seed_company import month_after
 
 _HERE = Path(__file__).parent / "rep"
 _MAX_FORM_BYTES = 262_144
@@ -47,10 +48,10 @@ Form = dict[str, str]
 
 def routes(front: Front) -> list[BaseRoute]:
     """Return the routes of the pages."""
-    pages = Pages(front.org)
+    pages = Pages(front)
     out: list[BaseRoute] = [
         Route("/", pages.list_of(OPPORTUNITY), methods=["GET"]), Route("/rep/{asset}", pages.asset, methods=["GET"]),
-        Route("/lookup", pages.lookup, methods=["GET"]), Route("/bin", pages.recycle_bin, methods=["GET", "POST"]),
+        Route("/lookup", pages.lookup, methods=["GET"]), Route("/day", pages.day, methods=["POST"]), Route("/bin", pages.recycle_bin, methods=["GET", "POST"]),
     ]  # fmt: skip
     for kind in pages.kinds:
         out.append(Route(f"/{kind.path}", pages.list_of(kind), methods=["GET"]))
@@ -64,8 +65,9 @@ def routes(front: Front) -> list[BaseRoute]:
 class Pages:
     """Renders the pages of an org."""
 
-    def __init__(self, org: Org) -> None:
-        self._org = org
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._org = org = front.org
         self._token = secrets.token_urlsafe(24)
         self.kinds = tuple(kind for kind in KINDS if kind.name.lower() in org.schema.by_lower)
         self._views = Environment(
@@ -87,7 +89,7 @@ class Pages:
         flash = acts.DONE.get(asked.get("done", ""), "") if status == 200 else ""
         text = self._views.get_template(template).render(
             company=organization["Name"], rep=rep.get("Name", ""), today=words.day_text(making.today(self._org).isoformat()), kinds=self.kinds,
-            token=self._token, mark=self._mark, flash=flash, path=request.url.path, gone=id18(asked.get("gone", "")) or "", **view,
+            token=self._token, mark=self._mark, moves=self._front.move_clock is not None, flash=flash, path=request.url.path, gone=id18(asked.get("gone", "")) or "", **view,
         )  # fmt: skip
         return HTMLResponse(text, status_code=status, headers=_HEADERS)
 
@@ -204,6 +206,21 @@ class Pages:
                     return RedirectResponse(href, status_code=303)
             found = recycled.deleted(self._org)
             return self._render("bin.html", request, 400 if complaint else 200, rows=found, complaint=complaint)
+
+    async def day(self, request: Request) -> Response:
+        """Move the org's time on by a day or a month, where whoever runs it lets people do so."""
+        form = await _form(request)
+        refused = self._refused(request, form)
+        if refused:
+            return self._message(request, 403, "Nothing was moved.", refused)
+        now, back = making.today(self._org), urlsplit(form.get("back", "/"))
+        days = {"day": now + timedelta(days=1), "month": month_after(now, 1)}
+        day = days.get(form.get("value", ""))
+        if self._front.move_clock is None or day is None:
+            return self._message(request, 404, "There is no such page.", "Here time goes on by itself only.")
+        self._front.move_clock(day)
+        path = back.path if back.path.startswith("/") and not back.path.startswith("//") and not back.netloc else "/"
+        return RedirectResponse(f"{path}?done=moved", status_code=303)
 
     # -- who may save -----------------------------------------------------------------------------------------------------
 
