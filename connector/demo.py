@@ -39,6 +39,7 @@ from connector.web.views import RunRow
 START = date(2026, 1, 1)
 _HOUR = 9
 _TICK_S = 3
+_MAPPINGS = ("mappings/salesforce-opportunity.yaml", "mappings/salesforce-quote.yaml")  # the demo's org is without Salesforce CPQ
 _SHOWN = (
     "acme_seats",
     "acme_upgrade",
@@ -334,10 +335,10 @@ def turn(house: app.House, org: Org, told: date) -> dict[str, str]:
 
 
 def _mappings(folder: Path) -> Sequence[Path]:
-    """Write the shipped mappings into *folder*; return their files."""
+    """Write the shipped mappings that the demo's org has the objects for into *folder*; return their files."""
     files = []
     for name, text in shipped.shipped_files().items():
-        if name.startswith("mappings/") and name.endswith(".yaml"):
+        if name in _MAPPINGS:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")

@@ -55,7 +55,7 @@ def routes(front: Front) -> list[BaseRoute]:
     ]  # fmt: skip
     for kind in pages.kinds:
         out.append(Route(f"/{kind.path}", pages.list_of(kind), methods=["GET"]))
-        if not kind.is_read_only:
+        if kind.is_made:
             out.append(Route(f"/{kind.path}/new", pages.new_of(kind), methods=["GET", "POST"]))
         out.append(Route(f"/{kind.path}/{{record}}", pages.record_of(kind), methods=["GET", "POST"]))
     out.append(Route("/{record:str}", pages.by_id, methods=["GET"]))

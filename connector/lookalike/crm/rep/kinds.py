@@ -34,7 +34,7 @@ class Kind:
     """An object that has pages.
 
     one, many - its names in the middle of a sentence. state - the field that its path changes. lines, lookup - the object of its
-    lines and their field that names it. order - the field by which its list stands, newest first. filters - picklists to choose by.
+    lines and their field that names it. is_made - whether a rep makes new ones. order - the field by which its list stands, newest first. filters - picklists to choose by.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Kind:
     found_by: tuple[str, ...] = ("Name",)
     is_billed: bool = False
     is_read_only: bool = False
+    is_made: bool = True
 
     @property
     def title(self) -> str:
@@ -147,7 +148,7 @@ CONTACT = Kind(
 )  # fmt: skip
 
 PRODUCT = Kind(
-    name="Product2", path="products", one="product", many="products", is_ascending=True,
+    name="Product2", path="products", one="product", many="products", is_ascending=True, is_made=False,
     columns=("Name", "ProductCode", "Family", "Charge_Type__c", "Billing_Price__c", "IsActive"),
     filters=("Family", "Charge_Type__c"), found_by=("Name", "ProductCode", "Family", "Billing_Price__c"),
     sections=(Section(key="product", title="Product", fields=(
@@ -157,7 +158,7 @@ PRODUCT = Kind(
 )  # fmt: skip
 
 INVOICE = Kind(
-    name="Billing_Invoice__c", path="invoices", one="invoice", many="invoices", order="Issued_On__c", is_read_only=True,
+    name="Billing_Invoice__c", path="invoices", one="invoice", many="invoices", order="Issued_On__c", is_read_only=True, is_made=False,
     columns=("Number__c", "Account__c", "Opportunity__c", "Type__c", "Status__c", "Issued_On__c", "Due_On__c", "Total__c", "Amount_Due__c"),
     filters=("Status__c", "Type__c"), found_by=("Number__c", "Contract_Id__c"),
     sections=(Section(key="invoice", title="Invoice", fields=(

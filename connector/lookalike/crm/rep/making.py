@@ -126,15 +126,13 @@ def _draft(org: Org, kind: Kind, asked: Form) -> tuple[Row, Row | None]:
         return _copy(org, kind, source), source
     draft: Row = {"AccountId": account["Id"]} if account is not None and kind in (OPPORTUNITY, CONTACT) else {}
     if kind is OPPORTUNITY:
-        draft |= {"CloseDate": today(org).isoformat(), "Type": "Existing Business" if _has_deals(org, account) else "New Business"}
+        draft |= {"CloseDate": today(org).isoformat(), "Type": "Existing Business" if _is_customer(org, account) else "New Business"}
         draft |= {"Billing_Action__c": "New", "Contract_Start_Date__c": today(org).isoformat()}
-    if kind.name == "Product2":
-        draft["IsActive"] = True
     return draft, None
 
 
-def _has_deals(org: Org, account: Row | None) -> bool:
-    return account is not None and bool(org.live_children("Opportunity", "AccountId", account["Id"]))
+def _is_customer(org: Org, account: Row | None) -> bool:
+    return account is not None and any(deal.get("IsWon") for deal in org.live_children("Opportunity", "AccountId", account["Id"]))
 
 
 def _copy(org: Org, kind: Kind, source: Row) -> Row:

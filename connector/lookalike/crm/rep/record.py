@@ -152,9 +152,9 @@ def _steps(kind: Kind, state: str) -> tuple[Step, ...]:
     if not kind.states:
         return ()
     at = kind.states.index(state) if state in kind.states else -1
-    is_over = state in ("Closed Lost", "Denied", "Rejected")
+    ends = ("Closed Lost", "Denied", "Rejected")  # beside the path, not on it
     return tuple(
-        Step(value=value, place=_NOW if n == at else _DONE if n < at and not is_over else _TODO, tone=words.tone_of(value) if n == at else "")
+        Step(value=value, place=_NOW if n == at else _DONE if n < at and not {state, value} & {*ends} else _TODO, tone=words.tone_of(value) if n == at else "")
         for n, value in enumerate(kind.states)
     )
 
