@@ -108,7 +108,8 @@ def deploy_text(result: Mapping[str, Any]) -> str:
     if result["left_out"]:
         lines.append(f"Everybody who sees the object has these in this org, so no right was set for them: {', '.join(result['left_out'])}.")
     if not result["ok"]:
-        lines.append(f"Nothing was changed in {kind}{result['org']}: {len(result['errors']) or 'no'} components were refused.")
+        count = len(result["errors"])
+        lines.append(f"Nothing was changed in {kind}{result['org']}: {count or 'no'} {'component was' if count == 1 else 'components were'} refused.")
     elif result["check_only"]:
         lines.append(f"{result['components']} components would be accepted by {kind}{result['org']}. Nothing was changed; leave out --check-only to deploy.")
     else:

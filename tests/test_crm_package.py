@@ -23,7 +23,7 @@ from connector.crm.package.archive import archived
 from connector.crm.package.catalogue import catalogue
 from connector.crm.package.labels import FRENCH, LABELS
 from connector.crm.package.project import project_files, sources
-from connector.crm.package.rights import Writes, integration_rights
+from connector.crm.package.rights import Writes, as_described, integration_rights
 from connector.errors import ConfigError
 from connector.lookalike.crm.catalogue import schema
 from connector.mapping.uses import uses
@@ -323,3 +323,25 @@ def test_the_cards_own_tests(tmp_path: Path) -> None:
     (tmp_path / "node_modules").symlink_to(Path(tools) / "node_modules")
     done = subprocess.run(["npx", "--no-install", "sfdx-lwc-jest"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_orders_of_cpq_have_their_rights() -> None:
+    """With --cpq the mapping of orders counts: its lookups through CPQ's quotes, and the right to write on activated orders."""
+    files = project(WAYS[3])
+    fields, objects = permissions(files, "Billing_Connector_Integration")
+    assert fields["Order.Billing_Status__c"] == "edit"
+    assert fields["SBQQ__Quote__c.SBQQ__MasterContract__c"] == fields["Contract.SBQQ__Order__c"] == fields["Order.PoNumber"] == "read"
+    assert objects["Order"]["allowEdit"]
+    assert objects["SBQQ__Quote__c"]["viewAllRecords"]
+    sets = {name: text for name, text in files.items() if "permissionsets" in name}
+    assert [name for name, text in sets.items() if "EditActivatedOrders" in text] == [name for name in sets if "Integration" in name]
+    assert not [name for name, text in project().items() if "EditActivatedOrders" in text]
+
+
+def test_rights_as_an_org_describes_them() -> None:
+    """A standard field that takes no rights in an org has no line there, one that does has, whatever our own list says."""
+    rights = _rights(mapping_files()[0].read_text(encoding="utf-8"))
+    assert ("OpportunityLineItem", "UnitPrice") in rights.common
+    made = as_described(rights, refused={"Opportunity": ["SyncedQuoteId"]}, granted={"OpportunityLineItem": ["UnitPrice"]})
+    assert made.reads - rights.reads == {("OpportunityLineItem", "UnitPrice")}
+    assert rights.reads - made.reads == {("Opportunity", "SyncedQuoteId")}

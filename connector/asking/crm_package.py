@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from connector.crm.deploy import Administrator, Deployment, MetadataApi
 from connector.crm.package.archive import Archive, archived
 from connector.crm.package.catalogue import Catalogue, catalogue
 from connector.crm.package.project import Chosen, Outcome, project_files, read_project, sources, write_project
-from connector.crm.package.rights import Rights, Writes, integration_rights, without
+from connector.crm.package.rights import Rights, Writes, as_described, integration_rights
 from connector.errors import ConfigError, Problem
 from connector.kit import observe, shipped
 from connector.mapping.language import MappingFile
@@ -196,20 +196,21 @@ def _archive(config_path: Path, wanted: Wanted, target: Target, api: MetadataApi
         return archived(files, api_version), []
     chosen, _ = _chosen(config_path, wanted)
     known = chosen.catalogue
-    asked: dict[str, list[str]] = {name: [] for name in known.fields if name not in known.objects} | _standard(chosen.rights)
-    refused, missing = api.unpermissioned(asked)
-    if missing:
-        named = " and ".join(missing)
-        hint = "Switch quotes on (Setup, Quote Settings), or add --no-quotes." if "Quote" in missing else "Use a token of an administrator who sees them."
+    asked: dict[str, list[str]] = {name: [] for name in known.fields if name not in known.objects}
+    found = api.permissions(asked | _standard(chosen.rights.reads | chosen.rights.edits), _standard(chosen.rights.common))
+    if found.missing:
+        named = " and ".join(found.missing)
+        hint = "Switch quotes on (Setup, Quote Settings), or add --no-quotes." if "Quote" in found.missing else "Use a token of an administrator who sees them."
         raise ConfigError([Problem(code="missing-object", message=f"This org shows no {named}.", hint=hint)])
-    chosen = replace(chosen, rights=without(chosen.rights, refused))
-    left_out = [f"{name}.{f}" for name, fields in refused.items() for f in fields]
+    chosen = replace(chosen, rights=as_described(chosen.rights, refused=found.refused, granted=found.granted))
+    left_out = [f"{name}.{f}" for name, fields in found.refused.items() for f in fields]
     return archived(sources(project_files(chosen), has_french=target.has_french), api_version), left_out
 
 
-def _standard(rights: Rights) -> dict[str, list[str]]:
+def _standard(fields: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the standard fields among *fields*, by object."""
     out: dict[str, list[str]] = {}
-    for name, field_name in sorted(rights.reads | rights.edits):
+    for name, field_name in sorted(fields):
         if not field_name.endswith("__c"):
             out.setdefault(name, []).append(field_name)
     return out

@@ -137,6 +137,15 @@ class Deployment:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """What an org's describe says of standard fields, by object: which take no field permissions, which do although we thought not."""
+
+    refused: Mapping[str, list[str]]
+    granted: Mapping[str, list[str]]
+    missing: tuple[str, ...]
+
+
 class MetadataApi:
     """An org's Metadata API, as an administrator. Args: sleep, monotonic - seconds; handed in by tests."""
 
@@ -164,17 +173,21 @@ class MetadataApi:
             raise HaltError(f"This is org {found['Id']} ({found['Name']}), but crm.org_id is {id18(wanted)}.", hint=hint, code="other-org")
         return found
 
-    def unpermissioned(self, standard: Mapping[str, Iterable[str]]) -> tuple[dict[str, list[str]], list[str]]:
-        """Ask describe which of the *standard* fields, by object, take no field permissions here; also return missing objects."""
-        refused, missing = {}, []
-        for object_name, names in standard.items():
-            body = self._json(f"sobjects/{object_name}/describe", may_miss=True)
+    def permissions(self, listed: Mapping[str, Iterable[str]], common: Mapping[str, Iterable[str]]) -> Permissions:
+        """Ask describe which standard fields take field permissions here: of those *listed* in the package, and of the *common* ones."""
+        refused: dict[str, list[str]] = {}
+        granted: dict[str, list[str]] = {}
+        missing = []
+        for name in sorted({*listed, *common}):
+            body = self._json(f"sobjects/{name}/describe", may_miss=True)
             if body is None:
-                missing.append(object_name)
+                missing.append(name)
                 continue
-            takes = {name for f in body["fields"] if f.get("permissionable") is not False for name in (f["name"], f.get("compoundFieldName"))}
-            refused[object_name] = [n for n in names if n not in takes]
-        return refused, missing
+            open_fields = {f["name"]: f.get("compoundFieldName") or f["name"] for f in body["fields"] if f.get("permissionable") is not False}
+            takes = {*open_fields, *open_fields.values()}
+            refused[name] = [f for f in listed.get(name, ()) if f not in takes]
+            granted[name] = sorted({open_fields[f] for f in common.get(name, ()) if f in open_fields})
+        return Permissions(refused=refused, granted=granted, missing=tuple(missing))
 
     def _json(self, path: str, *, may_miss: bool = False) -> Any:
         url = f"{self._base}/services/data/v{self._admin.api_version}/{path}"

@@ -20,17 +20,22 @@ FINANCE = "Billing_Connector_Finance"
 _TYPED = ("Payment_Received__c", "Payment_Received_On__c", "Payment_Reference__c", "Payment_Message__c")
 """Fields of invoice rows that are read where a payment is typed, and written when it is recorded."""
 _WITHOUT_RIGHTS = frozenset({"User", "Organization", "OpportunityLineItem", "QuoteLineItem", "OrderItem", "PricebookEntry"})
-_SHARED = frozenset({"Account", "Contact", "Opportunity", "Quote", "Order"})
+_SHARED = frozenset({"Account", "Contact", "Contract", "Opportunity", "Order", "Quote", "SBQQ__Quote__c", "SBQQ__QuoteLine__c"})
 """Objects whose records are private in many orgs: reading some of them only would lose deals silently, so all are read."""
+_NOBODYS = frozenset({"User", "Organization"})
 
 
 @dataclass(slots=True, kw_only=True)
 class Rights:
-    """What one user needs: objects to read, edit, create; fields to read and edit, each as (object, name in permission sets)."""
+    """What one user needs: objects to read, edit, create; fields to read and edit, each as (object, name in permission sets).
+
+    common - standard fields that are read and, as far as we know, come with their object. unknown - paths that lead nowhere we know.
+    """
 
     objects: dict[str, set[str]] = field(default_factory=dict)
     reads: set[tuple[str, str]] = field(default_factory=set)
     edits: set[tuple[str, str]] = field(default_factory=set)
+    common: set[tuple[str, str]] = field(default_factory=set)
     unknown: set[tuple[str, str]] = field(default_factory=set)
 
     def allow(self, object_name: str, *rights: str) -> None:
@@ -81,6 +86,8 @@ def _read(needed: Rights, catalogue: Catalogue, object_name: str, name: str) -> 
     known = _permissioned(catalogue, object_name, name)
     if known is not None:
         needed.reads.add((object_name, known))
+    elif object_name not in _NOBODYS:
+        needed.common.add((object_name, name))
 
 
 def _permissioned(catalogue: Catalogue, object_name: str, name: str) -> str | None:
@@ -139,7 +146,8 @@ def _nodes(rights: Rights, sees_all: Iterable[str]) -> Iterator[Node]:
         ])  # fmt: skip
 
 
-def without(rights: Rights, refused: Mapping[str, Iterable[str]]) -> Rights:
-    """Return the rights less the standard fields that take no field permissions in an org; *refused* by object."""
+def as_described(rights: Rights, *, refused: Mapping[str, Iterable[str]], granted: Mapping[str, Iterable[str]]) -> Rights:
+    """Return the rights as an org can give them: without the fields that take none there, with those that do after all; by object."""
     gone = {(name, f) for name, fields in refused.items() for f in fields}
-    return Rights(objects=rights.objects, reads=rights.reads - gone, edits=rights.edits - gone, unknown=rights.unknown)
+    more = {(name, f) for name, fields in granted.items() for f in fields}
+    return Rights(objects=rights.objects, reads=(rights.reads - gone) | more, edits=rights.edits - gone, common=rights.common, unknown=rights.unknown)
