@@ -37,18 +37,25 @@ class Org:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldInfo:
-    """One field as describe shows it; *type* is Salesforce's word (string, picklist, currency, double, percent, date …)."""
+    """One field as describe shows it; *type* is Salesforce's word (string, picklist, currency, double, percent, date …).
+
+    length - characters of a text. precision - digits of a number in all, *scale* of them behind the point. picklist - its active
+    values; is_restricted: it takes no other.
+    """
 
     name: str
     type: str
     label: str = ""
     length: int = 0
+    precision: int = 0
     scale: int = 0
     is_nillable: bool = True
     is_updateable: bool = True
     is_createable: bool = True
     is_calculated: bool = False
     is_external_id: bool = False
+    is_unique: bool = False
+    is_restricted: bool = False
     picklist: tuple[str, ...] = ()
     relationship: str | None = None
     reference_to: tuple[str, ...] = ()
@@ -56,11 +63,14 @@ class FieldInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """One object as describe shows it; *fields* by API name. A field that is hidden from us is not there."""
+    """One object as describe shows it, with what we may do to its records; *fields* by API name. A hidden field is not there."""
 
     name: str
     label: str
     fields: Mapping[str, FieldInfo]
+    is_queryable: bool = True
+    is_createable: bool = True
+    is_updateable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

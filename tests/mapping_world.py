@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -31,13 +32,17 @@ def describe(*, multi_currency: bool = False, has_cpq: bool = False) -> dict[str
     for one in demo_schema(multi_currency=multi_currency, has_cpq=has_cpq).types:
         entry = one.entry()
         fields = [field.described(is_updateable=True) for field in one.fields]
-        found[one.name] = ObjectInfo(name=one.name, label=entry["label"], fields={f["name"]: field_info(f) for f in fields})
+        found[one.name] = ObjectInfo(
+            name=one.name, label=entry["label"], fields={f["name"]: field_info(f) for f in fields}, is_queryable=entry["queryable"],
+            is_createable=entry["createable"], is_updateable=entry["updateable"],
+        )  # fmt: skip
     return found
 
 
 def field_info(raw: dict[str, Any]) -> FieldInfo:
     return FieldInfo(
-        name=raw["name"], type=raw["type"], label=raw["label"], length=raw["length"], scale=raw["scale"], is_nillable=raw["nillable"],
+        name=raw["name"], type=raw["type"], label=raw["label"], length=raw["length"], precision=raw["precision"],
+        scale=raw["scale"], is_nillable=raw["nillable"], is_unique=raw["unique"], is_restricted=raw["restrictedPicklist"],
         is_updateable=raw["updateable"], is_createable=raw["createable"], is_calculated=raw["calculated"],
         is_external_id=raw["externalId"], picklist=tuple(v["value"] for v in raw["picklistValues"]),
         relationship=raw["relationshipName"], reference_to=tuple(raw["referenceTo"]),
@@ -99,7 +104,10 @@ def day(text: str) -> Any:
 
 
 def bad_case(text: str) -> tuple[dict[str, ObjectInfo], Org]:
-    """Return the org that the first line of a bad file asks for: `# org: multi-currency; hide A.B; formula A.B`."""
+    """Return the org that the first line of a bad file asks for.
+
+    `# org: multi-currency; off A; hide A.B; formula A.B; set A.B length=5; set A is_createable=no`.
+    """
     first = text.split("\n", 1)[0]
     wishes = [w.strip() for w in first.removeprefix("# org:").split(";")] if first.startswith("# org:") else []
     is_multi = "multi-currency" in wishes
@@ -108,14 +116,29 @@ def bad_case(text: str) -> tuple[dict[str, ObjectInfo], Org]:
         kind, _, path = wish.partition(" ")
         if not path:
             continue
+        path, *said = path.split(" ")
         name, _, field = path.partition(".")
+        if kind == "off":
+            del found[name]
+            continue
         fields = dict(found[name].fields)
         if kind == "hide":
             del fields[field]
-        else:
+        elif kind == "formula":
             fields[field] = FieldInfo(name=field, type="percent", label=field, is_calculated=True, is_updateable=False)
-        found[name] = ObjectInfo(name=name, label=found[name].label, fields=fields)
+        elif field:
+            fields[field] = replace(fields[field], **dict(_trait(one) for one in said))
+        traits = dict(_trait(one) for one in said) if kind == "set" and not field else {}
+        found[name] = replace(found[name], fields=fields, **traits)
     return found, org(is_multi_currency=is_multi)
+
+
+def _trait(text: str) -> tuple[str, Any]:
+    """Return what `length=5`, `is_unique=no` or `picklist=Open,Paid` says."""
+    key, _, value = text.partition("=")
+    if key == "picklist":
+        return key, tuple(value.split(","))
+    return key, value == "yes" if value in ("yes", "no") else int(value) if value.isdigit() else value
 
 
 def said_of(file: Path) -> str:

@@ -159,3 +159,16 @@ def test_documentation_names_every_key() -> None:
     keys = [*DEAL, *LINE, *FUNCTIONS, *WARNINGS, *(name for table in WRITABLE.values() for name in table)]
     codes = {line.split(": ")[1] for f in BAD for line in f.with_suffix(".txt").read_text().splitlines() if line.startswith(f.name)}
     assert [key for key in (*keys, *sorted(codes)) if f"`{key}`" not in text and f"`{key}(" not in text] == []
+
+
+def test_what_is_written_is_what_the_messages_say() -> None:
+    """The words that fields are held against are those that the write-back puts there; no text that is written lacks a length."""
+    from connector.mapping.language import WRITABLE
+    from connector.mapping.written import _NEEDS, words_of
+    from connector.sync import messages, quote_words
+
+    beside = {"Needs attention", "Blocked", "Queued"}
+    assert set(words_of("deal", "status", "Opportunity")) == {*messages._STATUS.values(), *beside}
+    assert set(words_of("deal", "status", "Quote")) == {*messages._STATUS.values(), *beside, *quote_words._WORDS.values(), "Replaced"}
+    texts = {(scope, name) for scope, table in WRITABLE.items() for name, kind in table.items() if kind == "text"}
+    assert {(scope, name) for scope, table in _NEEDS.items() for name in table} == texts

@@ -458,7 +458,14 @@ def _strip(rows: Sequence[dict[str, Any]]) -> None:
 
 def _object_from_describe(said: Mapping[str, Any]) -> ObjectInfo:
     fields = {one["name"]: _field_from_describe(one) for one in said["fields"]}
-    return ObjectInfo(name=said["name"], label=said.get("label") or said["name"], fields=fields)
+    return ObjectInfo(
+        name=said["name"],
+        label=said.get("label") or said["name"],
+        fields=fields,
+        is_queryable=said.get("queryable", True),
+        is_createable=said.get("createable", True),
+        is_updateable=said.get("updateable", True),
+    )
 
 
 def _field_from_describe(said: Mapping[str, Any]) -> FieldInfo:
@@ -467,12 +474,15 @@ def _field_from_describe(said: Mapping[str, Any]) -> FieldInfo:
         type=said["type"],
         label=said.get("label") or "",
         length=said.get("length") or 0,
+        precision=said.get("precision") or 0,
         scale=said.get("scale") or 0,
         is_nillable=said.get("nillable", True),
         is_updateable=said.get("updateable", True),
         is_createable=said.get("createable", True),
         is_calculated=said.get("calculated", False),
         is_external_id=said.get("externalId", False),
+        is_unique=said.get("unique", False),
+        is_restricted=said.get("restrictedPicklist", False),
         picklist=tuple(one["value"] for one in said.get("picklistValues") or () if one.get("active", True)),
         relationship=said.get("relationshipName"),
         reference_to=tuple(said.get("referenceTo") or ()),

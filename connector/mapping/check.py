@@ -37,8 +37,10 @@ from connector.mapping.language import (
     Value,
     WriteBlock,
 )
+from connector.mapping.known import why_no_object
 from connector.mapping.leaves import Leaves
 from connector.mapping.report import Report, listed, nearest
+from connector.mapping.written import misfits
 from connector.ports import Org
 
 VERSION = 1
@@ -57,8 +59,13 @@ _WRITES = {
 }
 
 
-def check(source: SourceText, *, describe: Describe | None, org: Org | None) -> tuple[MappingFile | None, tuple[Problem, ...]]:
-    """Return the mapping that the file states, None if it has errors, and every problem in the order of the file."""
+def check(
+    source: SourceText, *, describe: Describe | None, org: Org | None, public_url: str = ""
+) -> tuple[MappingFile | None, tuple[Problem, ...]]:
+    """Return the mapping that the file states, None if it has errors, and every problem in the order of the file.
+
+    public_url - of our pages: links that are written must fit into their fields.
+    """
     report = Report(source)
     missing = [] if describe is None else missing_packages(source.located.value, describe)
     for namespace, path, offset in missing:
@@ -67,7 +74,7 @@ def check(source: SourceText, *, describe: Describe | None, org: Org | None) -> 
         hint = "Install the package, give the integration user its permission sets and licence, or take this mapping out of `sources`."
         report.add("package-missing", path, message, hint, offset=offset)
     # without the package every one of its fields would be a problem of its own: only the grammar is looked at
-    mapping = _Check(report, None if missing else describe, None if missing else org).file(source.located.value)
+    mapping = _Check(report, None if missing else describe, None if missing else org, public_url).file(source.located.value)
     return (None if report.has_errors() else mapping), report.problems()
 
 
@@ -99,11 +106,12 @@ def missing_packages(tree: Any, describe: Describe) -> list[tuple[str, Path, int
 class _Check:
     """The walk over one file; every method returns None where it found an error, and says so in the report."""
 
-    def __init__(self, report: Report, describe: Describe | None, org: Org | None) -> None:
+    def __init__(self, report: Report, describe: Describe | None, org: Org | None, public_url: str) -> None:
         self._report = report
         self._describe = describe
         self._org = org
-        self._leaves = Leaves(report, describe, is_multi_currency=org.is_multi_currency if org else None)
+        self._public_url = public_url
+        self._leaves = Leaves(report, describe, org)
 
     def file(self, tree: Any) -> MappingFile | None:
         if not isinstance(tree, Mapping):
@@ -198,10 +206,20 @@ class _Check:
 
     def _object(self, path: Path) -> str | None:
         name = self._text(path)
-        if name and self._describe is not None and name not in self._describe:
-            hint = nearest(name, self._describe) or "Check the name, and that the integration user may read the object."
-            self._report.add("unknown-object", path, f'The org shows no object "{name}" to the integration user.', hint)
+        if name and self._describe is not None and (found := self._no_object(name)):
+            self._report.add(*_at(path, found))
         return name
+
+    def _no_object(self, name: str) -> tuple[str, str, str] | None:
+        """Return (code, message, hint) where the org does not show an object, or does not let us read it."""
+        shown = (self._describe or {}).get(name)
+        if shown is not None and not shown.is_queryable:
+            return "no-object-right", f"The integration user may not read {name}.", "Grant it read access to the object."
+        if shown is not None:
+            return None
+        code, hint = why_no_object(name)
+        message = f'The org shows no object "{name}" to the integration user.'
+        return code, message, hint if code == "quotes-disabled" else nearest(name, self._describe or ()) or hint
 
     def _condition(self, path: Path, record: str | None) -> Condition | None:
         text = self._text(path, is_required=False)
@@ -213,7 +231,7 @@ class _Check:
             self._report.add("bad-condition", path, error.message, error.hint, offset=error.offset)
             return None
         for field in condition_paths(condition) if record else ():
-            self._leaves.exists(path, field, record or "", offset=max(0, text.find(field)))
+            self._leaves.read(path, field, record or "", offset=max(0, text.find(field)))
         if record and self._describe is not None:
             self._literals(path, condition, record)
         return condition
@@ -332,9 +350,8 @@ class _Check:
         if not isinstance(node, Mapping):
             self._report.add("wrong-type", path, f"`{name}` is a block of fields.", "Write FIELD: source.")
             return None
-        if self._describe is not None and name not in self._describe:
-            hint = nearest(name, self._describe) or "Check the name, and that the integration user may read the object."
-            self._report.add_key("unknown-object", path, f'The org shows no object "{name}" to the integration user.', hint)
+        if self._describe is not None and (found := self._no_object(name)):
+            self._report.add_key(*_at(path, found))
             return None
         per: str | None = "customer" if name == "Account" else "deal"
         key: str | None = None
@@ -351,20 +368,35 @@ class _Check:
         fields = self._report.at(fields_at)
         if per is None or not isinstance(fields, Mapping):
             return None
+        has_rights = self._may_write(path, name, is_created=key is not None)
         written = {}
         for field in fields:
-            source = self._written((*fields_at, field), name, per, is_created=key is not None)
+            source = self._written((*fields_at, field), name, per, is_created=key is not None, has_rights=has_rights)
             if source:
                 written[str(field)] = source
         return WriteBlock(object=name, per=cast("Literal['deal', 'customer', 'invoice']", per), fields=written, key=key)
 
+    def _may_write(self, path: Path, name: str, *, is_created: bool) -> bool:
+        """Return whether the integration user may edit records of the object, and create them where we do."""
+        shown = (self._describe or {}).get(name)
+        if shown is None:
+            return True
+        lacking = [right for right, has in (("create", shown.is_createable or not is_created), ("edit", shown.is_updateable)) if not has]
+        if lacking:
+            rights = " and ".join(lacking)
+            self._report.add_key("no-object-right", path, f"The integration user may not {rights} {name} records.", f"Grant it {rights} on the object.")
+        return not lacking
+
     def _key_field(self, path: Path, field: str, name: str) -> None:
         info = self._leaves.exists(path, field, name)
+        hint = "Mark it as external id and unique in Setup."
         if info is not None and not info.is_external_id:
-            hint = "Mark it as external id and unique in Setup."
             self._report.add("not-an-external-id", path, f"{name}.{field} is no external id, so rows cannot be told apart by it.", hint)
+        elif info is not None and not info.is_unique:
+            message = f"{name}.{field} is not unique: once two rows have one value, the CRM refuses to write either."
+            self._report.add("warn-not-unique", path, message, hint)
 
-    def _written(self, path: Path, name: str, per: str, *, is_created: bool) -> str | None:
+    def _written(self, path: Path, name: str, per: str, *, is_created: bool, has_rights: bool) -> str | None:
         source = self._report.at(path)
         field = str(path[-1])
         kinds = WRITABLE[per]
@@ -376,9 +408,18 @@ class _Check:
         if info is None:
             return str(source)
         if not info.is_updateable or (is_created and not info.is_createable):
-            hint = "Give it edit access to the field, or leave the field out."
-            self._report.add_key("not-writeable", path, f"{name}.{field} cannot be written by the integration user.", hint)
+            if has_rights:  # else it has been said of the whole object
+                hint = "Give it edit access to the field, or leave the field out."
+                self._report.add_key("not-writeable", path, f"{name}.{field} cannot be written by the integration user.", hint)
         elif info.type not in _WRITES[kinds[source]]:
             wanted = listed(_WRITES[kinds[source]])
             self._report.add_key("wrong-field-type", path, f"{name}.{field} is of type {info.type}; {source} needs {wanted}.")
+        else:
+            for code, message, hint in misfits(info, name, source, scope=per, org=self._org, public_url=self._public_url):
+                self._report.add_key(code, path, message, hint)
         return str(source)
+
+
+def _at(path: Path, found: tuple[str, str, str]) -> tuple[str, Path, str, str]:
+    code, message, hint = found
+    return code, path, message, hint

@@ -8,6 +8,7 @@ from decimal import Decimal, DecimalException
 from typing import Any, cast
 
 from connector.mapping.functions import ExpressionError, parsed_expression
+from connector.mapping.known import EITHER, why_missing
 from connector.mapping.language import (
     AS_KINDS,
     DEAL,
@@ -23,7 +24,8 @@ from connector.mapping.language import (
     settled,
 )
 from connector.mapping.report import Report, listed, nearest
-from connector.ports import FieldInfo
+from connector.mapping.written import price_misfit
+from connector.ports import FieldInfo, Org
 
 _HOWS: tuple[How, ...] = ("field", "first", "if_exists", "value", "expr")
 _KEYS = (*_HOWS, "default", "required", "values", "when", "as")
@@ -38,15 +40,17 @@ _CURRENCY: Path = ("deal", "currency")
 # a field that is only hidden from us must not be taken for a slip of a rather similar name
 _TYPO = 0.85
 _NUMBERS: tuple[Kind, ...] = ("decimal", "money", "percent")
+_CALCULATED = "{field} is calculated: a change of it does not move the record's timestamp and is seen when all records are compared (schedule.reconcile) only."
 
 
 class Leaves:
     """Reads leaves into values; what is wrong goes to the report, and None comes back."""
 
-    def __init__(self, report: Report, describe: Describe | None, *, is_multi_currency: bool | None) -> None:
+    def __init__(self, report: Report, describe: Describe | None, org: Org | None) -> None:
         self._report = report
         self._describe = describe
-        self._is_multi_currency = is_multi_currency
+        self._org = org
+        self._is_multi_currency = org.is_multi_currency if org else None
 
     # ------------------------------------------------------------ the way it is written
 
@@ -202,7 +206,7 @@ class Leaves:
             self._report.add("bad-expression", path, error.message, error.hint, offset=error.offset)
             return None
         for field in expression.paths:
-            self.exists(path, field, record, offset=max(0, str(node).find(field)))
+            self.read(path, field, record, offset=max(0, str(node).find(field)))
         return str(node)
 
     # ------------------------------------------------------------ the fields it reads
@@ -226,16 +230,23 @@ class Leaves:
             hint = f"Grant it read access to {owner}."
         elif failed != field.rsplit(".", maxsplit=1)[-1]:
             lookups = [f.relationship for f in shown.fields.values() if f.relationship]
-            message, hint = f'{owner} has no lookup that is read as "{failed}".', nearest(failed, lookups)
+            message, hint = f'{owner} has no lookup that is read as "{failed}".', nearest(failed, lookups) or EITHER
         else:
             hint = nearest(failed, shown.fields, cutoff=_TYPO)
-            message = f'{owner} has no field "{failed}".' if hint else f'{owner} has no field "{failed}":'
-        hint = hint or "it does not exist, or the integration user lacks field access."
+            why = hint or why_missing(owner, failed, shown)
+            message = f'{owner} {"shows" if why.startswith("every org") else "has"} no field "{failed}"{"." if hint else ":"}'
+            hint = why
         if is_key:
             self._report.add_key("unknown-field", path, message, hint)
         else:
             self._report.add("unknown-field", path, message, hint, offset=offset)
         return None
+
+    def read(self, path: Path, field: str, record: str, *, offset: int) -> None:
+        """Report a field of a condition or expression that does not exist, or that changes unseen."""
+        info = self.exists(path, field, record, offset=offset)
+        if info is not None and info.is_calculated:
+            self._report.add("warn-calculated-field", path, _CALCULATED.format(field=field), offset=offset)
 
     def field(self, path: Path, field: str, record: str, slot: Slot, *, as_kind: Kind | None = None) -> FieldInfo | None:
         """Return the field once its type fits *slot*; a formula or roll-up gets a warning."""
@@ -248,9 +259,11 @@ class Leaves:
             hint = f"Add `as: {kinds[0]}` to read it as one." if info.type in FITS["text"] and kinds and as_kind is None else ""
             message = f"{field} is of type {info.type}; {_dotted(_leaf(path))} needs {listed(FITS[slot.kind])}."
             self._report.add("wrong-field-type", path, message, hint)
-        elif info.is_calculated:
-            message = f"{field} is calculated: a change of it does not move the record's timestamp and is seen when all records are compared (schedule.reconcile) only."
-            self._report.add("warn-calculated-field", path, message)
+            return info
+        if info.is_calculated:
+            self._report.add("warn-calculated-field", path, _CALCULATED.format(field=field))
+        if slot.kind == "money" and (found := price_misfit(info, self._org)):
+            self._report.add("warn-few-decimals", path, *found)
         return info
 
     def _sources(self, path: Path, value: Value, slot: Slot, record: str) -> None:

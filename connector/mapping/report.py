@@ -20,6 +20,10 @@ from connector.mapping.language import Path, SourceText
 
 WARNINGS: Mapping[str, str] = {
     "warn-calculated-field": "A formula or roll-up never moves the record's timestamp: its changes are seen when all records are compared with the CRM (`schedule.reconcile`, every night).",
+    "warn-few-decimals": "The field keeps fewer decimal places than the currency has: the CRM rounds what stands there.",
+    "warn-few-digits": "The field has no room for large amounts; the CRM refuses to write one.",
+    "warn-not-unique": "The key of created rows is not unique: two rows of one value can no longer be written.",
+    "warn-short-text": "The text field is too short for the longest of what is written; the CRM refuses it then.",
     "warn-unmapped-value": "The picklist has a value that `values` does not translate; a record with it is not billed.",
 }
 """The codes that do not keep a file from being used, with what they mean."""
