@@ -9,6 +9,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     cli, printing     verbs of the command line, exit codes, what they print
     demo, verbs       the demo story; one function a verb
     service           pages and jobs over the house
+    doctor            what `connector check` looks at, and what is wrong with it
     posting           mails of the outbox on their way to the server, with bounded tries
     portal, quoted    what customers see and ask for behind their links
     cashier           the console's invoices, and payments recorded there

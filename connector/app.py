@@ -40,7 +40,7 @@ from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.payments.cards import TestCards
-from connector.ports import ObjectInfo, Org, TaxSource, Unit
+from connector.ports import Crm, ObjectInfo, Org, TaxSource, Unit
 from connector.sync import adopting, entries, intents, ledger, rounds
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
@@ -76,7 +76,7 @@ def open_database(config: Config, *, may_migrate: bool) -> Database:
     state = "new"
     if may_migrate or has_database(config):  # a reader makes no empty file
         with database.read() as unit:
-            state = migrations.state(_version(database))
+            state = migrations.state(schema_version(database))
             if state != "new":
                 go_on_after(unit)
     if state == "current":
@@ -100,7 +100,8 @@ def settle_memory() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def _version(database: Database) -> str | None:
+def schema_version(database: Database) -> str | None:
+    """Return the revision of a database's schema, None for an empty one."""
     with database.read() as unit:
         sql = (
             "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
@@ -133,23 +134,17 @@ def tell_about(unit: Unit, invoice_id: str) -> None:
 # ---------------------------------------------------------------- the CRM and its mappings
 
 
-def build_crm(config: Config, *, url: str | None = None) -> SalesforceCrm:
+def build_crm(config: Config, *, url: str | None = None, read_timeout_s: float = 120.0) -> SalesforceCrm:
     """Return the CRM client of a configuration; *url* stands in for the demo CRM's."""
     crm = config.crm
     return SalesforceCrm(
         Login(
-            url=url or crm.url,
-            auth=crm.auth,
-            client_id=crm.client_id,
-            client_secret=crm.client_secret,
-            username=crm.username,
-            password=crm.password,
-            security_token=crm.security_token,
+            url=url or crm.url, auth=crm.auth, client_id=crm.client_id, client_secret=crm.client_secret, username=crm.username,
+            password=crm.password, security_token=crm.security_token, api_version=crm.api_version, org_id=crm.org_id,
             private_key=Path(crm.private_key_file).read_text(encoding="ascii") if crm.private_key_file else "",
-            api_version=crm.api_version,
-            org_id=crm.org_id,
+            read_timeout_s=read_timeout_s,
         )
-    )
+    )  # fmt: skip
 
 
 def mapping_options(config: Config) -> Options:
@@ -182,7 +177,7 @@ def mapping_hash(text: str) -> str:
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 
-def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[Source, ...], dict[str, ObjectInfo]]:
+def build_sources(config: Config, crm: Crm, org: Org) -> tuple[tuple[Source, ...], dict[str, ObjectInfo]]:
     """Load, check and compile every source's mapping against the CRM.
 
     Raises: ConfigError with every problem of every file at once.
@@ -213,7 +208,7 @@ def build_sources(config: Config, crm: SalesforceCrm, org: Org) -> tuple[tuple[S
     return tuple(sources), describe
 
 
-def described(crm: SalesforceCrm, parsed: list[SourceText]) -> dict[str, ObjectInfo]:
+def described(crm: Crm, parsed: list[SourceText]) -> dict[str, ObjectInfo]:
     """Return describe of every object that mappings name, following their lookups until none is new."""
     describe: dict[str, ObjectInfo] = {}
     for _ in range(5):

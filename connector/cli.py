@@ -143,12 +143,12 @@ def simulate(file: Annotated[Path, typer.Argument(exists=False)]) -> None:
 
 @app.command()
 def check() -> None:
-    """Check config, mappings, CRM login and rights, database, clock: one line a check."""
+    """Look at everything a run needs and say all that is wrong, each with its fix. Writes nothing anywhere."""
     from connector import printing, verbs
 
     result = verbs.check(Global.config)
-    show(result, printing.check_text)
-    raise typer.Exit(0 if result["ok"] else EXIT_ATTENTION)
+    show(result, printing.check_table if sys.stdout.isatty() else printing.check_lines)
+    raise typer.Exit(result["exit_status"])
 
 
 @app.command("demo-crm")
@@ -176,6 +176,7 @@ def mapping_check(
 
     result = verbs.mapping_check(Global.config, files or [], is_offline=offline)
     show(result, printing.mapping_text)
+    raise typer.Exit(EXIT_ATTENTION if result["problems"] else 0)
 
 
 @mapping_app.command("fields")

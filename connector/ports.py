@@ -133,6 +133,9 @@ class Crm(Protocol):
     def connect(self) -> Org:
         """Log in where needed and return the org; cheap when already logged in."""
 
+    def versions(self) -> Sequence[str]:
+        """Return the API versions that the CRM offers; asks for the login alone, and costs no call of the allocation."""
+
     def server_now(self) -> datetime:
         """Return the CRM's clock as last seen in a reply (whole seconds); polling windows are counted on it (P7)."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -158,14 +160,52 @@ def plan_text(result: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def check_text(result: Mapping[str, Any]) -> str:
-    """Return one line a check, with the fix below what failed."""
-    lines = []
-    for row in result["checks"]:
-        lines.append(f"{'ok  ' if row['ok'] else 'FAIL'} {row['name']}: {row['detail']}")
-        if not row["ok"] and row["hint"]:
-            lines.append(f"       {row['hint']}")
-    return "\n".join(lines)
+def check_lines(result: Mapping[str, Any]) -> str:
+    """Return one line a finding, worst first: the state, the check, what is wrong and where, and the fix."""
+    lines = [f"{_STATE[c['state']]:<4} {c['name']}: {_place(c['where'])}{c['message']} {c['hint']}".rstrip() for c in _worst_first(result)]
+    return "\n".join([*lines, _check_sum(result)])
+
+
+def check_table(result: Mapping[str, Any]) -> str:
+    """Return the findings as a table for a terminal, worst first, texts wrapped to its width and the fix below what is wrong."""
+    width = shutil.get_terminal_size().columns
+    wide = max(len(c["name"]) for c in result["checks"])
+    room = max(40, width - wide - 9)
+    out = []
+    for c in _worst_first(result):
+        state, name, text = _STATE[c["state"]], c["name"], f"{_place(c['where'])}{c['message']}"
+        if len(name) > wide:  # several checks
+            name, text = "", f"{text} ({name})"
+        head = f"\033[{_COLOURS[c['state']]}m{state:<4}\033[0m  {name:<{wide}}  "
+        told = textwrap.wrap(text, room, break_on_hyphens=False)
+        told += [f"-> {line}" if n == 0 else f"   {line}" for n, line in enumerate(textwrap.wrap(c["hint"], room - 3, break_on_hyphens=False))]
+        out += [head + told[0], *(" " * (wide + 8) + line for line in told[1:])]
+    return "\n".join([*out, "", _check_sum(result)])
+
+
+_STATE = {"fail": "FAIL", "warn": "warn", "skip": "skip", "ok": "ok"}
+_COLOURS = {"fail": "1;31", "warn": "33", "skip": "2", "ok": "32"}
+
+
+def _worst_first(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the findings, worst first; checks that were not made for one reason share a line."""
+    rows: dict[Any, Mapping[str, Any]] = {}
+    for number, c in enumerate(result["checks"]):
+        key = c["message"] if c["state"] == "skip" else number
+        names = f"{rows[key]['name']}, {c['name']}" if key in rows else c["name"]
+        rows[key] = {**c, "name": names}
+    return sorted(rows.values(), key=lambda c: list(_STATE).index(c["state"]))
+
+
+def _place(where: Mapping[str, Any]) -> str:
+    place = ":".join(str(where[k]) for k in ("file", "line", "column") if k in where)
+    return f"{place}: " if place else ""
+
+
+def _check_sum(result: Mapping[str, Any]) -> str:
+    counts = result["counts"]
+    words = ((counts["fail"], "failed"), (counts["warn"], "to look at"), (counts["skip"], "not checked"), (counts["ok"], "fine"))
+    return ", ".join(f"{n} {word}" for n, word in words if n) + "."
 
 
 def deals_text(result: Sequence[Mapping[str, Any]]) -> str:
@@ -428,8 +468,10 @@ def quote_done_text(result: Mapping[str, Any]) -> str:
 
 
 def mapping_text(result: Mapping[str, Any]) -> str:
-    """Return what was checked."""
-    return "\n".join(f"ok   {name}" for name in result["files"])
+    """Return what was checked, and the warnings."""
+    warned = {p.where.file for p in result["problems"]}
+    lines = [f"{'warn' if name in warned else 'ok  '} {name}" for name in result["files"]]
+    return "\n".join([*lines, *(f"\n{p.text()}" for p in result["problems"])])
 
 
 def adopted_text(result: Mapping[str, Any]) -> str:

@@ -22,10 +22,12 @@ from zoneinfo import ZoneInfo
 from connector import app, posting
 from connector.config import Config, load_config
 from connector.core.money import major
+from connector.doctor import findings, visit
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
 from connector.kit import lock, observe, shipped
+from connector.mapping.check import check as check_file
 from connector.ports import Preview
-from connector.sync import entries, ledger, rounds
+from connector.sync import ledger, rounds
 from connector.sync.plan import preview_of
 from connector.sync.seam import Tally
 
@@ -114,7 +116,7 @@ def init(folder: Path) -> Result:
 
 
 def mapping_check(config_path: Path, files: Sequence[Path], *, is_offline: bool) -> Result:
-    """Check mapping files, against the CRM unless *is_offline*. Raises: ConfigError with every problem."""
+    """Check mapping files, against the CRM unless *is_offline*; warnings come back. Raises: ConfigError with every problem."""
     config = open_config(config_path)
     chosen = list(files) or [Path(s.mapping) for s in config.sources]
     parsed = [app.load_mapping(str(f), _text_of(f)) for f in chosen]
@@ -123,10 +125,11 @@ def mapping_check(config_path: Path, files: Sequence[Path], *, is_offline: bool)
         crm = app.build_crm(config)
         org = crm.connect()
         describe = app.described(crm, parsed)
-    problems = [p for source in parsed for p in app.checked(source, describe, org)[1]]
-    if problems:
+    read = [check_file(source, describe=describe, org=org, public_url=config.web.public_url) for source in parsed]
+    problems = [p for _, found in read for p in found]
+    if any(mapping is None for mapping, _ in read):
         raise ConfigError(problems)
-    return {"files": [str(f) for f in chosen], "problems": []}
+    return {"files": [str(f) for f in chosen], "problems": problems}
 
 
 def _text_of(file: Path) -> str:
@@ -165,73 +168,11 @@ def mapping_fields(config_path: Path, object_name: str) -> list[Result]:
 
 
 def check(config_path: Path) -> Result:
-    """Check everything a run needs, one row a check; each failure with its fix."""
-    rows: list[Result] = []
-
-    def tried(name: str, act: Callable[[], str]) -> bool:
-        try:
-            rows.append({"name": name, "ok": True, "detail": act(), "hint": ""})
-        except ConfigError as error:
-            rows.extend({"name": name, "ok": False, "detail": p.text(), "hint": ""} for p in error.problems)
-            return False
-        except (HaltError, RetryableError) as error:
-            rows.append({"name": name, "ok": False, "detail": str(error), "hint": error.hint})
-            return False
-        return True
-
-    config = open_config(config_path)
-    rows.append({"name": "config", "ok": True, "detail": str(config_path), "hint": ""})
-    rows.append({"name": "tax", "ok": True, "detail": _tax_detail(config), "hint": ""})
-    cards = " (test cards take no money)" if "test" in config.payments.methods else ""
-    rows.append({"name": "payments", "ok": True, "detail": ", ".join(config.payments.methods) + cards, "hint": ""})
-    tried("mail", lambda: posting.mail_detail(config))
-    crm = app.build_crm(config)
-    if tried("crm login", lambda: _login_detail(crm)):
-        tried("mappings", lambda: _mappings_detail(config, crm))
-        tried("typed payments", lambda: entries.detail(crm.describe([entries.OBJECT])))
-        tried("clock", lambda: _clock_detail(crm.server_now()))
-    tried("database", lambda: _database_detail(config))
-    return {"ok": all(r["ok"] for r in rows), "checks": rows}
-
-
-def _tax_detail(config: Config) -> str:
-    """Return which kind of tax is charged, in words."""
-    tax = config.tax
-    if tax.kind == "rates":
-        places = sorted({f"{r.country} {r.region}".strip() for r in tax.rates})
-        return f"rates: {len(tax.rates)} listed, for {', '.join(places)}"
-    if tax.kind == "eu_vat":
-        return f"eu_vat: seller in {config.seller.country}, {config.seller.vat_id}; prices {'with' if tax.is_inclusive else 'without'} tax"
-    return "none: no tax on any invoice"
-
-
-def _login_detail(crm: Any) -> str:
-    org = crm.connect()
-    kind = "sandbox" if org.is_sandbox else "production"
-    return f"{org.name} ({org.id}, {kind}), {'several currencies' if org.is_multi_currency else org.currency}"
-
-
-def _mappings_detail(config: Config, crm: Any) -> str:
-    sources, _ = app.build_sources(config, crm, crm.connect())
-    return ", ".join(f"{s.name}: {s.file}" for s in sources)
-
-
-def _clock_detail(server: datetime) -> str:
-    skew_s = abs((datetime.now(UTC) - server).total_seconds())
-    return f"{skew_s:.0f} s apart from the CRM's" + (" (polling counts on the CRM's clock)" if skew_s > 60 else "")
-
-
-def _database_detail(config: Config) -> str:
-    if not app.has_database(config):
-        folder = app.lock_path(config).parent
-        if not os.access(folder, os.W_OK):
-            raise HaltError(
-                f"The folder {folder} does not exist or may not be written to.", hint="Correct `database:`.", code="database"
-            )
-        return f"{config.database.split('@')[-1]}, set up by the first run"
-    database = app.open_database(config, may_migrate=False)
-    database.close()
-    return config.database.split("@")[-1]
+    """Check everything a run needs, one row or more a check, each failure with its fix; writes nothing anywhere."""
+    found = visit.examined(config_path, os.environ)
+    rows = [{**asdict(f), "where": {k: v for k, v in asdict(f.where).items() if v is not None}} for f in found]
+    counts = {state: sum(f.state == state for f in found) for state in findings.STATES}
+    return {"ok": not counts["fail"], "exit_status": findings.exit_status(found), "counts": counts, "checks": rows}
 
 
 # ---------------------------------------------------------------- running

@@ -45,3 +45,13 @@ def chasing(unit: Unit) -> dict[str, int]:
 
 
 _STATES = {"charges under way": ("charge", "pending"), "mails waiting": ("outbox", "queued"), "mails failed": ("outbox", "failed")}
+
+
+def other_settings(unit: Unit, timezone: str, proration: str, tax_rounding: str) -> dict[str, int]:
+    """Return how many contracts are running, and how many of them were made with another setting than each of these (deals.md section 8)."""
+    ((running, *others),) = unit.query(
+        "SELECT COUNT(*), SUM(CASE WHEN timezone <> ? THEN 1 ELSE 0 END), SUM(CASE WHEN terms LIKE ? THEN 0 ELSE 1 END),"
+        " SUM(CASE WHEN terms LIKE ? THEN 0 ELSE 1 END) FROM contract WHERE status NOT IN ('canceled', 'completed', 'withdrawn')",
+        (timezone, f'%"proration":"{proration}"%', f'%"tax_rounding":"{tax_rounding}"%'),
+    )
+    return {"running": int(running), **{k: int(n or 0) for k, n in zip(("timezone", "proration", "tax_rounding"), others, strict=True)}}

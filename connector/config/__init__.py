@@ -8,6 +8,7 @@ to anything but its default: nobody shall believe in a setting that does nothing
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -163,17 +164,25 @@ def load_config(path: Path, env: Mapping[str, str]) -> Config:
 
     Raises: ConfigError with every problem at once, in file order.
     """
+    config, problems = read_config(path, env)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def read_config(path: Path, env: Mapping[str, str]) -> tuple[Config, tuple[Problem, ...]]:
+    """Return the configuration, with defaults where it is wrong, and every problem in file order.
+
+    Raises: ConfigError where there is no file, or one that is no YAML.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        hint = "Run `connector init` to write one, or name it with `-c FILE`."
-        where = Where(file=str(path))
-        raise ConfigError([Problem(code="no-config", message="There is no configuration here.", hint=hint, where=where)]) from error
+        text, hint = "There is no configuration here.", "Run `connector init` to write one, or name it with `-c FILE`."
+        raise ConfigError([Problem(code="no-config", message=text, hint=hint, where=Where(file=str(path)))]) from error
     reader = _Reader(yamlpos.loads(text, str(path)), env, path.parent)
     config = reader.config(str(path))
-    if reader.problems:
-        raise ConfigError(sorted(reader.problems, key=lambda p: (p.where.line or 0, p.where.column or 0)))
-    return config
+    return config, tuple(sorted(reader.problems, key=lambda p: (p.where.line or 0, p.where.column or 0)))
 
 
 # ---------------------------------------------------------------- values
@@ -399,6 +408,8 @@ class _Reader:
         elif crm.auth == "password" and int(version[1]) >= _SOAP_LOGIN_ENDS:
             hint = "Use auth: client_credentials or jwt, or api_version 64.0 until Summer '27."
             self.add("bad-value", ("crm", "auth"), "Salesforce has no password login from API 65.0 on.", hint)
+        if (file := crm.private_key_file) and not os.access(file, os.R_OK):
+            self.add("unreadable-file", ("crm", "private_key_file"), f"{file} cannot be read.", "Check its path and rights.")
 
     def _billing(self) -> BillingConfig:
         def choice(name: str, known: Sequence[str], default: str, later: Sequence[str] = ()) -> Any:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from connector.errors import ConfigError, HaltError, Problem, RetryableError, invariant
 
@@ -96,12 +99,15 @@ def _postgres(sql: str) -> str:
 
 
 class Database:
-    """A database by its URL: `sqlite:///FILE` or `postgresql://user@host/name`."""
+    """A database by its URL: `sqlite:///FILE` or `postgresql://user@host/name`.
 
-    def __init__(self, url: str) -> None:
+    is_looked_at - it is only read, and no file is made beside it, not even while it is read.
+    """
+
+    def __init__(self, url: str, *, is_looked_at: bool = False) -> None:
         self._url = _normal(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._engine = _engine(self._url, is_sqlite=self.is_sqlite)
+        self._engine = _looking_engine(self._url) if is_looked_at else _engine(self._url, is_sqlite=self.is_sqlite)
         self._writing = threading.Lock()
         self._writer: int | None = None
 
@@ -191,6 +197,29 @@ class Database:
                 )
             yield
 
+    def damage(self, *, limit_s: float) -> str | None:
+        """Return what is wrong with the file of an SQLite database, "" for nothing, None where *limit_s* was too short to see.
+
+        A PostgreSQL server looks after its own files: "".
+        """
+        if not self.is_sqlite:
+            return ""
+        deadline = time.monotonic() + limit_s
+        with self.read() as unit:
+            driver: Any = unit.connection.connection.dbapi_connection
+            driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+            try:
+                found = [str(row[0]) for row in driver.execute("PRAGMA quick_check(3)").fetchall()]
+            except sqlite3.OperationalError as error:
+                if "interrupted" in str(error):
+                    return None
+                return str(error)
+            except sqlite3.DatabaseError as error:
+                return str(error)
+            finally:
+                driver.set_progress_handler(None, 0)
+        return "" if found == ["ok"] else "; ".join(found)
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -251,7 +280,22 @@ def _engine(url: URL, *, is_sqlite: bool) -> Engine:
     return engine
 
 
-def _postgres_engine(url: URL) -> Engine:
+def _looking_engine(url: URL) -> Engine:
+    """Return an engine whose connections cannot write; a file without a log beside it is read as one that nobody changes."""
+    if url.get_backend_name() != "sqlite":
+        return _postgres_engine(url, options="-c default_transaction_read_only=on -c statement_timeout=20000")
+    path = Path(url.database or "").absolute()
+
+    def opened() -> sqlite3.Connection:
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        connection = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
+        connection.isolation_level = None
+        return connection
+
+    return sqlalchemy.create_engine("sqlite://", creator=opened, poolclass=NullPool)
+
+
+def _postgres_engine(url: URL, *, options: str = "") -> Engine:
     from psycopg import Connection as Driver
     from psycopg.adapt import Buffer, Loader
 
@@ -261,7 +305,8 @@ def _postgres_engine(url: URL) -> Engine:
         def load(self, data: Buffer) -> int:
             return int(bytes(data))
 
-    engine = sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    more = {"options": options} if options else {}
+    engine = sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10, **more})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Driver[Any], _record: object) -> None:

@@ -20,6 +20,7 @@ from connector.mapping.conditions import (
     condition_paths,
     parsed_condition,
 )
+from connector.mapping.known import why_no_object
 from connector.mapping.language import (
     DEAL,
     DISCOUNT,
@@ -37,7 +38,6 @@ from connector.mapping.language import (
     Value,
     WriteBlock,
 )
-from connector.mapping.known import why_no_object
 from connector.mapping.leaves import Leaves
 from connector.mapping.report import Report, listed, nearest
 from connector.mapping.written import misfits
