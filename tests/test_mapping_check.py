@@ -117,7 +117,8 @@ def test_hidden_field_is_not_taken_for_a_slip() -> None:
     shown, the_org = bad_case(text)
     _, problems = check(source_text(text), describe=shown, org=the_org)
     assert [p.message + " " + p.hint for p in problems] == [
-        'Opportunity has no field "Billing_Day__c": it does not exist, or the integration user lacks field access.'
+        'Opportunity shows no field "Billing_Day__c": it does not exist, or the integration user lacks field access. '
+        "Correct the name, or let an administrator grant the integration user access to Opportunity.Billing_Day__c."
     ]
 
 

@@ -39,6 +39,8 @@ def of_files(read: Sequence[Read], *, has_org: bool) -> list[Finding]:
     if has_org and all(one.mapping is not None for one in read):
         found += [ok(name, _FINE[name]) for name in ORG_CHECKS if name in _FINE]
         found += _counted([one.mapping for one in read if one.mapping is not None])
+    elif has_org:
+        found.append(ok("objects", "all are there, and may be used as the mappings need"))
     return found
 
 
@@ -56,8 +58,8 @@ def _counted(mappings: Sequence[MappingFile]) -> list[Finding]:
     }
     objects = sorted({o for o, _ in written})
     return [
-        ok("objects", f"{', '.join(read)} are read, {', '.join(objects)} written"),
-        ok("fields", f"{len(paths)} are read, {len(written)} written"),
+        ok("objects", f"{', '.join(read)} are read; {', '.join(objects)} are written"),
+        ok("fields", f"{len(paths)} are read, {len(written)} are written"),
     ]
 
 

@@ -129,7 +129,8 @@ def of_problem(problem: Problem, name: str) -> Finding:
     """Return a problem as a finding, of the check its code belongs to, else of *name*; the codes of warnings begin with warn."""
     state: State = "warn" if problem.code.startswith("warn-") else "fail"
     at = BY_CODE.get(problem.code, name)
-    return Finding(name=at, state=state, message=problem.message, hint=problem.hint, where=problem.where, code=problem.code)
+    hint = problem.hint or _BY_NAME[at].fix
+    return Finding(name=at, state=state, message=problem.message, hint=hint, where=problem.where, code=problem.code)
 
 
 def in_order(found: Sequence[Finding]) -> list[Finding]:

@@ -131,23 +131,35 @@ def books(config: Config, expected: Mapping[str, str]) -> tuple[list[Finding], s
     if not app.has_database(config):
         return _new_database(config), set()
     database = Database(config.database, is_looked_at=True)
+    found: list[Finding] = []
     try:
-        found = [_schema(database, config), *_disk(database.path)]
-        if found[0].state == "fail" or app.schema_version(database) is None:
-            return found + skipped(("integrity", "ledger", "contracts"), "there are no books yet"), set()
-        found.append(_integrity(database))
-        with database.read() as unit:
-            found += _bound({key: ledger.meta(unit, key) for key in ("org", "backend", "timezone")}, expected)
-            if state(app.schema_version(database)) == "current":
-                found.append(_contracts(other_settings(unit, config.timezone, config.billing.proration, config.billing.tax_rounding)))
-            prices = {str(row[0]) for row in unit.query("SELECT id FROM price")}
-        return found, prices
+        return found, _looked_into(database, config, expected, found)
     except (HaltError, RetryableError) as error:
         code = error.code if isinstance(error, HaltError) else "unreachable"
-        bad = failed("database", str(error), error.hint, code=code)
-        return [bad, *skipped(("integrity", "disk", "ledger", "contracts"), "the database cannot be used")], None
+        said = {f.name for f in found if f.name != "database"}
+        rest = [name for name in ("integrity", "disk", "ledger", "contracts") if name not in said]
+        found += [failed("database", str(error), error.hint, code=code), *skipped(rest, "the database cannot be used")]
+        return found, None
     finally:
         database.close()
+
+
+def _looked_into(database: Database, config: Config, expected: Mapping[str, str], found: list[Finding]) -> set[str]:
+    """Add to *found* what is to be said of a database; return the catalogue prices in it."""
+    found += _disk(database.path)
+    found.append(_schema(database, config))
+    version = app.schema_version(database)
+    if version is None:
+        found += [ok(name, "nothing yet") for name in ("integrity", "ledger", "contracts")]
+        return set()
+    found.append(_integrity(database))
+    with database.read() as unit:
+        found += _bound({key: ledger.meta(unit, key) for key in ("org", "backend", "timezone")}, expected)
+        if version == HEAD:
+            found.append(_contracts(other_settings(unit, config.timezone, config.billing.proration, config.billing.tax_rounding)))
+        else:
+            found += skipped(("contracts",), "the schema is older")
+        return {str(row[0]) for row in unit.query("SELECT id FROM price")}
 
 
 def _name(config: Config) -> str:

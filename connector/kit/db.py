@@ -34,6 +34,7 @@ _HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted"
     " AND l.objid::bigint = %s AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
+_DAMAGE = ("malformed", "not a database")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -160,7 +161,7 @@ class Database:
                 connection.commit()
             except DBAPIError as error:
                 _roll_back(connection, is_sqlite=self.is_sqlite)
-                if isinstance(error, OperationalError):
+                if isinstance(error, OperationalError) or any(sign in str(error.orig) for sign in _DAMAGE):
                     raise _translated(error, self._url) from error
                 raise
             except BaseException:
@@ -319,9 +320,12 @@ def _translated(error: DBAPIError, url: URL) -> HaltError | RetryableError:
     text = str(error.orig)
     if "locked" in text or "busy" in text or "deadlock" in text:
         return RetryableError(f"The database is busy: {text}.", hint="Another program holds it; it is tried again.", retry_after_s=5)
+    is_damaged = any(sign in text for sign in _DAMAGE)
     return HaltError(
         f"The database {url.database or ''} cannot be used: {text}.",
-        hint="Check that the path of `database:` exists, may be written to, and has room.",
+        hint="Stop the connector, keep a copy of the file, and restore the last good copy."
+        if is_damaged
+        else "Check that the path of `database:` exists, may be written to, and has room.",
         code="database",
     )
 

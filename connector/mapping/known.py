@@ -28,7 +28,7 @@ _EVERYWHERE: Mapping[str, frozenset[str]] = {
     "User": frozenset({"Name", "Email", "Username"}),
 }  # fmt: skip
 _BY_FEATURE: Mapping[str, str] = {
-    "CurrencyIsoCode": "it exists only in an org with several currencies, where the integration user may lack field access.",
+    "CurrencyIsoCode": "it exists only in an org with several currencies, or the integration user lacks field access.",
     "SyncedQuoteId": "it exists only with quotes enabled (Setup, Quote Settings), or the integration user lacks field access.",
     "BillingCountryCode": "it exists only with State and Country picklists, or the integration user lacks field access.",
     "BillingStateCode": "it exists only with State and Country picklists, or the integration user lacks field access.",
@@ -36,18 +36,19 @@ _BY_FEATURE: Mapping[str, str] = {
 EITHER = "it does not exist, or the integration user lacks field access."
 
 
-def why_missing(owner: str, field: str, shown: ObjectInfo) -> str:
-    """Return why an object does not show a field, as well as it can be told, with what to do."""
-    if field in _BY_FEATURE:
-        return _BY_FEATURE[field]
+def why_missing(owner: str, field: str, shown: ObjectInfo) -> tuple[str, str]:
+    """Return why an object does not show a field, as well as it can be told, and what to do."""
+    grant = f"let an administrator grant the integration user access to {owner}.{field}."
     if field in _SYSTEM or field in _EVERYWHERE.get(owner, ()):
-        return f"every org has it, so the integration user lacks field access; let an administrator grant it on {owner}.{field}."
+        return "every org has it, so the integration user lacks field access.", f"L{grant[1:]}"
+    if field in _BY_FEATURE:
+        return _BY_FEATURE[field], f"Leave it out (`if_exists` reads what is there), or {grant}"
     if field.endswith("__c") and not any(name.endswith("__c") for name in shown.fields):
         return (
-            f"{owner} shows no custom field at all, so our package is not in this org, or the integration user lacks field access"
-            " (`connector crm package` makes both)."
+            "it shows no custom field at all, so our package is not in this org, or the integration user lacks field access.",
+            "Deploy our package (`connector crm package`), and give the integration user its permission set.",
         )
-    return EITHER
+    return EITHER, f"Correct the name, or {grant}"
 
 
 def why_no_object(name: str) -> tuple[str, str]:

@@ -230,12 +230,15 @@ class Leaves:
             hint = f"Grant it read access to {owner}."
         elif failed != field.rsplit(".", maxsplit=1)[-1]:
             lookups = [f.relationship for f in shown.fields.values() if f.relationship]
-            message, hint = f'{owner} has no lookup that is read as "{failed}".', nearest(failed, lookups) or EITHER
+            message, hint = f'{owner} has no lookup that is read as "{failed}".', nearest(failed, lookups)
+            if not hint:
+                message, hint = f"{message[:-1]}: {EITHER}", "Correct the path, or let an administrator grant access to the lookup."
         else:
             hint = nearest(failed, shown.fields, cutoff=_TYPO)
-            why = hint or why_missing(owner, failed, shown)
-            message = f'{owner} {"shows" if why.startswith("every org") else "has"} no field "{failed}"{"." if hint else ":"}'
-            hint = why
+            message = f'{owner} has no field "{failed}".'
+            if not hint:
+                why, hint = why_missing(owner, failed, shown)
+                message = f'{owner} shows no field "{failed}": {why}'
         if is_key:
             self._report.add_key("unknown-field", path, message, hint)
         else:
