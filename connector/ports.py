@@ -432,20 +432,6 @@ class Proposal:
     per_period: tuple[tuple[Interval, int], ...] = ()
 
 
-EDIT = "+"
-"""Between a deal's name and the number of an amendment that an edit of its record led to, in that amendment's id."""
-
-
-def edit_id(deal: str, revision: int) -> str:
-    """Return the id of the change that an edit of a deal's record makes under a revision of its decision."""
-    return f"{deal}{EDIT}r{revision}"
-
-
-def is_edit_of(change_id: str, deal: str) -> bool:
-    """Whether a change came from an edit of a deal's record."""
-    return change_id.startswith(f"{deal}{EDIT}r")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BilledRun:
     """What a billing run did: counts, and the deals whose standing changed."""

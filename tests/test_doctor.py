@@ -4,135 +4,44 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
-from world import ROOT, START
+from doctor_world import (
+    NAMES,
+    OPPORTUNITY,
+    Doctor,
+    doctors,
+    everything,
+    free_port,
+    line_of,
+    places,
+)
+from world import ROOT
 
-from connector import cli, printing
+from connector import printing
 from connector.doctor.findings import CHECKS
 from connector.lookalike.crm.org import Org, Traits
-from connector.lookalike.crm.schema import Schema
-from connector.lookalike.crm.seed import seed
 from connector.lookalike.crm.server import CrmServer
-
-OPPORTUNITY = Path("mappings/salesforce-opportunity.yaml")
-NAMES = [c.name for c in CHECKS]
-Found = list[dict[str, Any]]
-
-
-class Doctor:
-    """A folder after `connector init`, whose configuration leads to a demo CRM of today."""
-
-    def __init__(self, crm: CrmServer, capsys: pytest.CaptureFixture[str]) -> None:
-        self.crm, self.org, self._capsys = crm, crm.org, capsys
-        self.ids: dict[str, str] = {}
-
-    def type(self, *words: str) -> tuple[int, str, str]:
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            cli.main(list(words))
-        out, err = self._capsys.readouterr()
-        return int(ending.value.code or 0), out, err
-
-    def check(self) -> tuple[int, Found]:
-        """Run `connector check --json`; return its exit status and what was found, whose shape is the documented one."""
-        status, out, err = self.type("check", "--json")
-        assert err == ""
-        result = json.loads(out)
-        for one in result["checks"]:
-            assert set(one) == {"name", "state", "message", "hint", "where", "code"}
-            assert one["message"]
-            assert one["hint"] or one["state"] in ("ok", "skip"), one
-        assert set(NAMES) == {c["name"] for c in result["checks"]}
-        assert [c["name"] for c in result["checks"]] == sorted((c["name"] for c in result["checks"]), key=NAMES.index)
-        assert result["exit_status"] == status
-        return status, result["checks"]
-
-    def bad(self) -> tuple[int, Found]:
-        """Return the exit status and everything that is not fine."""
-        status, found = self.check()
-        return status, [c for c in found if c["state"] != "ok"]
-
-    def change(self, old: str, new: str, file: Path = Path("config.yaml")) -> None:
-        text = file.read_text()
-        assert old in text, old
-        file.write_text(text.replace(old, new))
-
-
-def settled(url: str) -> None:
-    """Let the files of `connector init` lead to a demo CRM, with a port that nobody uses."""
-    file = Path("config.yaml")
-    text = file.read_text().replace("https://YOUR-DOMAIN.my.salesforce.com", url)
-    file.write_text(text.replace("  listen: 127.0.0.1:8080", f"  listen: 127.0.0.1:{free_port()}"))
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Doctor]]:
-    """What makes a doctor for an org with the demo company in it; keywords are the org's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SF_CLIENT_ID", "demo-client")
-    monkeypatch.setenv("SF_CLIENT_SECRET", "demo-secret")
-    servers: list[CrmServer] = []
-
-    def make(**org: Any) -> Doctor:
-        company = Org(**org)
-        ids = seed(company, START) if "quote" in company.schema.by_lower else {}
-        servers.append(CrmServer(company).start())
-        doctor = Doctor(servers[-1], capsys)
-        doctor.ids = ids
-        assert doctor.type("init")[0] == 0
-        settled(servers[-1].url)
-        return doctor
-
-    yield make
-    for server in servers:
-        server.stop()
+    """What makes a doctor for an org; keywords are the org's."""
+    with doctors(tmp_path, monkeypatch, capsys) as make:
+        yield make
 
 
 @pytest.fixture
 def doctor(made: Callable[..., Doctor]) -> Doctor:
     """A doctor at the usual demo CRM."""
     return made()
-
-
-def reshape(org: Org, path: str, **traits: Any) -> None:
-    """Change what describe says of a field `Object.Field`, or of an object."""
-    kind, _, name = path.partition(".")
-    old = org.type(kind)
-    new = replace(old, fields=tuple(replace(f, **traits) if f.name == name else f for f in old.fields)) if name else replace(old, **traits)
-    org.schema = Schema(types=tuple(new if one is old else one for one in org.schema.types))
-
-
-def remove(org: Org, *kinds: str) -> None:
-    org.schema = Schema(types=tuple(one for one in org.schema.types if one.name not in kinds))
-
-
-def places(found: Found) -> list[tuple[str, str, int]]:
-    return [(c["name"], c["code"], c["where"].get("line", 0)) for c in found]
-
-
-def line_of(text: str, file: Path = OPPORTUNITY) -> int:
-    """Return on which line of a mapping a text stands first."""
-    return next(n for n, line in enumerate(file.read_text().splitlines(), 1) if text in line)
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 # ---------------------------------------------------------------- all is well
@@ -322,143 +231,6 @@ def test_calls_that_do_not_suffice(doctor: Doctor) -> None:
     every = re.search(r"every: (\d+)s", doctor.bad()[1][0]["hint"])
     assert every
     doctor.change("every: 30s", f"every: {every[1]}s")
-    assert doctor.bad() == (0, [])
-
-
-# ---------------------------------------------------------------- fields
-
-
-def test_fields_hidden_read_only_or_missing(doctor: Doctor) -> None:
-    """Each is named at its line of the mapping: a standard field as hidden, a custom one as either, a slip with the right name."""
-    doctor.org.faults.apply({"hide": ["Opportunity.CloseDate", "Opportunity.Billing_Day__c"], "read_only": ["Account.Portal_URL__c"]})
-    doctor.change("quantity: Quantity", "quantity: Quantitty", OPPORTUNITY)
-    status, found = doctor.bad()
-    assert status == 2
-    said = {(c["code"], c["where"]["line"]): f"{c['message']} {c['hint']}" for c in found if c["where"].get("file", "").endswith("opportunity.yaml")}
-    assert "every org has it, so the integration user lacks field access" in said["unknown-field", line_of("closed_on: CloseDate")]
-    assert "it does not exist, or the integration user lacks field access" in said["unknown-field", line_of("billing_day:")]
-    assert 'Did you mean "Quantity"?' in said["unknown-field", line_of("Quantitty")]
-    assert "cannot be written by the integration user" in said["not-writeable", line_of("Portal_URL__c")]
-    assert {c["name"] for c in found if c["state"] == "fail"} == {"fields"}
-    assert {c["name"] for c in found if c["state"] == "skip"} == {
-        "picklists", "text-lengths", "digits", "formulas", "external-ids", "quotes", "catalogue",
-    }  # fmt: skip
-
-
-def test_what_the_fields_of_the_org_cannot_take(doctor: Doctor) -> None:
-    """Texts too short, a picklist without our words, too few decimals and digits, an id that is not unique: all in one run, with lines."""
-    org = doctor.org
-    reshape(org, "Opportunity.Billing_Status__c", length=10)
-    reshape(org, "Opportunity.Billing_Message__c", length=255)
-    reshape(org, "Account.Portal_URL__c", length=60)
-    reshape(org, "Billing_Invoice__c.Type__c", picklist=("Invoice",))
-    reshape(org, "Opportunity.Charge_Type__c", picklist=())
-    reshape(org, "OpportunityLineItem.Line_Change__c", picklist=("Add", "Reduce", "Set"))
-    reshape(org, "Opportunity.Amount_Due__c", scale=0)
-    reshape(org, "OpportunityLineItem.UnitPrice", scale=1)
-    reshape(org, "Opportunity.Amount_Paid__c", precision=7)
-    reshape(org, "Billing_Invoice__c.Billing_Invoice_Id__c", unique=False)
-    Path("mappings/salesforce-quote.yaml").unlink()
-    text = Path("config.yaml").read_text()
-    Path("config.yaml").write_text(re.sub(r"  - name: quotes\n.*\n.*\n", "", text))
-    reshape(org, "Opportunity.SyncedQuoteId", target="Quote")
-    status, found = doctor.bad()
-    assert status == 2
-    assert {(name, code, line) for name, code, line in places(found) if line} == {
-        ("text-lengths", "text-too-short", line_of("Billing_Status__c:")), ("text-lengths", "warn-short-text", line_of("Billing_Message__c:")),
-        ("text-lengths", "text-too-short", line_of("Portal_URL__c:")), ("picklists", "missing-picklist-value", line_of("Type__c: type")),
-        ("picklists", "unknown-picklist-value", line_of("Line_Change__c")), ("digits", "warn-few-decimals", line_of("Amount_Due__c: amount_due")),
-        ("digits", "warn-few-decimals", line_of("unit_amount")), ("digits", "warn-few-digits", line_of("Amount_Paid__c: amount_paid")),
-        ("external-ids", "warn-not-unique", line_of("key: Billing_Invoice_Id__c")),
-    }  # fmt: skip
-    assert ("quotes", "", 0) in places(found)  # a synced quote that no source reads
-
-
-def test_formulas_as_triggers_and_amounts(doctor: Doctor) -> None:
-    """A formula in `when` and one that gives an amount are warned of, and nothing is stopped."""
-    doctor.org.faults.apply({"formula": ["Opportunity.Probability", "Opportunity.Discount_Percent__c"]})
-    doctor.change("when: IsWon = true  ", "when: IsWon = true AND Probability > 50", OPPORTUNITY)
-    status, found = doctor.bad()
-    assert status == 0
-    expected = [("formulas", "warn-calculated-field", line_of(text)) for text in ("when: IsWon", "Discount_Percent__c")]
-    assert places(found) == expected
-    assert doctor.type("sync")[0] in (0, 1)
-
-
-def test_an_org_without_quotes(made: Callable[..., Doctor]) -> None:
-    """The source of quotes is named with how to enable them; once it is removed, all is well."""
-    doctor = made(traits=Traits(has_quotes=False))
-    status, found = doctor.bad()
-    assert status == 2
-    assert {c["code"] for c in found if c["state"] == "fail" and c["name"] == "objects"} == {"quotes-disabled"}
-    assert any("Quote Settings" in c["hint"] for c in found)
-    text = Path("config.yaml").read_text()
-    Path("config.yaml").write_text(re.sub(r"  - name: quotes\n.*\n.*\n", "", text))
-    assert doctor.bad() == (0, [])
-
-
-def test_objects_missing_or_without_rights(doctor: Doctor) -> None:
-    """Invoice rows without their object, or that may not be created; opportunities that may not be edited."""
-    reshape(doctor.org, "Billing_Invoice__c", is_writable=False)
-    reshape(doctor.org, "Opportunity", is_writable=False)
-    status, found = doctor.bad()
-    at = line_of("write_back:")
-    assert status == 2
-    said = [c for c in found if c["where"].get("file", "").endswith("opportunity.yaml")]
-    assert [c["code"] for c in said] == ["no-object-right"] * 2
-    assert said[0]["where"]["line"] == at + 1
-    assert "create and edit" in said[1]["message"]
-    remove(doctor.org, "Billing_Invoice__c")
-    _, found = doctor.bad()
-    assert any("Deploy our package (`connector crm package`)" in c["hint"] and c["code"] == "unknown-object" for c in found)
-
-
-def test_an_external_id_that_is_none(doctor: Doctor) -> None:
-    """The key of invoice rows that is no external id fails, at its line."""
-    reshape(doctor.org, "Billing_Invoice__c.Billing_Invoice_Id__c", external_id=False)
-    status, found = doctor.bad()
-    assert status == 2
-    assert ("external-ids", "not-an-external-id", line_of("key: Billing_Invoice_Id__c")) in places(found)
-
-
-def test_currencies_that_do_not_fit(made: Callable[..., Doctor]) -> None:
-    """$org.currency alone in an org with several; a hidden CurrencyIsoCode; a single currency that the user may not see."""
-    doctor = made(multi_currency=True)
-    assert doctor.bad() == (0, [])
-    doctor.org.faults.apply({"hide": ["Opportunity.CurrencyIsoCode"]})
-    status, found = doctor.bad()
-    assert status == 2
-    assert ("currency", "currency-hidden", line_of("  currency:")) in places(found)
-    doctor.org.faults.apply({"reset": True})
-    doctor.change("[CurrencyIsoCode, $org.currency]", "[$org.currency]", OPPORTUNITY)
-    assert ("currency", "currency-mode", line_of("  currency:")) in places(doctor.bad()[1])
-    single = made()
-    single.change(doctor.crm.url, single.crm.url)
-    single.org.faults.apply({"hide": ["Organization.DefaultCurrencyIsoCode"]})
-    assert ("currency", "currency-hidden", 0) in places(single.bad()[1])
-
-
-def test_two_sources_of_one_object(doctor: Doctor) -> None:
-    """What only `sync` would say of the sources together is said too."""
-    doctor.change("  - name: quotes\n    mapping: mappings/salesforce-quote.yaml", "  - name: again\n    mapping: mappings/salesforce-opportunity.yaml")
-    status, found = doctor.bad()
-    assert status == 2
-    assert ("mappings", "two-sources", 0) in places(found)
-
-
-def test_prices_that_products_name_and_the_books_lack(doctor: Doctor) -> None:
-    """A product that is sold at a price which nobody imported fails with its name; after the import it is fine."""
-    with doctor.org.lock:
-        doctor.org.create("Product2", {"Name": "API Calls", "ProductCode": "API", "IsActive": True, "Billing_Price__c": "api-tiers"})
-        doctor.org.create("Product2", {"Name": "Gone", "IsActive": False, "Billing_Price__c": "long-gone"})
-    assert doctor.type("sync")[0] in (0, 1)
-    status, found = doctor.bad()
-    assert (status, places(found)) == (1, [("catalogue", "unknown-price", 0)])
-    assert "api-tiers, which API Calls names" in found[0]["message"]
-    price = "{product: API, unit_amount: 5, recurring: {interval: month}}"
-    Path("prices.yaml").write_text(f"currency: eur\nproducts:\n  API: {{name: API Calls}}\nprices:\n  api-tiers: {price}\n")
-    status, out, err = doctor.type("import", "catalog", "prices.yaml")
-    assert status == 0, out + err
     assert doctor.bad() == (0, [])
 
 

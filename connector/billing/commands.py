@@ -16,6 +16,7 @@ from connector.billing.given import given_of
 from connector.billing.locking import hold_contracts
 from connector.billing.named import Names, names_for, settled_change, settled_terms
 from connector.billing.store import BalanceEntry, BookedChange, BookedContract, Customer
+from connector.core.edit_ids import EDIT
 from connector.core.elsewhere import BilledThrough, through_problems
 from connector.core.invoicing import Line
 from connector.core.quoting import annual_value, change_value, contract_value
@@ -23,7 +24,7 @@ from connector.core.schedule import ends_on, problems
 from connector.core.terms import Change, ContractTerms
 from connector.errors import Problem, RejectedError, Where, invariant
 from connector.kit.db import new_id
-from connector.ports import EDIT, Command, CustomerDetails, HowBilled, Unit
+from connector.ports import Command, CustomerDetails, HowBilled, Unit
 
 
 @dataclass(slots=True, kw_only=True)

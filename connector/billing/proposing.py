@@ -17,13 +17,14 @@ from connector.billing.taken import taken_of
 from connector.billing.taxing import require_tax, state_of
 from connector.billing.usage import with_usage
 from connector.core.closing import Closing, Difference, closing_of
+from connector.core.edit_ids import is_edit_of
 from connector.core.invoicing import Line
 from connector.core.period import to_local
 from connector.core.quoting import per_period
 from connector.core.schedule import problems
 from connector.core.terms import Contract
 from connector.errors import Problem, RejectedError
-from connector.ports import AccountTax, Command, Proposal, Unit, is_edit_of
+from connector.ports import AccountTax, Command, Proposal, Unit
 
 
 def proposed(engine: Engine, command: Command, change_id: str, unit: Unit, now: datetime) -> Proposal:

@@ -23,13 +23,14 @@ from connector.billing.taxing import state_of
 from connector.billing.usage import with_usage
 from connector.charging import Chased
 from connector.core.closing import said_of
+from connector.core.edit_ids import is_edit_of
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
 from connector.core.quoting import annual_value
 from connector.core.schedule import changes_in_order, timeline
 from connector.core.segments import Surprise, Term, Timeline
 from connector.errors import Problem
-from connector.ports import AccountTax, InvoiceView, Standing, Unit, is_edit_of
+from connector.ports import AccountTax, InvoiceView, Standing, Unit
 
 LOOKS_AHEAD = 400  # due instants without a line that are skipped in search of the next invoice
 _OVER = ("withdrawn", "completed", "canceled")

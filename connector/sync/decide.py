@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Literal
 
+from connector.core.edit_ids import edit_id, is_edit_of
 from connector.core.terms import Change
 from connector.errors import Problem, Where, invariant
-from connector.ports import Command, CommandKind, Desired, edit_id, is_edit_of
+from connector.ports import Command, CommandKind, Desired
 from connector.sync.reasons import Reasons
 
 Keeps = Literal["nothing", "terms", "all"]

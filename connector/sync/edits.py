@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 from sqlmodel import Field
 
+from connector.core.edit_ids import edit_id
 from connector.core.terms import change_from_data, change_to_data, terms_from_data, terms_to_data
 from connector.errors import Problem, RejectedError, Where
-from connector.ports import Billing, Command, CustomerDetails, Desired, HowBilled, Proposal, Unit, edit_id
+from connector.ports import Billing, Command, CustomerDetails, Desired, HowBilled, Proposal, Unit
 from connector.sync.decide import Applied, Decision, Digests, Do, Flag, Ways, decision_key, edit_command, wanted_command
 from connector.sync.ledger import Deal, Ledger, deals, iso, marks, note, save_deals, tell_contracts
 from connector.sync.reasons import Reasons
