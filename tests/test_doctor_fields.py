@@ -72,8 +72,8 @@ def test_what_the_fields_of_the_org_cannot_take(doctor: Doctor) -> None:
     status, found = doctor.bad()
     assert status == 2
     assert {(name, code, line) for name, code, line in places(found) if line} == {
-        ("text-lengths", "text-too-short", line_of("Billing_Status__c:")), ("text-lengths", "warn-short-text", line_of("Billing_Message__c:")),
-        ("text-lengths", "text-too-short", line_of("Portal_URL__c:")), ("picklists", "missing-picklist-value", line_of("Type__c: type")),
+        ("text-lengths", "warn-text-too-short", line_of("Billing_Status__c:")), ("text-lengths", "warn-short-text", line_of("Billing_Message__c:")),
+        ("text-lengths", "warn-text-too-short", line_of("Portal_URL__c:")), ("picklists", "missing-picklist-value", line_of("Type__c: type")),
         ("picklists", "unknown-picklist-value", line_of("Line_Change__c")), ("digits", "warn-few-decimals", line_of("Amount_Due__c: amount_due")),
         ("digits", "warn-few-decimals", line_of("unit_amount")), ("digits", "warn-few-digits", line_of("Amount_Paid__c: amount_paid")),
         ("external-ids", "warn-not-unique", line_of("key: Billing_Invoice_Id__c")),

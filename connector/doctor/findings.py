@@ -72,7 +72,7 @@ CHECKS: tuple[Check, ...] = (
            "Correct the name, or let an administrator grant field access."),
     _check("picklists", _MAPPING, 2, "values that the mapping reads or writes are active values of the org's picklists",
            "Correct the value in the mapping, or add it to the picklist."),
-    _check("text-lengths", _MAPPING, 2, "text fields are long enough for what is written to them", "Make the field longer."),
+    _check("text-lengths", _MAPPING, 1, "text fields are long enough for what is written to them", "Make the field longer."),
     _check("digits", _MAPPING, 2, "amounts keep their decimal places, and large ones fit", "Change decimal places and length of the field in Setup."),
     _check("formulas", _MAPPING, 2, "no condition or value comes from a formula or roll-up: its changes move no timestamp",
            "Copy the formula into a field by a flow, or accept that the full sweep sees it."),
@@ -95,12 +95,13 @@ _BY_NAME = {check.name: check for check in CHECKS}
 BY_CODE = {
     "unknown-object": "objects", "no-object-right": "objects", "quotes-disabled": "objects", "unknown-field": "fields", "not-writeable": "fields",
     "wrong-field-type": "fields", "no-field-exists": "fields", "unknown-picklist-value": "picklists", "missing-picklist-value": "picklists",
-    "warn-unmapped-value": "picklists", "text-too-short": "text-lengths", "warn-short-text": "text-lengths", "warn-few-decimals": "digits",
+    "warn-unmapped-value": "picklists", "warn-text-too-short": "text-lengths", "warn-short-text": "text-lengths", "warn-few-decimals": "digits",
     "warn-few-digits": "digits", "warn-calculated-field": "formulas", "currency-literal": "currency", "currency-hidden": "currency",
     "currency-mode": "currency", "not-an-external-id": "external-ids", "warn-not-unique": "external-ids", "no-opportunities": "quotes",
     "crm-call-limit": "api-calls", "crm-api-version": "api-version", "other-org": "org",
 }  # fmt: skip
 """Which check a problem of a mapping, or a refusal of the CRM, belongs to."""
+_SEVERE = ("warn-text-too-short",)
 ORG_CHECKS = ("objects", "fields", "picklists", "text-lengths", "digits", "formulas", "currency", "external-ids", "quotes", "catalogue")
 """The checks of mappings that nobody can make without the org."""
 
@@ -126,8 +127,11 @@ def skipped(names: Iterable[str], why: str) -> list[Finding]:
 
 
 def of_problem(problem: Problem, name: str) -> Finding:
-    """Return a problem as a finding, of the check its code belongs to, else of *name*; the codes of warnings begin with warn."""
-    state: State = "warn" if problem.code.startswith("warn-") else "fail"
+    """Return a problem as a finding, of the check its code belongs to, else of *name*; the codes of warnings begin with warn.
+
+    What is always cut or left out is a failure here, though no run stops for it.
+    """
+    state: State = "warn" if problem.code.startswith("warn-") and problem.code not in _SEVERE else "fail"
     at = BY_CODE.get(problem.code, name)
     hint = problem.hint or _BY_NAME[at].fix
     return Finding(name=at, state=state, message=problem.message, hint=hint, where=problem.where, code=problem.code)

@@ -23,7 +23,8 @@ WARNINGS: Mapping[str, str] = {
     "warn-few-decimals": "The field keeps fewer decimal places than the currency has: the CRM rounds what stands there.",
     "warn-few-digits": "The field has no room for large amounts; the CRM refuses to write one.",
     "warn-not-unique": "The key of created rows is not unique: two rows of one value can no longer be written.",
-    "warn-short-text": "The text field is too short for the longest of what is written; the CRM refuses it then.",
+    "warn-short-text": "The text field is too short for the longest of what is written, which is cut.",
+    "warn-text-too-short": "The text field is too short for what is usually written: a text is cut, a number or link is left out.",
     "warn-unmapped-value": "The picklist has a value that `values` does not translate; a record with it is not billed.",
 }
 """The codes that do not keep a file from being used, with what they mean."""

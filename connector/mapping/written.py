@@ -1,7 +1,8 @@
 """What we write to the CRM, source by source: which words, how long a text, how large an amount; so that a field can be held against it.
 
-Example: `status` is one of a few words of up to 15 characters: a text field of 10 refuses "Needs attention", and a restricted
-picklist without that value refuses it too. A field too short for every value is an error, one too short for some a warning.
+Example: `status` is one of a few words of up to 15 characters: a text field of 10 cuts "Needs attention", and a restricted
+picklist without that value refuses it too. What is too long is cut or left out when it is written (sync.fitting), so that a field too
+short is a warning: `warn-text-too-short` where the usual value does not fit, `warn-short-text` where only the longest does not.
 """
 
 from __future__ import annotations
@@ -99,9 +100,10 @@ def _length(info: FieldInfo, full: str, need: Need, public_url: str) -> Iterator
     before = len(public_url.rstrip("/")) if need.is_address else 0
     least, most = before + need.least, before + max(need.least, need.most)
     if 0 < info.length < least:
-        yield "text-too-short", f"{full} takes {info.length} characters; what is written has {least:,}.", f"Make it at least {most:,} long."
+        message = f"{full} takes {info.length} characters; what is written has {least:,}: a text is cut, a number or link is left out."
+        yield "warn-text-too-short", message, f"Make it at least {most:,} long."
     elif 0 < info.length < most:
-        message = f"{full} takes {info.length} characters; what is written may have {most:,}, and the CRM refuses what is longer."
+        message = f"{full} takes {info.length} characters; what is written may have {most:,}, and what is longer is cut."
         yield "warn-short-text", message, f"Make it at least {most:,} long."
 
 
