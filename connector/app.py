@@ -141,10 +141,18 @@ def build_crm(config: Config, *, url: str | None = None, read_timeout_s: float =
         Login(
             url=url or crm.url, auth=crm.auth, client_id=crm.client_id, client_secret=crm.client_secret, username=crm.username,
             password=crm.password, security_token=crm.security_token, api_version=crm.api_version, org_id=crm.org_id,
-            private_key=Path(crm.private_key_file).read_text(encoding="ascii") if crm.private_key_file else "",
+            private_key=_private_key(crm.private_key_file) if crm.private_key_file else "",
             read_timeout_s=read_timeout_s,
         )
     )  # fmt: skip
+
+
+def _private_key(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        text, hint = f"crm.private_key_file {file} cannot be read.", "Check its path and rights; it holds a key in PEM form."
+        raise ConfigError([Problem(code="unreadable-file", message=text, hint=hint)]) from error
 
 
 def mapping_options(config: Config) -> Options:

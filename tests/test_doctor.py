@@ -364,3 +364,13 @@ def test_the_documentation_lists_every_check() -> None:
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows[: len(CHECKS)] == [f"| `{c.name}` | {c.meaning} | {c.fix} | {c.exit_status} |" for c in CHECKS]
+
+
+def test_a_key_file_that_cannot_be_read(doctor: Doctor) -> None:
+    """The login by a key whose file is not there is told with the file's name; the mappings are checked all the same."""
+    doctor.change("  auth: client_credentials", "  username: integration@demo.example\n  private_key_file: nowhere.pem\n  auth: jwt")
+    status, found = doctor.bad()
+    assert status == 3
+    assert [(c["name"], c["code"]) for c in found if c["state"] == "fail"] == [("login", "unreadable-file")]
+    assert "nowhere.pem" in next(c["message"] for c in found if c["state"] == "fail")
+    assert doctor.type("sync")[0] == 2

@@ -8,7 +8,6 @@ to anything but its default: nobody shall believe in a setting that does nothing
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,10 +159,7 @@ def demo_config(*, database: str, crm_url: str, mappings: Sequence[Path], port: 
 
 
 def load_config(path: Path, env: Mapping[str, str]) -> Config:
-    """Read and check the configuration.
-
-    Raises: ConfigError with every problem at once, in file order.
-    """
+    """Read and check the configuration. Raises: ConfigError with every problem at once, in file order."""
     config, problems = read_config(path, env)
     if problems:
         raise ConfigError(problems)
@@ -408,8 +404,6 @@ class _Reader:
         elif crm.auth == "password" and int(version[1]) >= _SOAP_LOGIN_ENDS:
             hint = "Use auth: client_credentials or jwt, or api_version 64.0 until Summer '27."
             self.add("bad-value", ("crm", "auth"), "Salesforce has no password login from API 65.0 on.", hint)
-        if (file := crm.private_key_file) and not os.access(file, os.R_OK):
-            self.add("unreadable-file", ("crm", "private_key_file"), f"{file} cannot be read.", "Check its path and rights.")
 
     def _billing(self) -> BillingConfig:
         def choice(name: str, known: Sequence[str], default: str, later: Sequence[str] = ()) -> Any:
