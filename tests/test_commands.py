@@ -166,6 +166,7 @@ def test_check_says_what_is_wrong_with_the_fix(desk: Desk) -> None:
     assert status == 1, out
     assert out.startswith("FAIL clock: ")
     assert "ok   tax: none: no tax on any invoice" in out
+    assert "ok   typed-payments: read from Billing_Invoice__c.Payment_Received__c" in out
     text = Path("config.yaml").read_text()
     Path("config.yaml").write_text(text.replace("${SF_CLIENT_SECRET}", "${WRONG:-another-secret}"))
     status, out, _ = desk.type("check")

@@ -166,3 +166,13 @@ def test_prices_that_products_name_and_the_books_lack(doctor: Doctor) -> None:
     status, out, err = doctor.type("import", "catalog", "prices.yaml")
     assert status == 0, out + err
     assert doctor.bad() == (0, [])
+
+
+def test_payments_that_people_would_type_in_vain(doctor: Doctor) -> None:
+    """The amount can be typed, but the answer cannot be written: a warning with the field; without the fields at all it is just off."""
+    doctor.org.faults.apply({"read_only": ["Billing_Invoice__c.Payment_Message__c"]})
+    status, found = doctor.bad()
+    assert (status, places(found)) == (0, [("typed-payments", "", 0)])
+    assert "Payment_Message__c" in found[0]["message"]
+    doctor.org.faults.apply({"hide": ["Billing_Invoice__c.Payment_Received__c"]})
+    assert doctor.bad() == (0, [])

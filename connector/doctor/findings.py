@@ -81,6 +81,8 @@ CHECKS: tuple[Check, ...] = (
     _check("external-ids", _MAPPING, 2, "the keys of rows that we create are external ids and unique", "Mark the field as external id and unique."),
     _check("quotes", _MAPPING, 2, "a synced quote has a source that reads it; `quotes:` of the configuration works in this org",
            "Add the source of quotes, or correct `quotes:`."),
+    _check("typed-payments", _MAPPING, 1, "whether payments can be typed on invoice rows of the CRM; not an error where nobody wants to",
+           "Grant the integration user edit access to the fields that the line names."),
     _check("catalogue", _MAPPING, 1, "every catalogue price that an active product names is in the books", "Import it: `connector import catalog FILE`."),
     _check("database", _BOOKS, 3, "the database can be used, and its schema is one that this version knows", "Do what the line says."),
     _check("integrity", _BOOKS, 3, "the database file is undamaged", "Stop everything, copy the file, and restore the last good copy."),
@@ -102,7 +104,7 @@ BY_CODE = {
 }  # fmt: skip
 """Which check a problem of a mapping, or a refusal of the CRM, belongs to."""
 _SEVERE = ("warn-text-too-short",)
-ORG_CHECKS = ("objects", "fields", "picklists", "text-lengths", "digits", "formulas", "currency", "external-ids", "quotes", "catalogue")
+ORG_CHECKS = ("objects", "fields", "picklists", "text-lengths", "digits", "formulas", "currency", "external-ids", "quotes", "typed-payments", "catalogue")
 """The checks of mappings that nobody can make without the org."""
 
 

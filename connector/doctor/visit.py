@@ -29,6 +29,7 @@ from connector.kit.clock import Clock, SystemClock
 from connector.mapping.check import check
 from connector.mapping.language import MappingFile, SourceText
 from connector.ports import Crm, ObjectInfo, Org
+from connector.sync import entries
 
 _READ_TIMEOUT_S = 20.0
 _PRICES = "SELECT Id, Name, {field} FROM {object} WHERE {field} != null{active} ORDER BY {field}, Id LIMIT 2000"
@@ -244,10 +245,22 @@ def _look_at_mappings(visit: _Visit, crm: Crm, to: Org, parsed: Mapping[str, Sou
     mappings = [one.mapping for one in read if one.mapping is not None]
     visit.found.append(fields.currency(mappings, described, to))
     visit.found += fields.quotes(mappings, described)
+    visit.tried("typed-payments", lambda: visit.found.append(_typed_payments(crm, described)))
     if len(mappings) == len(visit.config.sources) and not any(f.state == "fail" and f.name in ("mappings", *ORG_CHECKS) for f in visit.found):
         # the last word has what `sync` does with them: two sources of one object, `quotes:` in this org
         visit.tried("quotes", lambda: _loaded(visit, crm, to))
     return _named_prices(visit, crm, mappings, described)
+
+
+def _typed_payments(crm: Crm, described: Mapping[str, ObjectInfo]) -> Finding:
+    """Return whether payments can be typed in the CRM; the field for them without the others is half a feature."""
+    shown = described if entries.OBJECT in described else crm.describe([entries.OBJECT])
+    text = entries.detail(shown)
+    is_wanted = entries.OBJECT in shown and entries.AMOUNT in shown[entries.OBJECT].fields
+    if is_wanted and entries.missing(shown):
+        hint = "Grant the integration user edit access to these fields, or hide the first from people who would type into it in vain."
+        return warned("typed-payments", f"People may type payments on {entries.OBJECT}, but they are not read; {text}.", hint)
+    return ok("typed-payments", text)
 
 
 def _loaded(visit: _Visit, crm: Crm, to: Org) -> None:
