@@ -95,7 +95,7 @@ CHECKS: tuple[Check, ...] = (
 
 _BY_NAME = {check.name: check for check in CHECKS}
 BY_CODE = {
-    "unknown-object": "objects", "no-object-right": "objects", "quotes-disabled": "objects", "unknown-field": "fields", "not-writeable": "fields",
+    "unknown-object": "objects", "package-missing": "objects", "no-object-right": "objects", "quotes-disabled": "objects", "unknown-field": "fields", "not-writeable": "fields",
     "wrong-field-type": "fields", "no-field-exists": "fields", "unknown-picklist-value": "picklists", "missing-picklist-value": "picklists",
     "warn-unmapped-value": "picklists", "warn-text-too-short": "text-lengths", "warn-short-text": "text-lengths", "warn-few-decimals": "digits",
     "warn-few-digits": "digits", "warn-calculated-field": "formulas", "currency-literal": "currency", "currency-hidden": "currency",
