@@ -9,6 +9,8 @@ from decimal import Decimal
 from histories import lines_of, played
 
 from connector.core.invoicing import Line, Slice, next_due, proposed, window_start
+from connector.core.quoting import upcoming
+from connector.core.settlement import CustomerState
 from connector.core.terms import (
     Change,
     Contract,
@@ -185,3 +187,12 @@ def test_a_change_of_prebilled_months_charges_them_no_sooner_than_it_credits_the
         april = (datetime(2026, 4, 1).date(), 6_000)
         whole = [(on.date(), 3_000), april] if behavior == "always_invoice" else [(on.date(), 9_000)]
         assert totals == [(START.date(), 9_000), *whole]
+
+
+def test_a_preview_of_a_contract_that_is_paused_for_good_ends() -> None:
+    """Paused on its first day while an increase waits for the next invoice: it renews itself for ever and is never billed."""
+    agreed = terms(item("seat", 3_480, 1, MONTH), end=datetime(2026, 7, 1), end_behavior="renew")
+    pause = Change(id="p", kind="pause", effective=START, made_at=START)
+    more = amend("a", "delta", item("seat", 3_480, 8, MONTH), START, until=datetime(2026, 2, 9), proration_behavior="create_prorations")
+    contract = Contract(id="k", terms=agreed, changes=(pause, more))
+    assert upcoming(Slice(contract=contract), CustomerState(payment="none"), 4) == ()

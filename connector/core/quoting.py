@@ -21,6 +21,7 @@ from connector.core.settlement import Account, CustomerState, Invoice, advance
 from connector.core.terms import Change, Contract, ContractTerms, Coupon, Item, Phase
 
 _MAX_RUNS = 2_000  # bound of a preview: more dates without an invoice in a row than any contract has
+_QUIET_MONTHS = 12 * 30  # a contract without an invoice for so long is over for a preview: paused for good, and renewing itself
 _LOOKS_AHEAD = 24  # invoices in which the first trace of a change is looked for
 MAX_STAGES = 60  # stretches of other prices or quantities that a quote lists
 
@@ -214,14 +215,17 @@ def upcoming(piece: Slice, customer: CustomerState, n: int, *, after: datetime |
     account = Account(customer=customer, slices=(piece,))
     at = after if after is not None else piece.contract.terms.start - timedelta(microseconds=1)
     found: list[Invoice] = []
+    last = max([at, *(to_local(c.effective, zone) for c in piece.contract.changes)])
     for _ in range(_MAX_RUNS):
         horizon = plus_months(at, 12 * 5)
         due = next_due_on(timeline(account.slices[0].contract, horizon=horizon), account.slices[0], at)
-        if due is None or len(found) >= n:
+        if due is None or len(found) >= n or due > plus_months(last, _QUIET_MONTHS):
             break
         account, events = advance(account, to_utc(due, zone))
-        found.extend(e.invoice for e in events if e.kind == "invoice.finalized")
+        made = [e.invoice for e in events if e.kind == "invoice.finalized"]
+        found.extend(made)
         at = due
+        last = max(last, at) if made else last
     return tuple(found[:n])
 
 
