@@ -19,6 +19,7 @@ from connector.lookalike.crm.wire import Reply, Request, subrequest, versioned
 
 _MAX_RECORDS, _MAX_CHUNKS = 200, 10
 _MAX_SUBREQUESTS, _MAX_HEAVY = 25, 5
+_MAX_GRAPHS, _MAX_NODES = 75, 500
 _REFERENCE = re.compile(r"@\{([^}]+)\}")
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _ROLLED_BACK = {
@@ -151,13 +152,34 @@ class Composite:
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
         self.subrequests: Counter[str] = Counter()
-        rest.routes[:0] = [(("composite",), {"POST": self._composite}), (("composite", "batch"), {"POST": self._batch})]
+        rest.routes[:0] = [
+            (("composite",), {"POST": self._composite}),
+            (("composite", "batch"), {"POST": self._batch}),
+            (("composite", "graph"), {"POST": self._graphs}),
+        ]
 
     def _composite(self, request: Request) -> Reply:
         body = body_of(request)
         entries = _checked_entries(body.get("compositeRequest"))
+        return Reply(body={"compositeResponse": self._all(request, entries, is_all=body.get("allOrNone") is True)[0]})
+
+    def _graphs(self, request: Request) -> Reply:
+        graphs = body_of(request).get("graphs")
+        if not isinstance(graphs, list) or not all(isinstance(one, dict) and isinstance(one.get("graphId"), str) for one in graphs):
+            raise Refusal("JSON_PARSER_ERROR", "graphs must be an array of objects with a graphId")
+        checked = [(one["graphId"], _checked_entries(one.get("compositeRequest"), most=_MAX_NODES, is_graph=True)) for one in graphs]
+        if len(graphs) > _MAX_GRAPHS or sum(len(entries) for _, entries in checked) > _MAX_NODES:
+            raise Refusal("LIMIT_EXCEEDED", f"A call carries at most {_MAX_GRAPHS} graphs of {_MAX_NODES} nodes in all")
+        out = []
+        for name, entries in checked:
+            answers, is_done = self._all(request, entries, is_all=True)
+            out.append({"graphId": name, "graphResponse": {"compositeResponse": answers}, "isSuccessful": is_done})
+        return Reply(body={"graphs": out})
+
+    def _all(self, request: Request, entries: list[dict[str, Any]], *, is_all: bool) -> tuple[list[dict[str, Any]], bool]:
+        """Return the answers of the subrequests, and whether they stand."""
         done: dict[str, Reply] = {}
-        is_all = body.get("allOrNone") is True
+        is_done = True
         try:
             with self._rest.org.transaction():
                 for entry in entries:
@@ -165,6 +187,7 @@ class Composite:
                 if is_all and any(_has_failed(reply) for reply in done.values()):
                     raise _RolledBackError
         except _RolledBackError:
+            is_done = False
             done = {
                 key: reply if reply.status >= 400 else Reply(status=400, body=_HALTED) for key, reply in done.items()
             }
@@ -172,7 +195,7 @@ class Composite:
             {"body": reply.body, "httpHeaders": reply.headers, "httpStatusCode": reply.status, "referenceId": key}
             for key, reply in done.items()
         ]
-        return Reply(body={"compositeResponse": answers})
+        return answers, is_done
 
     def _answered(self, request: Request, entry: dict[str, Any], done: dict[str, Reply]) -> Reply:
         try:
@@ -218,13 +241,11 @@ def is_heavy(url: str) -> bool:
     return segments[:1] in (["query"], ["queryAll"]) or segments[:2] == ["composite", "sobjects"]
 
 
-def _checked_entries(entries: Any) -> list[dict[str, Any]]:
+def _checked_entries(entries: Any, *, most: int = _MAX_SUBREQUESTS, is_graph: bool = False) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or any(not isinstance(one, dict) for one in entries) or not entries:
         raise Refusal("JSON_PARSER_ERROR", "compositeRequest must be a non-empty array")
-    if len(entries) > _MAX_SUBREQUESTS:
-        raise Refusal(
-            "LIMIT_EXCEEDED", f"The number of subrequests {len(entries)} exceeds the maximum of {_MAX_SUBREQUESTS}"
-        )
+    if len(entries) > most:
+        raise Refusal("LIMIT_EXCEEDED", f"The number of subrequests {len(entries)} exceeds the maximum of {most}")
     for one in entries:
         missing = [name for name in ("method", "url", "referenceId") if not isinstance(one.get(name), str)]
         if missing:
@@ -232,6 +253,8 @@ def _checked_entries(entries: Any) -> list[dict[str, Any]]:
     names = [one["referenceId"] for one in entries]
     if len(set(names)) != len(names):
         raise Refusal("INVALID_INPUT", "referenceId must be unique")
+    if is_graph and any(is_heavy(one["url"]) for one in entries):
+        raise Refusal("INVALID_INPUT", "A graph carries single records only")
     if sum(1 for one in entries if is_heavy(one["url"])) > _MAX_HEAVY:
         raise Refusal("LIMIT_EXCEEDED", f"A composite carries at most {_MAX_HEAVY} queries and sObject Collections")
     return entries

@@ -74,6 +74,7 @@ class Faults:
     limit_used: int | None = None
     limit_max: int | None = None
     latency_ms: int = 0
+    bulk_polls: int = 0
     clock_skew_s: int = 0
     window_s: int = 0
     timeout_rows: int = 0
@@ -371,4 +372,5 @@ _KNOBS: dict[str, Callable[[Any], Change]] = {
     "instance_url": _set("instance_url", _text),
     "retired_below": _set("retired_below", _number(0)),
     "latency_ms": _set("latency_ms", _number(0)),
+    "bulk_polls": _set("bulk_polls", _number(0)),
 }

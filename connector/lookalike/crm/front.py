@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+from connector.lookalike.crm.bulk import Bulk
 from connector.lookalike.crm.composite import Collections, Composite
 from connector.lookalike.crm.control import Control
 from connector.lookalike.crm.gate import Gate, Logins
@@ -16,13 +17,17 @@ from connector.lookalike.crm.metadata import PATH as METADATA
 from connector.lookalike.crm.metadata import Metadata
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal, not_found
+from connector.lookalike.crm.replication import Replication
 from connector.lookalike.crm.rest import Rest, versions
+from connector.lookalike.crm.trees import Trees
 from connector.lookalike.crm.wire import Reply, Request, versioned
 
 _MAX_REQUEST_BYTES = 16_384
 _SOAP = re.compile(r"/services/Soap/u/([^/]+)(?:/.*)?")
 _IDENTITY = re.compile(r"/id/([0-9A-Za-z]{15,18})/([0-9A-Za-z]{15,18})/?")
-_FREE = ("token", "soap", "versions", "identity", "demo")
+_USERINFO = "/services/oauth2/userinfo"
+_REVOKE = "/services/oauth2/revoke"
+_FREE = ("token", "revoke", "soap", "versions", "identity", "demo")
 _HOURS = 24
 
 
@@ -38,6 +43,9 @@ class Front:
         """Moves the org's time to the morning of a day, where whoever runs it lets people do so."""
         self._composite = Composite(self.rest)
         Collections(self.rest)
+        Trees(self.rest)
+        Bulk(self.rest)
+        Replication(self.rest)
         self._calls: Counter[str] = Counter()
         self._hours: Counter[int] = Counter()
         self.clients: Counter[str] = Counter()
@@ -125,6 +133,7 @@ class Front:
             raise Refusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
         if self.org.faults.limit_reached or self.used > self.limit:
             raise Refusal("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
+        _check_type(request)
         with self.org.transaction(user=user):
             before = self._composite.subrequests.total()
             reply = self.rest.answer(request)
@@ -136,12 +145,18 @@ class Front:
     def _open_to_all(self, request: Request, kind: str) -> Reply:
         if kind == "versions":
             return Reply(body=versions(self.org.faults.retired_below))
+        if kind == "revoke":
+            return self.gate.end(request)
+        sent = request.headers.get("authorization", "") or f"Bearer {request.query.get('oauth_token', '')}"
+        if request.path.rstrip("/") == _USERINFO:
+            user = self.gate.user_of(sent)
+            return Reply(body=self.gate.userinfo(user)) if user else _bad_token()
         if kind == "identity":
             found = _IDENTITY.fullmatch(request.path)
             if found is None or found[1][:15] != self.org.org_id[:15]:
                 raise not_found()
-            if self.gate.user_of(request.headers.get("authorization", "")) is None:
-                return Reply(status=403, body="Bad_OAuth_Token", media_type="text/plain")
+            if self.gate.user_of(sent) is None:
+                return _bad_token()
             return Reply(body=self.gate.identity(found[2]))
         if request.method != "POST":
             raise Refusal(
@@ -167,11 +182,13 @@ def kind_of(request: Request) -> str:
         return "demo"
     if path.rstrip("/") == "/services/oauth2/token":
         return "token"
+    if path.rstrip("/") == _REVOKE:
+        return "revoke"
     if path.startswith("/services/Soap/u/"):
         return "soap"
     if METADATA.fullmatch(path):
         return "metadata"
-    if path.startswith("/id/"):
+    if path.startswith("/id/") or path.rstrip("/") == _USERINFO:
         return "identity"
     if path.rstrip("/") == "/services/data":
         return "versions"
@@ -182,9 +199,23 @@ def kind_of(request: Request) -> str:
         return "query_more" if len(segments) > 1 else head
     if head == "composite" and len(segments) > 1:
         return f"composite/{segments[1]}"
+    if head == "jobs":
+        return "/".join(segments[:2])
     if head == "sobjects":
         return "describe" if len(segments) == 1 or segments[-1] == "describe" else "sobjects"
     return head
+
+
+def _bad_token() -> Reply:
+    return Reply(status=403, body="Bad_OAuth_Token", media_type="text/plain")
+
+
+def _check_type(request: Request) -> None:
+    """Raise the Refusal of a body in a format that the resource does not read."""
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = "text/csv" if request.path.rstrip("/").endswith("/batches") else "application/json"
+    if sent and request.body is not None and request.method in ("POST", "PATCH", "PUT") and sent != wanted:
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", f"Unsupported media type {sent}. The resource reads {wanted}", status=415)
 
 
 def _check_length(request: Request) -> None:

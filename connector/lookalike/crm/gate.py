@@ -51,6 +51,7 @@ class Logins:
     username: str = DEMO_USERNAME
     password: str = "demo"  # noqa: S105 - public on purpose
     security_token: str = ""
+    refresh_token: str = "demo-refresh"  # noqa: S105 - public on purpose
     jwt_public_key: str | None = None
 
 
@@ -80,6 +81,13 @@ class Gate:
         """End all sessions."""
         self._sessions.clear()
 
+    def end(self, request: Request) -> Reply:
+        """Answer /services/oauth2/revoke: the session of `token` is over. What is no token is a 400."""
+        form = dict(parse_qsl(request.body or "")) if request.method == "POST" else request.query
+        if self._sessions.pop(form.get("token", ""), None) is None:
+            return Reply(status=400, body={"error": "unsupported_token_type", "error_description": "this token type is not supported"})
+        return Reply()
+
     def _open(self, user: str) -> str:
         token = f"{self._org.org_id[:15]}!{secrets.token_urlsafe(48)}"
         self._sessions[token] = user
@@ -97,7 +105,7 @@ class Gate:
             user = self._granted(form, request.headers.get("authorization", ""))
         except Refusal as refusal:
             return Reply(status=400, body={"error": refusal.code, "error_description": refusal.message})
-        identity = f"https://login.salesforce.com/id/{self._org.org_id}/{user}"
+        identity = f"{self.base_url}/id/{self._org.org_id}/{user}"
         issued = str(int(self._org.now().timestamp() * 1000))
         digest = hmac.new(self._logins.client_secret.encode(), (identity + issued).encode(), hashlib.sha256).digest()
         body: dict[str, Any] = {
@@ -114,13 +122,18 @@ class Gate:
         grant = form.get("grant_type", "")
         if grant == _JWT_GRANT:
             return self._by_assertion(form.get("assertion", ""))
-        if grant not in ("client_credentials", "password"):
+        if grant not in ("client_credentials", "password", "refresh_token"):
             raise Refusal("unsupported_grant_type", "grant type not supported")
         client, secret = _client(form, authorization)
         if not hmac.compare_digest(client.encode(), self._logins.client_id.encode()):
             raise Refusal("invalid_client_id", "client identifier invalid")
-        if not hmac.compare_digest(secret.encode(), self._logins.client_secret.encode()):
+        is_public = grant == "refresh_token" and not secret
+        if not is_public and not hmac.compare_digest(secret.encode(), self._logins.client_secret.encode()):
             raise Refusal("invalid_client", "invalid client credentials")
+        if grant == "refresh_token":
+            if not hmac.compare_digest(form.get("refresh_token", "").encode(), self._logins.refresh_token.encode()):
+                raise Refusal("invalid_grant", "expired access/refresh token")
+            return self._org.integration_user
         if grant == "client_credentials":
             return self._org.integration_user
         user = self._by_password(form.get("username", ""), form.get("password", ""))
@@ -174,11 +187,22 @@ class Gate:
         text = _LOGIN.format(url=html.escape(url), token=self._open(user), user=user, org=self._org.org_id)
         return Reply(body=text, media_type="text/xml;charset=UTF-8")
 
+    def userinfo(self, user: str) -> dict[str, Any]:
+        """Return what GET /services/oauth2/userinfo tells of the user who asks."""
+        row = self._org.get("User", user)
+        return {
+            "sub": f"{self.base_url}/id/{self._org.org_id}/{row['Id']}", "user_id": row["Id"], "organization_id": self._org.org_id,
+            "preferred_username": row["Username"], "nickname": row["Username"].partition("@")[0], "name": row["Name"], "email": row["Email"],
+            "email_verified": True, "given_name": row["FirstName"], "family_name": row["LastName"], "zoneinfo": row["TimeZoneSidKey"],
+            "active": row["IsActive"], "user_type": "STANDARD", "language": "en_US", "locale": "en_US", "utcOffset": 0,
+            "urls": {"rest": f"{self.base_url}/services/data/v{{version}}/"},
+        }  # fmt: skip
+
     def identity(self, user: str) -> dict[str, Any]:
         """Return the identity document of a user. Raises: Refusal 404."""
         row = self._org.get("User", user)
         return {
-            "id": f"https://login.salesforce.com/id/{self._org.org_id}/{row['Id']}", "user_id": row["Id"], "organization_id": self._org.org_id,
+            "id": f"{self.base_url}/id/{self._org.org_id}/{row['Id']}", "user_id": row["Id"], "organization_id": self._org.org_id,
             "username": row["Username"], "display_name": row["Name"], "email": row["Email"], "active": row["IsActive"],
             "user_type": "STANDARD", "urls": {"rest": f"{self.base_url}/services/data/v{{version}}/"},
         }  # fmt: skip

@@ -26,6 +26,7 @@ class Held:
     """What a slow transaction saved, unseen until *due*; None for a removed record."""
 
     due: datetime
+    begun: datetime
     rows: list[tuple[str, str, Row | None]]
 
 
@@ -89,13 +90,17 @@ class Keeping:
             kind, record, old = self._undo.pop()
             self.tables[kind].put(record, old)
 
-    def commit(self, late_until: datetime | None) -> None:
-        """Let everything stand and write it to the file; or, until *late_until*, hold it back."""
+    def oldest_open(self) -> datetime | None:
+        """Return when the oldest transaction that is still unseen began; None without one."""
+        return min((one.begun for one in self._held), default=None)
+
+    def commit(self, now: datetime, late_s: int) -> None:
+        """Let everything stand and write it to the file; or, for *late_s* seconds, hold it back."""
         touched = dict.fromkeys((kind, record) for kind, record, _ in self._undo)
         rows = [(kind, record, self.tables[kind].rows.get(record)) for kind, record in touched]
-        if late_until is not None:
+        if late_s:
             self.roll_back(0)
-            self._held.append(Held(due=late_until, rows=rows))
+            self._held.append(Held(due=now + timedelta(seconds=late_s), begun=now, rows=rows))
             self._held_ids.update(record for _, record, _ in rows)
             rows = []
         self._undo.clear()

@@ -288,7 +288,11 @@ class Org:
         late_s = 0
         if self._keeping.mark and self.faults.late:
             late_s = self.faults.holding(is_integration=self._acting == self.integration_user)
-        self._keeping.commit(self.now() + timedelta(seconds=late_s) if late_s else None)
+        self._keeping.commit(self.now(), late_s)
+
+    def oldest_open(self) -> datetime | None:
+        """Return when the oldest transaction that is still unseen began; None without one."""
+        return self._keeping.oldest_open()
 
     def put(self, kind: str, record: str, row: Row | None) -> None:
         """Store a whole record as it is, or remove it; part of the transaction. Raises: Refusal while a slow save holds it."""

@@ -9,7 +9,8 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
 from connector.lookalike.crm.ids import minted
@@ -84,6 +85,7 @@ class Rest:
         self.cursors = Cursors(org)
         self.written = 0
         self.asked: deque[str] = deque(maxlen=_ASKED_KEPT)
+        self._told = ((org.faults.generation, id(org.schema)), org.now().replace(microsecond=0))
         self.routes: list[Route] = [
             ((), {"GET": self._resources}),
             (("limits",), {"GET": self._limits}),
@@ -163,27 +165,51 @@ class Rest:
 
     def _resources(self, request: Request) -> Reply:
         base = f"/services/data/v{version_of(request)}"
-        return Reply(body={name: f"{base}/{name}" for name in ("composite", "limits", "query", "queryAll", "sobjects")})
+        return Reply(body={name: f"{base}/{name}" for name in ("composite", "jobs", "limits", "query", "queryAll", "sobjects")})
 
     def _limits(self, request: Request) -> Reply:
-        names = ("DailyBulkApiBatches", "DailyBulkV2QueryJobs", "DataStorageMB", "FileStorageMB")
+        most_of = {"DailyBulkApiBatches": 15_000, "DailyBulkV2QueryJobs": 10_000, "DataStorageMB": 1024, "FileStorageMB": 1024}
         most, left = self.allowance()
         body: dict[str, Any] = {"DailyApiRequests": {"Max": most, "Remaining": left}}
-        body.update({name: {"Max": 10_000, "Remaining": 10_000} for name in names})
+        body.update({name: {"Max": count, "Remaining": count} for name, count in most_of.items()})
         return Reply(body=body)
 
     def _describe_global(self, request: Request) -> Reply:
         base = f"/services/data/v{version_of(request)}/sobjects"
+        headers: dict[str, str] = {}
+        if self._unchanged(request, headers):
+            return Reply(status=304, headers=headers)
         entries = [{**kind.entry(), "urls": _urls(base, kind)} for kind in self.org.schema.types]
-        return Reply(body={"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": entries})
+        return Reply(body={"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": entries}, headers=headers)
 
     def _object(self, request: Request, name: str) -> Reply:
         kind = self.org.type(name)
         base = f"/services/data/v{version_of(request)}/sobjects"
         return Reply(body={"objectDescribe": {**kind.entry(), "urls": _urls(base, kind)}, "recentItems": []})
 
+    def _described_at(self) -> datetime:
+        """Return when what describe tells last changed: when a knob was turned or fields were added, else when this server began."""
+        state = (self.org.faults.generation, id(self.org.schema))
+        if state != self._told[0]:
+            at = self.org.now().replace(microsecond=0)
+            self._told = (state, max(at, self._told[1] + timedelta(seconds=1)))
+        return self._told[1]
+
+    def _unchanged(self, request: Request, headers: dict[str, str]) -> bool:
+        """Say whether the client's copy of a describe still holds; puts Last-Modified into *headers*."""
+        changed = self._described_at()
+        headers["Last-Modified"] = format_datetime(changed, usegmt=True)
+        since = request.headers.get("if-modified-since")
+        try:
+            return since is not None and parsedate_to_datetime(since) >= changed
+        except ValueError:
+            return False
+
     def _describe(self, request: Request, name: str) -> Reply:
         kind = self.org.type(name)
+        headers: dict[str, str] = {}
+        if self._unchanged(request, headers):
+            return Reply(status=304, headers=headers)
         base = f"/services/data/v{version_of(request)}/sobjects"
         faults = self.org.faults
         fields = [
@@ -206,7 +232,8 @@ class Rest:
                 "childRelationships": children,
                 "recordTypeInfos": [],
                 "urls": _urls(base, kind),
-            }
+            },
+            headers=headers,
         )
 
     # -- records ----------------------------------------------------------------------------------------------------------

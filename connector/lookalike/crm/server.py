@@ -30,7 +30,6 @@ _START_TIMEOUT_S = 10
 _STOP_TIMEOUT_S = 10
 _DRAIN_TIMEOUT_S = 2
 _BACKLOG = 256
-_TEXT_PATHS = ("/services/oauth2/token", "/services/Soap/")
 
 
 def application(front: Front) -> ASGIApp:
@@ -70,7 +69,9 @@ class _Cuttable:
 
 def _request(http: HttpRequest, raw: bytes) -> Request:
     path = http.scope["path"]
-    body: Any = raw.decode(errors="replace") if path.startswith(_TEXT_PATHS) else decoded(raw)
+    is_json = "json" in http.headers.get("content-type", "json")
+    is_text = path.startswith("/services/") and not (path.startswith("/services/data/") and is_json)
+    body: Any = (raw.decode(errors="replace") or None) if is_text else decoded(raw)
     return Request(
         method=http.method,
         path=http.scope["raw_path"].decode("ascii", "replace").partition("?")[0],
