@@ -29,6 +29,15 @@ _USERINFO = "/services/oauth2/userinfo"
 _REVOKE = "/services/oauth2/revoke"
 _FREE = ("token", "revoke", "soap", "versions", "identity", "demo")
 _HOURS = 24
+_OWN_KINDS = (
+    (re.compile(r"/demo(?:/.*)?"), "demo"),
+    (re.compile(r"/services/oauth2/token/?"), "token"),
+    (re.compile(_REVOKE + "/?"), "revoke"),
+    (re.compile(r"/services/Soap/u/.*"), "soap"),
+    (METADATA, "metadata"),
+    (re.compile(rf"/id/.*|{_USERINFO}/?"), "identity"),
+    (re.compile(r"/services/data/?"), "versions"),
+)
 
 
 class Front:
@@ -177,21 +186,10 @@ class Front:
 
 def kind_of(request: Request) -> str:
     """Return under which name a call is counted: `query`, `query_more`, `composite`, `sobjects`, `describe`, `token` and so on."""
-    path = request.path
-    if path == "/demo" or path.startswith("/demo/"):
-        return "demo"
-    if path.rstrip("/") == "/services/oauth2/token":
-        return "token"
-    if path.rstrip("/") == _REVOKE:
-        return "revoke"
-    if path.startswith("/services/Soap/u/"):
-        return "soap"
-    if METADATA.fullmatch(path):
-        return "metadata"
-    if path.startswith("/id/") or path.rstrip("/") == _USERINFO:
-        return "identity"
-    if path.rstrip("/") == "/services/data":
-        return "versions"
+    return next((kind for pattern, kind in _OWN_KINDS if pattern.fullmatch(request.path)), None) or _data_kind(request.path)
+
+
+def _data_kind(path: str) -> str:
     parts = versioned(path)
     segments = parts[1] if parts else []
     head = segments[0] if segments else "other"
