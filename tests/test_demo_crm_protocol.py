@@ -117,6 +117,7 @@ def test_methods_types_and_lengths(call: Caller) -> None:
     assert error(call("GET", "sobjects/Account/001000000000000AAA")) == (404, "NOT_FOUND")
     assert call("POST", "limits", {}).body == [{"message": "HTTP Method 'POST' not allowed. Allowed are GET", "errorCode": "METHOD_NOT_ALLOWED"}]
     assert error(call("GET", "/services/data/v25.0/limits")) == (410, "UNSUPPORTED_API_VERSION")
+    assert error(call.front.answer(Request(method="POST", path="/services/async/62.0/job", body="<x/>"))) == (404, "NOT_FOUND")
     ids = ",".join(f"'{n:018}'" for n in range(800))
     assert error(call("GET", "query", q=f"SELECT Id FROM Account WHERE Id IN ({ids})")) == (414, "URI_TOO_LONG")
     assert error(call("GET", "limits", headers={"x": "y" * 17_000})) == (431, "REQUEST_HEADER_FIELDS_TOO_LARGE")

@@ -137,6 +137,11 @@ class Front:
             return self._open_to_all(request, kind)
         if kind == "metadata":
             return self._metadata.answer(request)
+        return self._data(request, kind)
+
+    def _data(self, request: Request, kind: str) -> Reply:
+        if versioned(request.path) is None:
+            raise not_found()
         user = self.gate.user_of(request.headers.get("authorization", ""))
         if user is None:
             raise Refusal("INVALID_SESSION_ID", "Session expired or invalid", status=401)
