@@ -223,6 +223,7 @@ def test_deleted_before_billing_withdraws(demo: World) -> None:
     """A scheduled deal that is deleted is never billed; restored from the recycle bin, it is billed once."""
     demo.deal("later", {}, Contract_Start_Date__c=date(2026, 2, 1), StageName="Closed Won")
     demo.sync()
+    demo.clock.move_to(at("2026-01-25"))  # the recycle bin keeps fifteen days
     demo.delete("later")
     demo.sync()
     assert demo.bill("2026-02-01")[0].invoices == 0
