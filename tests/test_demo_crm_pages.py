@@ -112,6 +112,22 @@ def test_a_stage_is_changed_on_the_path(server: CrmServer, rep: Rep) -> None:
     assert "choose a value of the list" in rep.said("[role=alert]")
 
 
+def test_time_is_moved_only_where_it_may_be(server: CrmServer, rep: Rep) -> None:
+    """Next month moves to the same day a month later and stays on the page; elsewhere there is no button and no such address."""
+    moved: list[date] = []
+    token = rep.open(deal_page(server)).parts("input[name=token]")[0].get("value")
+    assert "Next month" not in rep.text
+    assert requests.post(f"{server.url}/day", data={"token": token, "value": "day"}, timeout=5).status_code == 404
+    server.front.move_clock = moved.append
+    rep.open(deal_page(server)).press("Next month")
+    assert (moved, rep.record) == ([date(2026, 2, 1)], ids(server)["acme_seats"])
+    for back in ("//elsewhere.example", "/\\elsewhere.example", "https://elsewhere.example/", ""):
+        data = {"token": token, "value": "day", "back": back}
+        answer = requests.post(f"{server.url}/day", data=data, timeout=5, allow_redirects=False)
+        assert answer.headers["location"] == "/?done=moved"
+    assert requests.post(f"{server.url}/day", data={"value": "day"}, timeout=5).status_code == 403
+
+
 def test_lists_are_searched_filtered_and_tabbed(server: CrmServer, rep: Rep) -> None:
     """By name or account, by stage, and the tab of what needs attention with what billing says."""
     server.org.update("Opportunity", ids(server)["fjord_seats"], {"Billing_Status__c": "Needs attention", "Billing_Message__c": "Not billed: no billing e-mail."})

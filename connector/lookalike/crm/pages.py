@@ -8,6 +8,7 @@ the package `rep`.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from datetime import timedelta
 from functools import cached_property
@@ -34,6 +35,7 @@ from connector.lookalike.crm.seed_company import month_after
 _HERE = Path(__file__).parent / "rep"
 _MAX_FORM_BYTES = 262_144
 _MAX_FORM_FIELDS = 2_000
+_OWN_PATH = re.compile(r"/\w+(?:/\w+)?")
 _ASSETS = {"style.css": "text/css", "page.js": "text/javascript"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
@@ -213,14 +215,13 @@ class Pages:
         refused = self._refused(request, form)
         if refused:
             return self._message(request, 403, "Nothing was moved.", refused)
-        now, back = making.today(self._org), urlsplit(form.get("back", "/"))
+        now, back = making.today(self._org), form.get("back", "")
         days = {"day": now + timedelta(days=1), "month": month_after(now, 1)}
         day = days.get(form.get("value", ""))
         if self._front.move_clock is None or day is None:
             return self._message(request, 404, "There is no such page.", "Here time goes on by itself only.")
         self._front.move_clock(day)
-        path = back.path if back.path.startswith("/") and not back.path.startswith("//") and not back.netloc else "/"
-        return RedirectResponse(f"{path}?done=moved", status_code=303)
+        return RedirectResponse(f"{back if _OWN_PATH.fullmatch(back) else '/'}?done=moved", status_code=303)
 
     # -- who may save -----------------------------------------------------------------------------------------------------
 
