@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
 
 from connector.billing.books import InvoiceSheet, SheetLine
 from connector.billing.einvoice import Issued, Seller, einvoice_xml, issued_invoice, issued_note, with_einvoice
@@ -138,11 +139,16 @@ def note_pdf(sheet: NoteSheet, config: Config) -> bytes:
     return made if xml is None else with_einvoice(made, xml, page.language)
 
 
+def _rounded(minor: Decimal) -> int:
+    return int(minor.to_integral_value(rounding=ROUND_HALF_UP))
+
+
 def _page_line(line: SheetLine, sheet: InvoiceSheet, language: str) -> InvoicePageLine:
     def money(minor: int) -> str:
         return formats.amount_text(minor, sheet.currency, language)
 
-    has_unit = line.unit_amount is not None and not line.is_proration
+    # a price for another length of time than the line's, or of a package, would not multiply to its amount
+    has_unit = line.unit_amount is not None and not line.is_proration and _rounded(line.quantity * line.unit_amount) == line.amount
     return InvoicePageLine(
         description=line.description or line.product,
         amount=money(line.amount),

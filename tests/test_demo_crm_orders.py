@@ -35,7 +35,7 @@ def test_an_order_is_activated_and_stays_as_it_is() -> None:
     org, ids = org_with_order()
     save(org, "Order", ids["order"], Status="Activated")
     order = org.get("Order", ids["order"])
-    assert (order["StatusCode"], order["OrderNumber"], order["TotalAmount"]) == ("Activated", "00000001", Decimal("1200.00"))
+    assert (order["StatusCode"], order["OrderNumber"], order["TotalAmount"]) == ("Activated", "00000005", Decimal("1200.00"))  # after four of the demo company
     assert order["ActivatedDate"].startswith("2026-01-01T09:00:00")
     for kind, record, field, value in (
         ("Order", "order", "EndDate", "2027-12-31"),

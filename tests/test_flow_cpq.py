@@ -249,7 +249,7 @@ def test_frequencies_arrears_one_time_usage_decimals_and_evergreen_in_one_order(
 
 
 def test_a_price_that_no_period_divides_is_billed_to_the_cent_over_its_term(demo: World) -> None:
-    """100.00 for a year billed monthly is 8.33 a month, and the invoice shows no unit price that is not the line's."""
+    """100.00 for a year billed monthly is 8.33 a month."""
     order(demo, "odd", {"Quantity": 1, "UnitPrice": "100"}, start="2022-01-01", last="2022-12-31")
     demo.sync()
     assert totals(demo) == [D("8.33")]
@@ -409,6 +409,21 @@ def test_an_item_added_by_an_amendment_is_renewed_with_the_contract(demo: World)
     months(demo, *first_days("2022-02-01", 12))
     assert totals(demo)[-1] == D(130)
     assert demo.record("base", "Order")["Next_Invoice_Amount__c"] == D(130)
+
+
+def test_the_demo_company_has_orders_to_activate(tmp_path: Path) -> None:
+    """In an org with CPQ the demo company's draft orders bill nothing; activated, each is billed or planned without a problem."""
+    names = ("order_seats", "order_more", "order_ramp", "order_support")
+    with cpq_world(tmp_path, day="2026-01-01") as demo:
+        demo.sync()
+        assert demo.contracts() == []
+        activate(demo, *names)
+        assert demo.sync().problems == []
+        assert [demo.said(name, "Order")[0] for name in names] == ["Active"] * 4
+        assert sorted(totals(demo)) == [D(450), D(2790)]
+        demo.bill("2026-04-01")
+        assert demo.query("SELECT quantity, amount FROM line WHERE service_start LIKE '2026-04-01%' AND description = 'Team Seat'") == [("15", 43500)]
+        assert demo.query("SELECT amount FROM line WHERE description = 'Pro Seat'") == [(735000,)]
 
 
 def test_item_is_used_by_hand(demo: World) -> None:

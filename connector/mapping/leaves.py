@@ -146,6 +146,8 @@ class Leaves:
         pairs: list[tuple[str, str | int]] = []
         for key, word in node.items():
             at = (*path, key)
+            if word is None:
+                continue  # known, and meant to be a problem of the record
             if slot.kind == "word" and word not in slot.words:
                 hint = nearest(str(word), slot.words) or f"Write {listed(slot.words)}."
                 self._report.add("unknown-word", at, f'"{word}" is no {path[-2]!s}.', hint)
@@ -308,7 +310,7 @@ class Leaves:
             return
         known = list(dict.fromkeys(entry for info in infos for entry in info.picklist))
         names = listed(info.name for info in infos)
-        translated = [key for key, _ in value.values]
+        translated = [str(key) for key in self._report.at((*path, "values"))]
         for key in translated:
             if key not in known:
                 hint = nearest(key, known) or f"Values: {', '.join(known)}."

@@ -87,7 +87,7 @@ def _leaf(slot: Slot) -> Schema:
     more = {
         "default": {"type": ["string", "integer", "boolean"]},
         "required": {"type": "boolean"},
-        "values": {"type": "object", "additionalProperties": word},
+        "values": {"type": "object", "additionalProperties": {"anyOf": [word, {"type": "null"}]}},
         "when": {"$ref": "#/$defs/expression"},
         "as": {"enum": list(AS_KINDS)},
     }

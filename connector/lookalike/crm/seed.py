@@ -16,6 +16,7 @@ from connector.lookalike.crm import rules
 from connector.lookalike.crm.org import Org
 from connector.lookalike.crm.refusal import Refusal
 from connector.lookalike.crm.seed_company import company
+from connector.lookalike.crm.seed_orders import orders
 from connector.lookalike.crm.table import Row
 from connector.lookalike.crm.values import instant_text, rounded
 
@@ -31,7 +32,7 @@ def seed(org: Org, start: date) -> dict[str, str]:
     ids = {"standard": standard_book(org)}
     records = {
         kind: [{name: value for name, value in row.items() if not name.endswith("__c") or org.has(kind, name)} for row in rows]
-        for kind, rows in company(start).items()
+        for kind, rows in (company(start) | (orders(start) if org.has("Order", "SBQQ__Quote__c") else {})).items()
         if kind.lower() in org.schema.by_lower
     }
     return ids | seed_from(org, records, known=ids)
