@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from demo_crm_world import BASE, Caller, caller, error
 
+from connector.errors import ConfigError
+from connector.lookalike.crm.failures import NAMED
 from connector.lookalike.crm.org import Org
+from connector.lookalike.crm.orgs import org_from
 from connector.lookalike.crm.seed import bulk_deals, seed
 from connector.lookalike.crm.server import CrmServer
 
@@ -379,6 +383,18 @@ def test_the_control_endpoints_list_themselves(call: Caller) -> None:
     assert error(call("GET", "/demo/merge")) == (405, "METHOD_NOT_ALLOWED")
     assert call("POST", "/demo/delete", {"object": "Account"}).body[0]["message"] == "id: a text is required"
     assert call.front.used == 0
+
+
+def test_every_knob_endpoint_and_setting_is_documented(call: Caller) -> None:
+    """docs/demo-crm.md names each knob, each named failure, each control endpoint and each setting of an org."""
+    text = (Path(__file__).parent.parent / "docs" / "demo-crm.md").read_text(encoding="utf-8")
+    knobs = call("POST", "/demo/faults", {"nope": 1}).body[0]["message"].partition("there are ")[2].split(", ")
+    with pytest.raises(ConfigError) as raised:
+        org_from({"nope": 1})
+    settings = raised.value.problems[0].message.partition("there are ")[2].rstrip(".").split(", ")
+    assert (len(knobs) > 30, len(settings) > 15) == (True, True)
+    assert [one for one in (*knobs, *NAMED, *settings) if f"`{one}" not in text and f" {one}:" not in text] == []
+    assert [one for one in call("GET", "/demo").body["endpoints"] if one not in text] == []
 
 
 def test_calls_are_counted_by_kind(call: Caller) -> None:
