@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import test_core_properties as properties
 from histories import lines_of, played
 
 from connector.core.invoicing import Line, Slice, next_due, proposed, window_start
@@ -196,3 +197,20 @@ def test_a_preview_of_a_contract_that_is_paused_for_good_ends() -> None:
     more = amend("a", "delta", item("seat", 3_480, 8, MONTH), START, until=datetime(2026, 2, 9), proration_behavior="create_prorations")
     contract = Contract(id="k", terms=agreed, changes=(pause, more))
     assert upcoming(Slice(contract=contract), CustomerState(payment="none"), 4) == ()
+
+
+def test_a_late_renewal_gives_back_what_another_renewal_billed_before_it() -> None:
+    """Canceled on 12 June, renewed from there in February; a renewal from 4 February on comes in later and leaves the months between free."""
+    agreed = terms(item("seat", 1_000, 1, MONTH))
+    ended = Change(id="end", kind="cancel", effective=datetime(2026, 6, 12), made_at=datetime(2026, 5, 13), when="at", prorate=True)
+    year = Interval(unit="month", count=12)
+    filled = Change(
+        id="fill", kind="renew", effective=datetime(2027, 2, 11), made_at=datetime(2027, 2, 11), when="term_end", duration=year
+    )
+    late = replace(filled, id="late", effective=datetime(2027, 2, 4), made_at=datetime(2027, 2, 24), when="at")
+    contract = Contract(id="k", terms=agreed, changes=(ended, filled, late))
+    properties.test_a_window_of_facts_bills_like_all_of_them.hypothesis.inner_test(contract)  # a bounded run gives back as much
+    lines = lines_of(played(contract, datetime(2027, 2, 25)))
+    between = [line for line in lines if datetime(2026, 6, 12) <= line.start < datetime(2027, 2, 4)]
+    assert any(line.kind == "credit" for line in between)
+    assert total(between) == 0

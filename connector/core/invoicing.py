@@ -159,8 +159,11 @@ def window_start(
     new = {c.id for c in new_changes}
     old = replace(contract, changes=tuple(c for c in contract.changes if c.id not in new))
     # what waited for an invoice as things stood is billed now where a new change ends the contract before that invoice
-    for known in (contract, old) if new else (contract,):
-        starts += _unfinished(timeline(known, horizon=billed_until), billed_until)
+    plan = timeline(contract, horizon=billed_until)
+    starts += _unfinished(plan, billed_until)
+    if new:
+        before = timeline(old, horizon=billed_until)
+        starts += [*_unfinished(before, billed_until), *_parted(before, plan)]
     return min(starts).replace(hour=0, minute=0, second=0, microsecond=0) - MICROSECOND
 
 
@@ -179,6 +182,18 @@ def _unfinished(plan: Timeline, billed_until: datetime) -> list[datetime]:
         for o in plan.one_times
         if o.cause.pending and next_invoice_after(plan, max(o.at, o.cause.known)) >= billed_until
     ]
+    return starts
+
+
+def _parted(before: Timeline, plan: Timeline) -> list[datetime]:
+    """Return where two drawings part: a late renewal may move those after it, and what they billed is given back."""
+    starts: list[datetime] = []
+    old, new = ({(s.item.id, s.start, s.cause.id): s.end for s in p.segments} for p in (before, plan))
+    for key in old.keys() | new.keys():
+        if key not in old or key not in new:
+            starts.append(key[1])
+        elif old[key] != new[key]:
+            starts.append(min(end for end in (old[key], new[key]) if end is not None))
     return starts
 
 
