@@ -143,7 +143,8 @@ def build_crm(config: Config, *, url: str | None = None, read_timeout_s: float =
             password=crm.password, security_token=crm.security_token, api_version=crm.api_version, org_id=crm.org_id,
             private_key=_private_key(crm.private_key_file) if crm.private_key_file else "",
             read_timeout_s=read_timeout_s,
-        )
+        ),
+        bulk_above=crm.bulk_above,
     )  # fmt: skip
 
 
@@ -338,6 +339,7 @@ def settings_of(config: Config, org: Org) -> Settings:
         overlap_s=config.crm.overlap_s,
         max_crm_age_s=config.billing.max_crm_age_s,
         api_share=Decimal(config.crm.daily_api_budget),
+        write_records=max(1000, config.crm.bulk_above),
         quotes_start_on_won=config.quotes.start == "on_won",
         quotes_on_accept=config.quotes.on_accept,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -18,16 +20,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pitfalls import desk
 from salesforce_wire import DATA, HOST, ONE, SOQL, with_token
-from salesforce_world import DEALS, World, running_world
+from salesforce_world import DEALS, World, billed, invoice, running_world
 from world import world
 
 from connector import cli
+from connector.crm.bulk import cell
 from connector.crm.login import Login
 from connector.crm.salesforce import SalesforceCrm
 from connector.errors import ConfigError, HaltError, RetryableError
 from connector.lookalike.crm.gate import DEMO_CLIENT_ID, DEMO_USERNAME, Logins
 from connector.lookalike.crm.org import Org, Traits
 from connector.lookalike.crm.server import CrmServer
+from connector.ports import Upsert
+from connector.sync import ledger
 
 LIMITED = ["SELECT Id FROM Opportunity LIMIT 1"]
 
@@ -280,3 +285,75 @@ def test_p34_polling_by_documented_rest_calls_is_the_only_source(tmp_path: Path)
     assert {path.removeprefix(prefix).split("/")[0] for path, _ in seen} <= {"composite", "query", "queryAll", "sobjects"}
     assert all(path.startswith(prefix) for path, _ in seen)
     assert {client for _, client in seen} == {"client=connector"}  # what change events show as changeOrigin (P10)
+
+
+# ---------------------------------------------------------------- P35: Bulk API 2.0, opt-in
+
+
+def test_p35_many_records_go_by_bulk_and_each_is_judged_alone(running: World) -> None:
+    """Above the threshold: nulls as #N/A, the text NA as it is, results by record, a locked and a refused one told apart, few calls."""
+    here = running.fresh()
+    crm = SalesforceCrm(here.login(), bulk_above=500, sleep=here.waits.append)
+    crm.connect()
+    org, deals = here.server.org, here.deals[:900]
+    here.fault(lock={deals[3]: 1}, refuse={deals[5]: "Closed: for audit, ask Finance."}, bulk_polls=2)
+    here.server.front.reset_counters()
+    org.update("Opportunity", deals[0], {"Billing_Message__c": "old"})
+    values = {"Billing_Status__c": "NA", "Amount_Billed__c": Decimal("0.30"), "Next_Invoice_Date__c": date(2026, 2, 1)}
+    blank = {"Billing_Message__c": None}
+    upserts = [Upsert(object="Opportunity", id=d, values=values | blank, group=d) for d in deals]
+    upserts += [invoice(f"in_bulk_{n}", Number__c=f'B "{n}", line\none', Total__c=Decimal(n)) for n in range(20)]
+    written = crm.write(upserts)
+    assert [n for n, w in enumerate(written) if w.id is None] == [3, 5]
+    assert (written[3].is_transient, written[5].is_transient) == (True, False)
+    problem = written[5].problem
+    assert problem is not None
+    assert problem.code == "crm-validation-rule"
+    assert "Closed: for audit, ask Finance." in problem.message
+    row = org.get("Opportunity", deals[0])
+    assert (row["Billing_Status__c"], row.get("Billing_Message__c"), row["Amount_Billed__c"]) == ("NA", None, Decimal("0.30"))
+    made = [r for r in org.rows("Billing_Invoice__c") if r["Billing_Invoice_Id__c"].startswith("in_bulk_")]
+    assert sorted(r["Id"] for r in made) == sorted(str(w.id) for w in written[900:])
+    assert 'B "7", line\none' in {r["Number__c"] for r in made}
+    assert here.server.front.used <= 2 * 8
+    assert here.waits == [1.0, 2.0, 1.0, 2.0]
+    again = crm.write(upserts)  # as after a kill: the same records to the same values, no second row
+    assert [w.id for w in again[900:]] == [w.id for w in written[900:]]
+    assert again[3].id == deals[3]
+
+
+def test_p35_a_job_that_does_not_end_is_waited_for_within_a_bound(running: World) -> None:
+    """After ten minutes of ever longer pauses the records count as not known, and are written again by a later round."""
+    here = running.fresh()
+    crm = SalesforceCrm(here.login(), bulk_above=1, sleep=here.waits.append)
+    here.fault(bulk_polls=10_000)
+    written = crm.write([billed(d, Decimal(1)) for d in here.deals[:3]])
+    assert all(w.is_transient and w.problem is not None for w in written)
+    assert 600 <= sum(here.waits) < 660
+    assert max(here.waits) == 30
+
+
+def test_p35_a_job_refused_as_a_whole_says_why(running: World) -> None:
+    """A hidden field fails the job: every record has the problem of the missing right, none counts as written."""
+    here = running.fresh()
+    crm = SalesforceCrm(here.login(), bulk_above=1, sleep=here.waits.append)
+    here.fault(hide=["Opportunity.Amount_Billed__c"])
+    written = crm.write([billed(d, Decimal(1)) for d in here.deals[:3]])
+    assert {w.problem.code for w in written if w.problem} == {"crm-field-hidden"}
+    assert all(w.id is None for w in written)
+
+
+def test_p35_both_forms_of_a_stamp_are_one_instant() -> None:
+    """REST ends a stamp in +0000, a bulk result in Z: both are the same second for the ledger."""
+    rest, bulk = "2026-01-31T10:00:05.000+0000", "2026-01-31T10:00:05.000Z"
+    assert ledger.instant(rest) == ledger.instant(bulk) == datetime(2026, 1, 31, 10, 0, 5, tzinfo=UTC)
+    assert cell(datetime(2026, 1, 31, 10, 0, 5, tzinfo=UTC)) == "2026-01-31T10:00:05Z"
+    assert [cell(v) for v in (None, "NA", True, Decimal("1E+3"), date(2026, 1, 31))] == ["#N/A", "NA", "true", "1000", "2026-01-31"]
+
+
+def test_p35_bulk_is_off_unless_the_configuration_wants_it(running: World) -> None:
+    """By default a thousand records are composites, whatever their number."""
+    here = running.fresh()
+    crm = here.connected()
+    crm.write([billed(d, Decimal(2)) for d in here.deals[:1000]])
+    assert here.calls() == {"composite": 1}

@@ -11,12 +11,12 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from connector.config.calls import read_budget, read_bulk_above
 from connector.config.collecting import (
     DunningConfig,
     MailConfig,
@@ -59,6 +59,7 @@ class CrmConfig:
     api_version: str = "62.0"
     org_id: str | None = None
     daily_api_budget: str = "0.5"
+    bulk_above: int = 0
     language: Literal["en", "fr"] = "en"
     overlap_s: int = 600
 
@@ -367,22 +368,13 @@ class _Reader:
             private_key_file=self.text(("crm", "private_key_file"), ""),
             api_version=self.text(("crm", "api_version"), "62.0"),
             org_id=self.text(("crm", "org_id"), "") or None,
-            daily_api_budget=self._budget(),
+            daily_api_budget=read_budget(self),
+            bulk_above=read_bulk_above(self),
             language=self.choice(("crm", "language"), ("en", "fr"), "en"),
             overlap_s=self.seconds(("crm", "overlap"), 600),
         )
         self._check_login(crm)
         return crm
-
-    def _budget(self) -> str:
-        at: At = ("crm", "daily_api_budget")
-        value = self.raw(at)
-        if value is None:
-            return "0.5"
-        if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or not 0 < value <= 1:
-            self.add("bad-value", at, f"`daily_api_budget` cannot be {value!s}.", "Write the share of the org's calls, such as 0.5 for half.")
-            return "0.5"
-        return str(value)
 
     def _check_login(self, crm: CrmConfig) -> None:
         parts = urlsplit(crm.url)

@@ -26,7 +26,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "crm": (
         "kind", "url", "auth", "client_id", "client_secret", "username", "password", "security_token", "private_key_file",
-        "api_version", "org_id", "daily_api_budget", "language", "overlap",
+        "api_version", "org_id", "daily_api_budget", "language", "overlap", "bulk_above",
     ),
     "billing": (
         "backend", "proration", "tax_rounding", "invoice_numbering", "invoice_prefix", "cancellation_day", "payment_terms",

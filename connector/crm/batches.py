@@ -95,13 +95,14 @@ def batch_body(batch: Batch, upserts: Sequence[Upsert]) -> dict[str, Any]:
         else:
             record[batch.key_field] = one.key
         for name, value in one.values.items():
-            _check(name, value)
+            check_value(name, value)
             record[name] = value
         records.append(record)
     return {"allOrNone": False, "records": records}
 
 
-def _check(name: str, value: Any) -> None:
+def check_value(name: str, value: Any) -> None:
+    """Raise InvariantError for a value that the wire would falsify."""
     kind = type(value)
     if kind is float or (kind is Decimal and not value.is_finite()) or (kind is datetime and value.tzinfo is None):
         invariant(False, f"{name}={value!r} can be written exactly")

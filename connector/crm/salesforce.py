@@ -25,6 +25,7 @@ from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 
 from connector.crm.batches import MAX_BATCHES, Batch, Shape, batch_body, batches_of, judged
+from connector.crm.bulk import refuse_html, written_by_bulk
 from connector.crm.login import Login, Token, id18, log_in
 from connector.crm.session import DEFAULT_POLICY, CrmSession, RetryPolicy
 from connector.crm.translate import error_from_reply, has_code, is_healing, no_answer
@@ -37,6 +38,7 @@ _MAX_URL = 2_000  # characters; a longer query travels in a body (P18)
 _MAX_PAGES = 10_000
 _MAX_SPLITS = 8  # refused batches that one write cuts up to find a poison record
 _LOGIN_EVERY_S = 60.0
+_BULK_WAIT_S = 600.0  # for one job; what is not told by then is written again
 _ORG_FIELDS = "Id, Name, IsSandbox"
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
@@ -86,7 +88,7 @@ class SalesforceCrm:
     """The `Crm` of ports.py over a Salesforce-style REST API; safe to call from several threads.
 
     Args: write_batches - collections of 200 in one call at first: 5 on a loopback CRM, 1 on a real org, from where it grows
-    (None: chosen so). sleep, monotonic - seconds; handed in by tests.
+    (None: chosen so). bulk_above - more records than so many are written by Bulk API 2.0; 0: never. sleep, monotonic - seconds; handed in by tests.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class SalesforceCrm:
         *,
         policy: RetryPolicy = DEFAULT_POLICY,
         write_batches: int | None = None,
+        bulk_above: int = 0,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -106,6 +109,7 @@ class SalesforceCrm:
             login.url, timeouts_s=(login.connect_timeout_s, login.read_timeout_s), policy=policy, sleep=sleep
         )
         self._prefix = f"/services/data/v{login.api_version}/"
+        self._bulk_above = bulk_above
         self._shape = Shape(batches=write_batches or (MAX_BATCHES if login.is_loopback else 1))
         self._lock = threading.RLock()
         self._client: _Client | None = None
@@ -202,6 +206,8 @@ class SalesforceCrm:
         A locked record is tried again, at most twice. If the CRM fails after some records are written, the rest come back
         as transient problems; if it fails before, the error is raised.
         """
+        if 0 < self._bulk_above < len(upserts):
+            return written_by_bulk(upserts, self._call_plain, decode=_decoder.decode, sleep=self._sleep, wait_s=_BULK_WAIT_S)
         results: dict[int, Written] = {}
         due: Sequence[int] = range(len(upserts))
         for repeat in range(self._policy.record_repeats + 1):
@@ -338,6 +344,21 @@ class SalesforceCrm:
             return _Answer(status=200, body=client.restful(path, method=part.method, data=part.body, repeatable=True))
         except SalesforceError as error:
             return _Answer(status=error.status, body=error.content)
+
+    def _call_plain(self, method: str, path: str, *, body: bytes | None = None, media_type: str = "application/json") -> bytes:
+        """Send one request of a bulk job and return the bytes of its reply, with one new login at most."""
+
+        def sent(client: _Client) -> requests.Response:
+            headers = {**client.headers, "Content-Type": media_type}
+            return self._session.request(method, f"{client.base_url}{path}", data=body, headers=headers, repeatable=method == "GET")
+
+        client = self._logged_in()
+        reply = sent(client)
+        if reply.status_code == 401 and is_healing(reply.text):
+            reply = sent(self._renewed(client))
+        if reply.status_code >= 300:
+            raise error_from_reply(reply.status_code, reply.text if reply.text[:1] != "[" else reply.json(), api_version=self._login.api_version)
+        return refuse_html(reply.content)
 
     def _body(self, answer: _Answer, key: str) -> Mapping[str, Any]:
         """Return the body, which has *key*, or raise what the refusal means."""
