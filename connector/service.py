@@ -64,7 +64,7 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
     held += ledger.flagged_deals(unit, _HELD_SHOWN)
     is_shifted = isinstance(house.clock, ShiftedClock)
     return ConsoleView(
-        where=f"{house.seam.org.name} ({house.seam.org.id})",
+        where=f"{house.seam.org.name} ({house.seam.org.id}{', sandbox' if house.seam.org.is_sandbox else ''})",
         now=time_text(now, house.config.timezone),
         version=__version__,
         groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit), *_sweep_counts(house, unit), *_call_counts(house)),

@@ -49,6 +49,21 @@ def test_p25_every_form_of_the_limit_header_is_read(suffix: str, found: tuple[in
     assert allocation(f"{suffix.removeprefix('; ')}; api-usage=60/100") == found
 
 
+def test_p25_an_idle_round_is_one_call(tmp_path: Path) -> None:
+    """Nothing changed: each round of the two shipped mappings is one call, whoever's turn it is; a billing run is two."""
+    with desk(tmp_path) as it:
+        it.world.win("acme_seats")
+        for _ in range(8):
+            it.round(after_s=900)
+        spent = []
+        for _ in range(6):
+            it.round()
+            spent.append(it.calls())
+        assert spent == [1] * 6
+        it.billing_run(after_s=600)
+        assert it.calls() == 2
+
+
 def test_p25_above_the_budget_reading_slows_and_writes_wait(tmp_path: Path) -> None:
     """Above crm.daily_api_budget the CRM is read every 15 minutes and told nothing; the books go on; it heals by itself."""
     with desk(tmp_path) as it:

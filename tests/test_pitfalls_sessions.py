@@ -209,7 +209,7 @@ def test_p33_a_refresh_while_we_run_is_refused(tmp_path: Path) -> None:
         assert "was expected" in state.error
         assert "connector crm rebind" in state.hint
         assert made.query("SELECT COUNT(*) FROM invoice") == before
-        assert it.house.seam.org.is_sandbox
+        assert it.console().where.endswith(", sandbox)")
 
 
 def test_p33_a_person_confirms_the_other_org(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
