@@ -90,7 +90,7 @@ def rebind_text(result: Mapping[str, Any]) -> str:
         lines += [f"  {one}" for one in result["examples"]]
         lines.append("If they are copies of deals that are billed elsewhere, move `start_from` of the mapping first.")
     if result["new"]["is_sandbox"] and not result["old"]["is_sandbox"]:
-        lines.append("The ledger of a production org would go to a sandbox: mails are held there, test cards are taken.")
+        lines.append("The ledger of a production org would go to a sandbox: mails are held there, and test cards count as payments.")
     if result["config_org_id"]:
         lines.append(f"crm.org_id in the configuration still says {result['config_org_id']}: write {result['new']['id']}, or null.")
     lines.append("")
