@@ -26,11 +26,12 @@ from simple_salesforce.exceptions import SalesforceError
 
 from connector.crm.batches import MAX_BATCHES, Batch, Shape, batch_body, batches_of, judged
 from connector.crm.bulk import refuse_html, written_by_bulk
+from connector.crm.describing import object_from_describe
 from connector.crm.login import Login, Token, id18, log_in
 from connector.crm.session import DEFAULT_POLICY, CrmSession, RetryPolicy
 from connector.crm.translate import error_from_reply, has_code, is_healing, no_answer
 from connector.errors import HaltError, RejectedError, RetryableError, invariant
-from connector.ports import ApiUsage, FieldInfo, ObjectInfo, Org, Page, Upsert, Written
+from connector.ports import ApiUsage, ObjectInfo, Org, Page, Upsert, Written
 
 _MAX_QUERIES = 5  # queries and collections a composite takes
 _MAX_PARTS = 25  # requests a composite takes
@@ -163,7 +164,7 @@ class SalesforceCrm:
             answers = self._ask([_Part(url=f"{self._prefix}sobjects/{quote(name)}/describe") for name in names])
             for name, answer in zip(names, answers, strict=True):
                 if not (answer.status == 404 and has_code(answer.body, "NOT_FOUND")):
-                    found[name] = _object_from_describe(self._body(answer, "fields"))
+                    found[name] = object_from_describe(self._body(answer, "fields"))
         return found
 
     def query(self, soql: Sequence[str], *, with_deleted: bool = False) -> list[list[dict[str, Any]]]:
@@ -475,36 +476,3 @@ def _strip(rows: Sequence[dict[str, Any]]) -> None:
             # finding 3: the further pages of a subquery would be lost in silence
             invariant("records" not in parents[0], f"queries are flat, but {name} is a subquery")
             _strip(parents)
-
-
-def _object_from_describe(said: Mapping[str, Any]) -> ObjectInfo:
-    fields = {one["name"]: _field_from_describe(one) for one in said["fields"]}
-    return ObjectInfo(
-        name=said["name"],
-        label=said.get("label") or said["name"],
-        fields=fields,
-        is_queryable=said.get("queryable", True),
-        is_createable=said.get("createable", True),
-        is_updateable=said.get("updateable", True),
-    )
-
-
-def _field_from_describe(said: Mapping[str, Any]) -> FieldInfo:
-    return FieldInfo(
-        name=said["name"],
-        type=said["type"],
-        label=said.get("label") or "",
-        length=said.get("length") or 0,
-        precision=said.get("precision") or 0,
-        scale=said.get("scale") or 0,
-        is_nillable=said.get("nillable", True),
-        is_updateable=said.get("updateable", True),
-        is_createable=said.get("createable", True),
-        is_calculated=said.get("calculated", False),
-        is_external_id=said.get("externalId", False),
-        is_unique=said.get("unique", False),
-        is_restricted=said.get("restrictedPicklist", False),
-        picklist=tuple(one["value"] for one in said.get("picklistValues") or () if one.get("active", True)),
-        relationship=said.get("relationshipName"),
-        reference_to=tuple(said.get("referenceTo") or ()),
-    )
