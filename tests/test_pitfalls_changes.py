@@ -452,16 +452,17 @@ def test_p13_a_corrected_product_wakes_the_deals_it_holds_and_no_billed_one(demo
 
 
 def test_p13_related_objects_take_turns_so_that_an_idle_poll_stays_one_call(demo: World) -> None:
-    """With both default sources an idle round is one call, and three rounds have looked at accounts, contacts and products."""
+    """With both default sources an idle round is one call, and four rounds have looked at accounts, contacts, products and typed payments."""
     demo.sync()
     demo.clock.move_to(at("2026-01-01").replace(hour=11))
     with app.writing_house(demo.config, "run", clock=demo.clock) as house:
         rounds.read_all(house.seam, Tally())
         demo.crm.front.reset_counters()
-        for turn in range(6):
+        for turn in range(8):
             rounds.read_all(house.seam, Tally(), turn=turn)
-    assert demo.crm.front.counters()["total"] == 6
+    assert demo.crm.front.counters()["total"] == 8
     looked = [q.split(" FROM ")[1].split()[0] for q in asked(demo)]
     assert {name: looked.count(name) for name in set(looked)} == {
-        "Opportunity": 6, "OpportunityLineItem": 6, "Quote": 6, "QuoteLineItem": 6, "Account": 2, "Contact": 2, "Product2": 2,
+        "Opportunity": 8, "OpportunityLineItem": 8, "Quote": 8, "QuoteLineItem": 8, "Account": 2, "Contact": 2, "Product2": 2,
+        "Billing_Invoice__c": 2,
     }  # fmt: skip

@@ -149,9 +149,13 @@ def is_wanted(source: Source, row: Mapping[str, Any]) -> bool:
 
 
 def _own_digest(source: Source, row: Mapping[str, Any]) -> str:
-    """Digest of the record alone; its total is in it because a deleted line may leave no other trace (finding 7)."""
-    total = row.get(source.total) if source.total else None
-    return f"{_digest(source, row, ())}|{total}|{row.get('IsDeleted')}"
+    """Digest of the record alone."""
+    return f"{_digest(source, row, ())}|{_total(source, row)}|{row.get('IsDeleted')}"
+
+
+def _total(source: Source, row: Mapping[str, Any]) -> Any:
+    """Return the roll-up of the lines: a deleted line may leave no other trace (finding 7), and the two must agree (P16)."""
+    return row.get(source.total) if source.total else None
 
 
 def _digest(source: Source, row: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
@@ -183,7 +187,7 @@ def record_of(
         seen=Seen(lines={line["Id"]: line[STAMP] for line in lines}, related=related, read_at=read_at),
         seq=old.seq + 1 if old else 1,
         record_digest=_own_digest(source, row) if own is None else own,
-        digest=f"{_digest(source, row, lines)}|{row.get('IsDeleted')}",
+        digest=f"{_digest(source, row, lines)}|{_total(source, row)}|{row.get('IsDeleted')}",
         account=at(row, f"{source.related['Account']}.Id") if "Account" in source.related else None,
         contact=at(row, f"{source.related['Contact']}.Id") if "Contact" in source.related else None,
         fields=row,

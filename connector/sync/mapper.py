@@ -15,6 +15,7 @@ from connector.errors import Problem, Where
 from connector.mapping.results import MapResult
 from connector.ports import Desired
 from connector.sync import covering, ledger
+from connector.sync.adding_up import difference
 from connector.sync.decide import Digests
 from connector.sync.ledger import Deal, Record
 from connector.sync.seam import Seam, Source, Tally
@@ -129,7 +130,11 @@ def _mapped(
     problems: tuple[Problem, ...] = ()
     if condition == "won":
         try:
-            problems = desired_of(seam, replace(record, mapping_hash=used), deal).problems
+            result = desired_of(seam, replace(record, mapping_hash=used), deal)
+            problems = result.problems
+            if not problems and result.desired is not None:
+                note = difference(source, record, result.desired, currency=seam.org.currency, language=seam.settings.language)
+                problems = (note,) if note is not None else ()
         except Exception as error:  # noqa: BLE001 - our bug in one record: apply meets it again and parks that deal alone (D-17)
             problems = (ledger.internal_error(error, record.id),)
     return name, label, condition, problems, used

@@ -80,6 +80,7 @@ _TEXTS = {
         "second": "Not billed: this deal is already billed through {what} {label}. Set this record back, or amend the contract.",
         "assumed": "Assumed where nothing was filled in: {notes}.",
         "queued": "Waiting to be billed; it is tried again by itself.",
+        "differs_from_lines": "The lines add up to {ours}, but {field} says {theirs}: check the products of this record.",
     },
     "fr": {
         "since": "Facturé depuis le {day}.",
@@ -138,6 +139,7 @@ _TEXTS = {
         "second": "Non facturé : cette affaire est déjà facturée par {what} {label}. Remettez cette fiche en arrière.",
         "assumed": "Supposé faute d'indication : {notes}.",
         "queued": "En attente de facturation ; nouvel essai automatique.",
+        "differs_from_lines": "Les lignes font {ours}, mais {field} indique {theirs} : vérifiez les produits de cette fiche.",
     },
 }
 
@@ -171,6 +173,11 @@ def day_text(day: date, today: date | None, language: str = "en") -> str:
     """Return a day as people read it; without the year where it is this one."""
     short = f"{day.day} {_MONTHS[language][day.month - 1]}"
     return short if today is not None and day.year == today.year else f"{short} {day.year}"
+
+
+def sentence(key: str, language: str, **values: str) -> str:
+    """Return one sentence that names no day."""
+    return _TEXTS[language if language in _TEXTS else "en"][key].format(**values)
 
 
 def status_word(standing: Standing) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connector.errors import Problem, RejectedError
-from connector.sync import entries, imported, ledger
+from connector.sync import entries, imported, ledger, merges
 from connector.sync.comparing import by_id, compared, known_of, lines_of, parts, record_of
 from connector.sync.ledger import Record, Staged
 from connector.sync.seam import STAMP, Seam, Source, Tally
@@ -98,7 +98,7 @@ def _follow_merges(seam: Seam, rows: Mapping[str, Sequence[Mapping[str, Any]]]) 
     merged = [(r["Id"], r["MasterRecordId"]) for r in rows.get("Account", ()) if r.get("MasterRecordId")]
     if merged:
         with seam.database.transaction() as unit:
-            ledger.follow_merges(unit, merged)
+            merges.follow(unit, merged)
 
 
 def stage_record(seam: Seam, record_id: str, tally: Tally) -> bool:

@@ -180,7 +180,8 @@ def _asked(seam: Seam, stream: Stream) -> _Asked:
         low = ledger.instant(cursor.watermark) - timedelta(seconds=seam.settings.overlap_s)
     if window is None:
         return _Asked(stream=stream, low=low, until=None, rows=seam.settings.page_rows)
-    until = (low or _BEGINNING) + timedelta(seconds=window.seconds)
+    low = low or _BEGINNING
+    until = low + timedelta(seconds=window.seconds)
     rows = min(window.rows or seam.settings.page_rows, seam.settings.page_rows)
     return _Asked(stream=stream, low=low, until=until if until <= seam.crm.server_now() else None, rows=rows)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from connector.errors import RejectedError, RetryableError
 from connector.ports import Page, Unit
-from connector.sync import imported, ledger
+from connector.sync import imported, ledger, merges
 from connector.sync.comparing import at, by_id, compared, is_wanted, known_of, record_of
 from connector.sync.ledger import Record, Staged
 from connector.sync.seam import STAMP, Seam, Source, Swept, Tally
@@ -61,6 +61,8 @@ def sweep(seam: Seam, tally: Tally, *, is_deep: bool, before_page: Callable[[], 
                 seam.log("run.failed", error=str(error), hint=error.problem.hint)
                 break
         tally.swept = (tally.swept or Swept()).plus(stand.found.less(before))
+    if not seam.stop.is_set():
+        merges.find_lost(seam)
 
 
 def last_of(unit: Unit, object_name: str) -> Sweep | None:

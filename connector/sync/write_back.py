@@ -18,7 +18,8 @@ from connector.core.money import major
 from connector.errors import ConnectorError, Problem, Where
 from connector.offers import QuoteView
 from connector.ports import Command, Condition, InvoiceView, Standing, Unit, Upsert, Written
-from connector.sync import covering, ledger, quoting
+from connector.sync import covering, ledger, merges, quoting
+from connector.sync.adding_up import DIFFERS
 from connector.sync.fitting import fitted
 from connector.sync.ledger import Deal, Record
 from connector.sync.mapper import desired_of, digests_of
@@ -209,9 +210,11 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     records |= _records_of(unit, others)
     gone = {r.id for found in records.values() for r in found if r.is_deleted}
     places = covering.places(unit, sorted({i.deal for i in invoices if i.deal}))
+    merged = merges.masters(unit, {i.account for i in invoices})
     for invoice in invoices:
         opportunity = _opportunity(invoice.deal) or _opportunity(places.get(invoice.deal or ""))
-        rows += _invoice_rows(seam, owners, invoice, now, opportunity if opportunity not in gone else None)
+        told = replace(invoice, account=merged.get(invoice.account, invoice.account))
+        rows += _invoice_rows(seam, owners, told, now, opportunity if opportunity not in gone else None)
     return rows
 
 
@@ -293,6 +296,7 @@ def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standin
         pass
     elif _speaks(deal, record) or (deal.owner_record is None and record.condition == "won"):
         values = _values(deal, standing, telling.words, seam.settings.public_url)
+        values |= _with_note(values, record) if standing is not None else {}
     elif "won" in (record.condition, counted):
         values, problem = _other_values(telling, deal, record, standing)
     elif (record.object, record.id) not in telling.told:
@@ -305,6 +309,12 @@ def _record_row(telling: _Telling, deal: Deal, record: Record, standing: Standin
     how = {"id": record.id, "group": record.account or deal.account or ""}
     row = _row(deal.name, target, record.id, values, how)
     return replace(row, is_other=offered is None and not _speaks(deal, record) and deal.owner_record is not None, problem=problem)
+
+
+def _with_note(values: Mapping[str, Any], record: Record) -> dict[str, str]:
+    """Return the message with what is only to be known about the record: its lines do not add up to what it says."""
+    notes = [p.message for p in record.problems if p.code == DIFFERS]
+    return {"message": " ".join((str(values["message"]), *notes))} if notes and values.get("message") else {}
 
 
 def _offered(telling: _Telling, deal: Deal, record: Record, quote: QuoteView | None, counted: Condition) -> dict[str, Any] | None:

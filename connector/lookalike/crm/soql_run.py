@@ -110,14 +110,17 @@ class _Select:
     def _check_time(self) -> None:
         """Raise the Refusal of a query that takes too long, as the knobs for that say."""
         org = self.session.org
-        if org.faults.window_s and isinstance(self.access, Stamps):
-            low = instant_from_text(self.access.low)
-            high = instant_from_text(self.access.high) or org.now()
+        window = Stamps(low="", high="") if self.access is None and self._is_stamp_order() and self.keys else self.access
+        if not isinstance(window, Stamps):
+            return
+        if org.faults.window_s:
+            low = instant_from_text(window.low)
+            high = instant_from_text(window.high) or org.now()
             if low is None or (high - low).total_seconds() > org.faults.window_s:
                 raise Refusal("QUERY_TIMEOUT", _TOO_LONG)
         most = org.faults.timeout_rows
         limit = self.query.limit
-        if not most or (limit is not None and limit <= most) or not isinstance(self.access, Stamps):
+        if not most or (limit is not None and limit <= most):
             return
         if sum(1 for _ in islice(self.matching(), most + 1)) > most:
             raise Refusal("QUERY_TIMEOUT", _TOO_LONG)
