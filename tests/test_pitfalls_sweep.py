@@ -262,7 +262,8 @@ def test_p14_a_deleted_deal_is_flagged_and_undeleting_it_bills_nothing_twice(dem
     demo.delete("acme_seats")
     tally = demo.sync()
     assert [p.code for p in tally.problems] == ["reopened-after-billing"]
-    assert "Cancel deal" in tally.problems[0].hint
+    assert tally.problems[0].message.startswith("The record of this deal was deleted in the CRM")
+    assert f"connector contracts cancel {demo.contracts()[0][0]}" in tally.problems[0].hint
     with demo.org.lock, demo.org.transaction(user=demo.org.rep_user):
         demo.org.undelete("Opportunity", demo.ids["acme_seats"])
     tally = demo.sync()

@@ -343,6 +343,9 @@ def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime)
         return several
     earlier = [*_earlier(deal, scene), *(b for b in bases if b is not None)] if case.desired.action != "new" else ()
     decision = decide(case.desired, digests, applied, parent=parent, earlier=earlier, ways=ways)
+    if isinstance(decision, Flag) and decision.problem.code == "reopened-after-billing" and case.record is not None and case.record.is_deleted:
+        where, named = decision.problem.where, deal.contract_id or ""
+        return Flag(problem=scene.reasons.problem("reopened-after-billing", where, kind="deleted-after-billing", contract=named))
     is_edit = decision.is_edit if isinstance(decision, Flag) else isinstance(decision, Do) and decision.flag is not None and decision.flag.is_edit
     if not is_edit:
         return decision

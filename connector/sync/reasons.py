@@ -40,6 +40,10 @@ _REASONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "This deal is no longer won, but it was invoiced already. The contract goes on.",
             "To stop it, close a Cancel deal that amends this one; to go on, win this deal again.",
         ),
+        "deleted-after-billing": (
+            "The record of this deal was deleted in the CRM, but it was invoiced already. The contract goes on.",
+            "To stop it, cancel the contract (`connector contracts cancel {contract}`), or close a Cancel deal that names it; to go on, restore the record.",
+        ),
         "paused-after-reopening": (
             "This deal is no longer won, but it was invoiced already. Its contract is paused.",
             "Win this deal again to let it go on, or close a Cancel deal that amends this one to end it.",
@@ -151,6 +155,10 @@ _REASONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reopened-after-billing": (
             "Cette affaire n'est plus gagnée, mais elle a déjà été facturée. Le contrat continue.",
             "Pour l'arrêter, clôturez une affaire Cancel qui modifie celle-ci ; pour continuer, gagnez-la de nouveau.",
+        ),
+        "deleted-after-billing": (
+            "La fiche de cette affaire a été supprimée dans le CRM, mais elle a déjà été facturée. Le contrat continue.",
+            "Pour l'arrêter, résiliez le contrat (`connector contracts cancel {contract}`), ou clôturez une affaire Cancel qui le nomme ; pour continuer, restaurez la fiche.",
         ),
         "paused-after-reopening": (
             "Cette affaire n'est plus gagnée, mais elle a déjà été facturée. Son contrat est en pause.",
