@@ -422,13 +422,15 @@ def books_to_write(config: Config, verb: str) -> Iterator[Books]:
         yield books
 
 
-def request(config: Config, verb: str, kind: str, data: Mapping[str, Any], *, actor: str | None = None) -> Mapping[str, Any]:
-    """Ask the books for something and return what it led to (decision D-35); see `requests`."""
-    return requests(config, verb, kind, [data], actor=actor)[0]
+def request(
+    config: Config, verb: str, kind: str, data: Mapping[str, Any], *, actor: str | None = None, key: str | None = None
+) -> Mapping[str, Any]:
+    """Ask the books for something and return what it led to (decision D-35); see `requests`. *key* - its name, so that it is done once."""
+    return requests(config, verb, kind, [data], actor=actor, key=key)[0]
 
 
 def requests(
-    config: Config, verb: str, kind: str, asked: Sequence[Mapping[str, Any]], *, actor: str | None = None
+    config: Config, verb: str, kind: str, asked: Sequence[Mapping[str, Any]], *, actor: str | None = None, key: str | None = None
 ) -> list[Mapping[str, Any]]:
     """Ask the books for several things of one kind and return what each led to, in order (decision D-35): carried out here if nobody
     holds the lock, else by whoever does, at its next round. actor - who asks, for the event log; default: who runs this program.
@@ -439,7 +441,7 @@ def requests(
     if not asked:
         return []
     with reading_house(config) as books, books.database.transaction() as unit:
-        ids = [intents.submit(unit, kind, data, actor=actor or intents.person(), now=books.now()) for data in asked]
+        ids = [intents.submit(unit, kind, data, actor=actor or intents.person(), now=books.now(), key=key) for data in asked]
     done: dict[str, intents.Intent] = {}
     deadline = time.monotonic() + _INTENT_WAIT_S
     while time.monotonic() < deadline:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from connector import app, papers
 from connector.billing import books, dunning, events, note_sheets
+from connector.billing.customers import customer_named
 from connector.billing.note_sheets import NoteSheet
 from connector.billing.parts import parts_with_shares
 from connector.core.money import major
@@ -225,6 +226,16 @@ def _history(unit: Unit, about: events.About) -> list[Result]:
     return [{"at": e.at, "event": e.name, "by": e.actor, "invoice": e.number} for e in reversed(found)]
 
 
+def _customer(unit: Unit, org: str, name: str | None) -> str | None:
+    """Return the id of a customer named by id, account or name; an unknown name stays, for whoever refuses it."""
+    try:
+        return customer_named(unit, org, name) if name else name
+    except RejectedError as error:
+        if error.problem.code != "unknown-customer":
+            raise
+        return name
+
+
 def events_list(config_path: Path, wanted: Mapping[str, str | None], *, before: int | None, limit: int) -> list[Result]:
     """Return events of the books, newest first; amounts in minor units.
 
@@ -239,7 +250,7 @@ def events_list(config_path: Path, wanted: Mapping[str, str | None], *, before: 
                 house.billing.org,
                 contract=wanted.get("contract"),
                 invoice=wanted.get("invoice"),
-                customer=wanted.get("customer"),
+                customer=_customer(unit, house.billing.org, wanted.get("customer")),
                 since=parsed_instant(since, config.timezone) if since else None,
             )
         except events.UnknownError as error:

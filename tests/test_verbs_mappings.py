@@ -91,8 +91,9 @@ def test_conditions_and_mappings_that_cannot_be_used_are_refused(shell: Shell) -
     before = files(site.folder)
     for where, words in (("Name ~ 'x'", "--where is not understood"), ("Nmae = 'x'", "which no mapping reads")):
         status, _, err = site.run("mapping", "adopt", "--where", where, "--dry-run")
-        assert status == 1
+        assert status == 2
         assert words in err
+        assert ".." not in err
     status, _, err = site.run("plan", "--changed-by-mapping", "nothing.yaml", "mappings/salesforce-opportunity.yaml")
     assert status == 2
     assert "neither a mapping file nor one known revision" in err

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connector import app
-from connector.asking.shared import TOLD, file_of
+from connector.asking.shared import TOLD, file_of, said_text
 from connector.billing.contracting import command_for, contract_named
 from connector.core.money import major
 from connector.core.period import to_local
@@ -17,6 +17,7 @@ from connector.core.terms import Change, Contract, change_to_data
 from connector.errors import ConfigError, Problem, RejectedError, Where
 from connector.kit import yamlpos
 from connector.simulate.actions import read_change
+from connector.sync import intents
 from connector.verbs import TOGETHER, Result, open_config, preview_invoices
 
 _NOUNS = {"amend": "amendment", "cancel": "cancellation", "pause": "pause", "resume": "resumption", "renew": "renewal"}
@@ -42,9 +43,13 @@ def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Pat
     located = None if file is None else file_of(file, wanted="what changes, such as items:")
     said = {**(located.value if located else {}), **{k: v for k, v in action.items() if v is not None}}
     config, verb = open_config(config_path), str(said["do"])
-    label = f"connector contracts {verb}"
+    label, given = f"connector contracts {verb}", str(said.pop("id", "") or "")
     with app.reading_house(config) as books, books.database.read() as unit:
         contract = contract_named(unit, books.billing.org, name)
+        key = intents.named("contract.change", contract.id, given) if given else None
+        if key is not None and intents.done_before(unit, key, said_text(said), f"The change {given} of {contract.id}") is not None:
+            text = f"The change {given} of {contract.id} ({contract.label}) was made before, by the same file; nothing was done."
+            return {"text": text, "contract": contract.id, "invoices": [], "issued": []}
         made = _change(contract.contract, said, located, books.now())
         command = command_for(unit, contract, made, key="it_preview", label=label)
         preview = books.billing.preview(command, unit, books.now())
@@ -55,8 +60,8 @@ def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Pat
     if is_dry:
         together = f" {TOGETHER}" if preview.is_consolidated else ""
         return {"text": f"Nothing was written. This would be the {when}.{together}", "contract": contract.id, "invoices": invoices, "issued": []}
-    data = {"contract": contract.id, "label": label, "change": change_to_data(made)}
-    done = app.request(config, f"contracts {verb}", "contract.change", data)
+    data = {"contract": contract.id, "label": label, "change": change_to_data(made), **({"said": said_text(said)} if key else {})}
+    done = app.request(config, f"contracts {verb}", "contract.change", data, key=key)
     issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]
     waits = f" {TOGETHER}" if done["is_consolidated"] else ""
     return {"text": f"Done: {when}. {TOLD}{waits}", "contract": contract.id, "invoices": invoices, "issued": issued}

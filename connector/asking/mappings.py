@@ -22,9 +22,17 @@ _SHORTEST_HASH = 6
 def adopt(config_path: Path, where: str, *, is_dry: bool) -> Result:
     """Move the billed records that fulfil *where* to the newest revision of their mapping; *is_dry* only says what would follow.
 
-    Raises: RejectedError for a condition that cannot be held against the records.
+    Raises: ConfigError for a condition that cannot be held against the records.
     """
-    config = open_config(config_path)
+    try:
+        return _adopted(open_config(config_path), where, is_dry=is_dry)
+    except RejectedError as error:
+        if error.problem.code in adopting.BAD_WHERE:
+            raise ConfigError([error.problem]) from error
+        raise
+
+
+def _adopted(config: Any, where: str, *, is_dry: bool) -> Result:
     if is_dry:
         with app.planning_house(config, _database(config)) as house, house.database.read() as unit:
             rows = [adopting.row_of(r) for r in adopting.adopting(house.seam, unit, where)]

@@ -16,24 +16,33 @@ from typing import Any
 from connector import app
 from connector.asking import contracts
 from connector.asking.invoices import minor_units
-from connector.asking.shared import bad, file_of
+from connector.asking.shared import bad, file_of, said_text
 from connector.billing import books, customers
 from connector.core.money import digits, major
 from connector.core.money import minor as minor_of
 from connector.errors import ConfigError, Problem
 from connector.kit.yamlpos import Located
+from connector.sync import intents
 from connector.verbs import Result, open_config
 
-_KEYS = ("account", "customer", "currency", "lines", "contract", "days_until_due", "po_number", "memo", "description")
+_KEYS = ("account", "customer", "currency", "lines", "contract", "days_until_due", "po_number", "memo", "description", "id")
 _LINE_KEYS = ("description", "quantity", "unit_amount", "unit_price", "tax")
 
 
 def create(config_path: Path, file: Path) -> Result:
     """Issue the one-off invoice that a YAML or JSON file describes. Raises: ConfigError with every problem of the file, in order."""
-    data = read_invoice(file_of(file, wanted="account, currency and lines"))
-    result = app.request(open_config(config_path), "invoices create", "invoice.create", data)
+    data, config = read_invoice(file_of(file, wanted="account, currency and lines")), open_config(config_path)
+    name = str(data.pop("id", "") or "")
+    key = intents.named("invoice.create", name) if name else None
+    earlier = None
+    if key is not None:
+        data["said"] = said_text(data)
+        with app.reading_house(config) as books_now, books_now.database.read() as unit:
+            earlier = intents.done_before(unit, key, data["said"], f"The invoice {name}")
+    result = earlier or app.request(config, "invoices create", "invoice.create", data, key=key)
     total = major(int(result["total"]), str(result["currency"]))
-    return {"text": f"{result['number']} over {total} {str(result['currency']).upper()} is issued.", **result, "total": str(total)}
+    how = "was issued before, by the same file; nothing was done." if earlier else "is issued."
+    return {"text": f"{result['number']} over {total} {str(result['currency']).upper()} {how}", **result, "total": str(total)}
 
 
 def read_invoice(located: Located) -> dict[str, Any]:

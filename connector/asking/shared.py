@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from connector.errors import ConfigError, Problem
 from connector.kit import yamlpos
@@ -13,6 +16,11 @@ TOLD = "The CRM is told at the next round."
 def bad(message: str, hint: str) -> ConfigError:
     """Return the refusal of an argument."""
     return ConfigError([Problem(code="bad-argument", message=message, hint=hint)])
+
+
+def said_text(said: Mapping[str, Any]) -> str:
+    """Return what a file says as one text, the same for the same content."""
+    return json.dumps(said, default=str, sort_keys=True)
 
 
 def file_of(path: Path, *, wanted: str) -> yamlpos.Located:

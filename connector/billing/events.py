@@ -201,7 +201,7 @@ def issued_event(booked: BookedInvoice, status: str, actor: str) -> Event:
         contract_id=contract.id,
         customer_id=contract.customer_id,
         invoice_id=booked.id,
-        data=f'{{"number":"{booked.number or ""}","total":{i.total},"currency":"{i.currency}"}}',
+        data=f'{{"number":{json.dumps(booked.number or "", ensure_ascii=False)},"total":{i.total},"currency":"{i.currency}"}}',
         before=f"{{{was}}}" if was else "",
         after=(
             f'{{"status":"{i.status}","due_on":{due_on},"is_overdue":false,"total":{i.total},"amount_due":{i.amount_due},"amount_paid":{i.amount_paid}'

@@ -284,6 +284,7 @@ def _taxes(line: Line, net: int, on_top: int) -> list[tuple[str, int, bool]]:
 def void(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Take back an open invoice: nothing of it is due, its periods are not billed again (decision D-31); balance used returns."""
     held = desk.held(unit, str(request.data.get("invoice", "")))
+    desk.refuse_charging(unit, held)
     result = {"invoice": held.number, "status": "void"}
     after = write_void(request, unit, held)
     return desk.save_event(unit, request, "invoice.voided", result, before=held, after=after)

@@ -434,8 +434,8 @@ class Amending(Repricing):
         if not pauses or pauses[-1][1] is not None:
             self.problem(
                 "not-paused",
-                f"The contract is not paused on {at.date().isoformat()}.",
-                "Remove the resumption.",
+                f"The contract is not paused on {at.date().isoformat()}, so there is nothing to resume.",
+                "It is billed as usual; if it shall be paused later, resume it after that day.",
                 change.id,
             )
             return

@@ -23,7 +23,10 @@ def digits(currency: str) -> int:
     """Return the number of decimals of *currency* by ISO 4217 (eur 2, jpy 0, kwd 3); ValueError for an unknown code."""
     from iso4217 import Currency  # late: `simulate --json` never asks
 
-    return int(Currency(currency.upper()).exponent or 0)
+    exponent = Currency(currency.upper()).exponent
+    if exponent is None:
+        raise ValueError(f"{currency} is a code for something that is not money")  # such as XAU, gold
+    return int(exponent)
 
 
 def quotient(n: int, d: int) -> int:

@@ -87,6 +87,9 @@ class Adopted:
     problem: Problem | None = None
 
 
+BAD_WHERE = ("bad-condition", "unknown-field")
+
+
 def condition_of(text: str, sources: Sequence[Source]) -> Condition | None:
     """Return the parsed condition of `--where`, None for all. Raises: RejectedError for what it cannot be held against."""
     if not text.strip():
@@ -95,7 +98,7 @@ def condition_of(text: str, sources: Sequence[Source]) -> Condition | None:
         condition = parsed_condition(text)
     except ConditionError as error:
         hint = "Write a condition as in a mapping's `when`, such as Account.Type = 'Customer' AND CloseDate >= 2026-01-01."
-        raise RejectedError(Problem(code="bad-condition", message=f"--where is not understood: {error}.", hint=hint)) from error
+        raise RejectedError(Problem(code="bad-condition", message=f"--where is not understood: {str(error).rstrip('.')}.", hint=hint)) from error
     known = {f for s in sources for f in s.compiled.record_fields}
     unknown = [p for p in condition_paths(condition) if p not in known]
     if unknown:

@@ -7,6 +7,7 @@ that asking twice does it once. Those of kind `deal.*` are about the ledger, all
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,10 +61,11 @@ Handler = Callable[[Intent, Unit, datetime], IntentResult]
 
 
 def submit(unit: Unit, kind: str, data: Mapping[str, Any], *, actor: str, now: datetime, key: str | None = None) -> str:
-    """Keep a request and return its id; the same *key* again is the same request."""
+    """Keep a request and return its id; the same *key* again is the same request, tried anew if it was refused."""
     intent_id = key or new_id("it", now)
     unit.execute(
-        "INSERT INTO intent (id, kind, data, actor, state, result, made_at) VALUES (?,?,?,?,?,?,?) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO intent (id, kind, data, actor, state, result, made_at) VALUES (?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE"
+        " SET data = excluded.data, state = 'pending', result = '{}', made_at = excluded.made_at WHERE intent.state = 'refused'",
         (intent_id, kind, _text(data), actor, "pending", "{}", ledger.iso(now)),
     )
     return intent_id
@@ -92,6 +94,26 @@ def of_actor(unit: Unit, actor: str, limit: int) -> list[Intent]:
 def waiting_of(unit: Unit, actor: str) -> int:
     """Return how many requests of somebody wait."""
     return int(unit.query("SELECT COUNT(*) FROM intent WHERE actor = ? AND state = 'pending'", (actor,))[0][0])
+
+
+def named(kind: str, *names: str) -> str:
+    """Return the key of a request that people named, so that asking twice does it once."""
+    return f"it_{hashlib.blake2b(repr((kind, *names)).encode(), digest_size=12).hexdigest()}"
+
+
+def done_before(unit: Unit, key: str, said: str, name: str) -> Mapping[str, Any] | None:
+    """Return what a request of this *key* led to that was carried out with the same words (*said*, kept with it); None: not yet.
+
+    Raises: RejectedError where *name* stood for something else.
+    """
+    earlier = found(unit, key)
+    if earlier is None or earlier.state == "refused":
+        return None
+    if earlier.data.get("said") != said:
+        hint = "Give it another id to have it done, too; or leave the file as it was."
+        message = f"{name} was asked for already, with other content, on {earlier.made_at:%Y-%m-%d}."
+        raise RejectedError(Problem(code="same-id-other-content", message=message, hint=hint))
+    return earlier.result if earlier.state == "done" else None
 
 
 def _text(data: Mapping[str, Any]) -> str:
