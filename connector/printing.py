@@ -62,7 +62,7 @@ def package_text(result: Mapping[str, Any]) -> str:
     """Return what `crm package` wrote, what it left alone, and what to do next."""
     lines = [f"kept  {name} (you changed it)" for name in result["kept"]]
     lines += [f"left  {name} (no part of the package any more; delete it if you do not need it)" for name in result["left_over"]]
-    lines += [f"not granted: {path}: a mapping reads it over a lookup that the package does not know" for path in result["not_granted"]]
+    lines += _not_granted(result)
     counts = (("written", len(result["written"])), ("renewed", len(result["renewed"])), ("the same already", result["same"]), ("kept", len(result["kept"])))
     lines.append(f"{result['folder']}: " + ", ".join(f"{n} files {what}" for what, n in counts if n) + ".")
     lines.append(f"Rights of the integration user follow from {', '.join(result['mappings'])}.")
@@ -98,6 +98,11 @@ def rebind_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _not_granted(result: Mapping[str, Any]) -> list[str]:
+    text = "a mapping reads it over a lookup that the package does not know; give the integration user this right yourself."
+    return [f"not granted: {path}: {text}" for path in result["not_granted"]]
+
+
 def deploy_text(result: Mapping[str, Any]) -> str:
     """Return what the org made of the package: a line a problem with its fix, or what to do next."""
     kind = "sandbox " if result["is_sandbox"] else ""
@@ -107,6 +112,7 @@ def deploy_text(result: Mapping[str, Any]) -> str:
             place = f" ({row['file']}:{row['line']}:{row['column']})" if row["line"] else f" ({row['file']})" if row["file"] else ""
             lines += [f"{title} {row['component']}{place}: {row['problem']}", f"        {row['hint']}"]
     lines += [f"{p.message} {p.hint}" for p in result["problems"] if not result["errors"]]
+    lines += _not_granted(result)
     if result["left_out"]:
         lines.append(f"Everybody who sees the object has these in this org, so no right was set for them: {', '.join(result['left_out'])}.")
     if not result["ok"]:

@@ -322,6 +322,16 @@ def test_every_problem_has_a_way_out(problem: str, word: str) -> None:
     assert word in failure.as_problem().hint
 
 
+def test_rights_that_cannot_be_worked_out_are_said(desk: Desk) -> None:
+    """A mapping that reads over a lookup of the customer's own: package and deployment both name the right that is not given."""
+    file = Path("mappings/salesforce-opportunity.yaml")
+    file.write_text(file.read_text().replace("memo: Invoice_Memo__c", "memo: Region__r.Note__c"))
+    for words in (("package", "sf"), ("deploy", "--check-only")):
+        status, out, _ = desk.type("crm", *words)
+        assert status == 0
+        assert "not granted: Opportunity.Region__r.Note__c: a mapping reads it over a lookup" in out
+
+
 # ---------------------------------------------------------------- the token
 
 
@@ -383,9 +393,10 @@ def test_another_client_can_deploy(desk: Desk, tmp_path: Path) -> None:
 
 def test_the_reps_pages_stand_in_a_bare_org(desk: Desk) -> None:
     """Every page of the demo CRM that can be reached shows what there is, before our fields exist and after."""
-    for verb in ((), ("crm", "deploy")):
+    for verb, invoices in (((), 404), (("crm", "deploy"), 200)):
         if verb:
             assert desk.type(*verb)[0] == 0
+        assert requests.get(f"{desk.world.crm.url}/invoices", timeout=10).status_code == invoices
         seen: set[str] = set()
         todo = ["/"]
         while todo and len(seen) < 60:

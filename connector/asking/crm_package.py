@@ -145,9 +145,9 @@ def deploy(config_path: Path, wanted: Wanted, target: Target) -> Result:
     admin = Administrator(url=url, token=_token(target.token_variable), api_version=api_version, org_id=org_id)
     api = MetadataApi(admin)
     org = api.organization()
-    archive, left_out = _archive(config_path, wanted, target, api, api_version)
-    progress = _progress_lines(archive.count)
-    started = api.start(archive.zipped(), check_only=target.is_check)
+    made = _made(config_path, wanted, target, api, api_version)
+    progress = _progress_lines(made.archive.count)
+    started = api.start(made.archive.zipped(), check_only=target.is_check)
     ended = api.wait(started, limit_s=target.wait_s, on_progress=progress)
     problems = [f.as_problem() for f in ended.failures if not f.is_warning]
     if not ended.is_success and not problems:
@@ -155,7 +155,7 @@ def deploy(config_path: Path, wanted: Wanted, target: Target) -> Result:
         problems = [Problem(code="deploy-failed", message=said, hint=f"See Setup, Deployment Status, {ended.id}.")]
     return {
         "ok": ended.is_success, "check_only": target.is_check, "org": f"{org['Name']} ({org['Id']})", "is_sandbox": bool(org["IsSandbox"]),
-        "id": ended.id, "components": archive.count, "deployed": ended.done, "left_out": left_out,
+        "id": ended.id, "components": made.archive.count, "deployed": ended.done, "left_out": made.left_out, "not_granted": made.not_granted,
         "errors": [_row(f) for f in ended.failures if not f.is_warning], "warnings": [_row(f) for f in ended.failures if f.is_warning],
         "problems": problems,
     }  # fmt: skip
@@ -188,12 +188,21 @@ def _token(variable: str) -> str:
     return token
 
 
-def _archive(config_path: Path, wanted: Wanted, target: Target, api: MetadataApi, api_version: str) -> tuple[Archive, list[str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What is sent. left_out - rights that the org does not know; not_granted - paths of mappings that lead over unknown lookups."""
+
+    archive: Archive
+    left_out: list[str]
+    not_granted: list[str]
+
+
+def _made(config_path: Path, wanted: Wanted, target: Target, api: MetadataApi, api_version: str) -> _Made:
     if target.folder is not None:
         files = sources(read_project(target.folder), has_french=target.has_french)
         if not files:
             raise bad(f"{target.folder} holds no SFDX project.", "Write one with `connector crm package DIR`, and name that folder.")
-        return archived(files, api_version), []
+        return _Made(archive=archived(files, api_version), left_out=[], not_granted=[])
     chosen, _ = _chosen(config_path, wanted)
     known = chosen.catalogue
     asked: dict[str, list[str]] = {name: [] for name in known.fields if name not in known.objects}
@@ -204,7 +213,8 @@ def _archive(config_path: Path, wanted: Wanted, target: Target, api: MetadataApi
         raise ConfigError([Problem(code="missing-object", message=f"This org shows no {named}.", hint=hint)])
     chosen = replace(chosen, rights=as_described(chosen.rights, refused=found.refused, granted=found.granted))
     left_out = [f"{name}.{f}" for name, fields in found.refused.items() for f in fields]
-    return archived(sources(project_files(chosen), has_french=target.has_french), api_version), left_out
+    files = sources(project_files(chosen), has_french=target.has_french)
+    return _Made(archive=archived(files, api_version), left_out=left_out, not_granted=_unknown(chosen.rights))
 
 
 def _standard(fields: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -55,11 +55,11 @@ def routes(front: Front) -> list[BaseRoute]:
         Route("/", pages.list_of(OPPORTUNITY), methods=["GET"]), Route("/rep/{asset}", pages.asset, methods=["GET"]),
         Route("/lookup", pages.lookup, methods=["GET"]), Route("/day", pages.day, methods=["POST"]), Route("/bin", pages.recycle_bin, methods=["GET", "POST"]),
     ]  # fmt: skip
-    for kind in pages.kinds:
-        out.append(Route(f"/{kind.path}", pages.list_of(kind), methods=["GET"]))
+    for kind in KINDS:
+        out.append(Route(f"/{kind.path}", pages.where_there(kind, pages.list_of(kind)), methods=["GET"]))
         if kind.is_made:
-            out.append(Route(f"/{kind.path}/new", pages.new_of(kind), methods=["GET", "POST"]))
-        out.append(Route(f"/{kind.path}/{{record}}", pages.record_of(kind), methods=["GET", "POST"]))
+            out.append(Route(f"/{kind.path}/new", pages.where_there(kind, pages.new_of(kind)), methods=["GET", "POST"]))
+        out.append(Route(f"/{kind.path}/{{record}}", pages.where_there(kind, pages.record_of(kind)), methods=["GET", "POST"]))
     out.append(Route("/{record:str}", pages.by_id, methods=["GET"]))
     return out
 
@@ -69,13 +69,28 @@ class Pages:
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._org = org = front.org
+        self._org = front.org
         self._token = secrets.token_urlsafe(24)
-        self.kinds = tuple(kind for kind in KINDS if kind.name.lower() in org.schema.by_lower)
         self._views = Environment(
             loader=FileSystemLoader(_HERE / "templates"), autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
         )  # fmt: skip
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the org has now; a deployment may bring more."""
+        return tuple(kind for kind in KINDS if kind.name.lower() in self._org.schema.by_lower)
+
+    def where_there(self, kind: Kind, endpoint: Any) -> Any:
+        """Return the endpoint for orgs that have the object, a page that says so for others."""
+
+        async def checked(request: Request) -> Response:
+            if kind not in self.kinds:
+                return self._message(request, 404, "There is no such page.", "Choose a list above, or look for the record by its name.")
+            found: Response = await endpoint(request)
+            return found
+
+        return checked
 
     # -- rendering --------------------------------------------------------------------------------------------------------
 
