@@ -58,7 +58,7 @@ def crm_rebind(*, yes: Annotated[bool, typer.Option("--yes", help="Do it; withou
     from connector.asking import crm_rebind as asking
 
     result = asking.rebind(Global.config, is_meant=yes)
-    show(result, printing.rebind_text)
+    show(result, _rebind_text)
     raise typer.Exit(0 if result["done"] or result["is_same"] else 1)
 
 
@@ -79,7 +79,7 @@ def _package_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def rebind_text(result: Mapping[str, Any]) -> str:
+def _rebind_text(result: Mapping[str, Any]) -> str:
     """Return between which orgs a ledger moves, what follows, and what was done."""
 
     def named(org: Mapping[str, Any]) -> str:
