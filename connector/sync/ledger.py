@@ -12,7 +12,6 @@ Sizing: about 2 kB a record and version; 100,000 deals with three revisions each
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,15 +21,12 @@ from typing import Any
 import msgspec
 from sqlmodel import Field, Index, MetaData, SQLModel
 
-from connector.core.terms import Change, ContractTerms, Settings
 from connector.errors import Problem, Where
 from connector.ports import Unit
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
-_encode_canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
-_NO_SETTINGS = Settings(proration="day", tax_rounding="line")
-_CRM_LINES = re.compile(rb'"crm_lines":\[[^\]]*\],?')
+canonical = msgspec.json.Encoder(decimal_format="string", order="deterministic").encode
 
 
 # ---------------------------------------------------------------- tables (schema only; passes use the statements below)
@@ -290,17 +286,9 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("+0000", "+00:00"))
 
 
-def terms_digest(value: ContractTerms | Change | None) -> str:
-    """Return a digest of what is agreed; line ids (a re-synced quote has new ones) and a contract's settings do not count (deals.md 8)."""
-    if value is None:
-        return ""
-    value = replace(value, settings=_NO_SETTINGS) if isinstance(value, ContractTerms) else value
-    return hashlib.blake2b(_CRM_LINES.sub(b"", _encode_canonical(value)), digest_size=16).hexdigest()
-
-
 def digest(value: Any) -> str:
     """Return a digest of plain values or dataclasses."""
-    return hashlib.blake2b(_encode_canonical(value), digest_size=16).hexdigest()
+    return hashlib.blake2b(canonical(value), digest_size=16).hexdigest()
 
 
 def problem_to_text(problem: Problem | None) -> str | None:

@@ -16,6 +16,7 @@ from connector.mapping.results import MapResult
 from connector.ports import Desired
 from connector.sync import covering, ledger
 from connector.sync.adding_up import difference
+from connector.sync.agreed import terms_digest
 from connector.sync.decide import Digests
 from connector.sync.ledger import Deal, Record
 from connector.sync.seam import Seam, Source, Tally
@@ -100,7 +101,7 @@ def joined(problems: Sequence[Problem], record: Record) -> Problem:
 def digests_of(desired: Desired) -> Digests:
     """Return the digests by which two desired states of a deal are compared."""
     return Digests(
-        terms=ledger.terms_digest(desired.terms if desired.action == "new" else desired.change),
+        terms=terms_digest(desired.terms if desired.action == "new" else desired.change),
         who=ledger.digest(desired.customer),
         how=ledger.digest(desired.how),
     )
@@ -113,7 +114,7 @@ def as_first_made(desired: Desired, digests: Digests, deal: Deal) -> tuple[Desir
         return desired, digests
     closed_on = date.fromisoformat(day)
     same = replace(change, made_at=change.made_at + (closed_on - desired.closed_on))
-    if ledger.terms_digest(same) != deal.applied_terms:
+    if terms_digest(same) != deal.applied_terms:
         return desired, digests
     return replace(desired, change=same, closed_on=closed_on), replace(digests, terms=deal.applied_terms)
 
