@@ -38,17 +38,15 @@ from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 from types import FrameType
 from typing import Literal, Protocol
-from zoneinfo import ZoneInfo
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError
 from connector.kit.clock import Clock
+from connector.kit.crontab import cron_trigger
 from connector.kit.observe import RUN_SECONDS, RUNS, log
 
 JobName = Literal["round", "billing_run", "reconcile"]
@@ -58,7 +56,6 @@ EXIT_STOPPED = 0
 EXIT_CANNOT_START = 3
 FIRST_WAIT_S = 30
 _CORRECT_IT = "Correct it, then reload again; until then the old one goes on."
-WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
 # ---------------------------------------------------------------- what the daemon is given, and what it shows
@@ -238,7 +235,7 @@ class Job:
         return max(asked_s, doubled_s) * (1 + self._waits.jitter() / 4)
 
 
-# ---------------------------------------------------------------- cron, as crontab(5) reads it
+# ---------------------------------------------------------------- when the jobs run
 
 
 def triggers_of(schedule: Schedule) -> dict[JobName, BaseTrigger]:
@@ -255,53 +252,6 @@ def triggers_of(schedule: Schedule) -> dict[JobName, BaseTrigger]:
     if problems:
         raise ConfigError(problems)
     return found
-
-
-def cron_trigger(expression: str, timezone: str) -> BaseTrigger:
-    """Return the trigger of a five-field cron expression in a time zone.
-
-    The scheduler alone would read weekday 0 as Monday, and day *and* weekday where crontab(5) says *or*.
-    Raises: ValueError for what is no cron expression, KeyError for an unknown time zone.
-    """
-    fields = expression.split()
-    if len(fields) != 5:
-        raise ValueError(f"{expression!r} has {len(fields)} fields instead of five")
-    minute, hour, day, month, weekday = fields
-    days = _weekdays(weekday)
-    zone = ZoneInfo(timezone)
-
-    def trigger(**which: str) -> CronTrigger:
-        return CronTrigger(minute=minute, hour=hour, month=month, timezone=zone, **which)
-
-    if day.startswith("*") or weekday.startswith("*"):
-        return trigger(day=day, day_of_week=days)
-    return OrTrigger([trigger(day=day), trigger(day_of_week=days)])
-
-
-def _weekdays(field: str) -> str:
-    """Return a weekday field with every day named: "1-3" is "mon,tue,wed", 0 and 7 are Sunday."""
-    days: set[str] = set()
-    for part in field.lower().split(","):
-        span, _, step = part.partition("/")
-        if span == "*":
-            first, last = 0, 6
-        else:
-            low, _, high = span.partition("-")
-            first = _weekday(low)
-            last = _weekday(high) if high else (6 if step else first)
-            last = 7 if last == 0 and first > 0 else last  # fri-sun
-        if first > last or (step and (not step.isdecimal() or int(step) == 0)):
-            raise ValueError(f"{part!r} is not a weekday, a list or a range of them")
-        days.update(WEEKDAYS[number % 7] for number in range(first, last + 1, int(step or 1)))
-    return ",".join(day for day in WEEKDAYS if day in days)
-
-
-def _weekday(text: str) -> int:
-    if text in WEEKDAYS:
-        return WEEKDAYS.index(text)
-    if text.isdecimal() and int(text) <= 7:
-        return int(text)
-    raise ValueError(f"{text!r} is not a weekday: 0 to 7, or sun to sat")
 
 
 # ---------------------------------------------------------------- the daemon

@@ -53,6 +53,23 @@ def test_what_is_not_said_has_its_documented_default(tmp_path: Path) -> None:
         assert getattr(config, name) == getattr(example, name)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ('schedule: {billing_run: "banana"}', "bad-schedule", "does not have the five fields"),
+        ('schedule: {reconcile: "99 3 * * *"}', "bad-schedule", "`schedule.reconcile` cannot be read"),
+        ("web: {listen: 127.0.0.1:99999}", "bad-value", "no address to listen on"),
+    ],
+)
+def test_what_would_stop_the_daemon_is_said_when_the_file_is_read(tmp_path: Path, line: str, code: str, words: str) -> None:
+    """Times that are none and a port that no machine has: `check` and `sync` say them as `run` does, with their place."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, MINIMAL + line + "\n")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where.line) == (code, 4)
+    assert words in problem.message
+
+
 def test_the_documented_schedule_is_accepted(tmp_path: Path) -> None:
     """The documented default times of all three jobs may be written down."""
     schedule = 'schedule: {billing_run: "*/10 * * * *", reconcile: "0 3 * * *", backup: "30 3 * * *"}\n'

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from log_lines import logged
 
-from connector.daemon import Daemon, Job, JobName, Jobs, JobState, Schedule, Waits, cron_trigger, triggers_of
+from connector.daemon import Daemon, Job, JobName, Jobs, JobState, Schedule, Waits, triggers_of
 from connector.errors import (
     ConfigError,
     ConflictError,
@@ -22,6 +22,7 @@ from connector.errors import (
     RetryableError,
 )
 from connector.kit.clock import FrozenClock, ShiftedClock, SystemClock
+from connector.kit.crontab import cron_trigger, times_a_day
 
 NEVER = "0 0 1 1 *"
 START = datetime(2026, 4, 1, 9, 0, tzinfo=UTC)
@@ -189,6 +190,12 @@ def test_cron_reads_like_crontab(expression: str, after: str, fires: str) -> Non
     assert cron_trigger(expression, "UTC").get_next_fire_time(None, start) == datetime.fromisoformat(fires).replace(
         tzinfo=UTC
     )
+
+
+@pytest.mark.parametrize(("expression", "times"), [("*/10 * * * *", 144), ("0 3 * * *", 1), ("0 8-18 * * *", 11), ("0 0 30 2 *", 0)])
+def test_how_often_an_expression_comes_due_in_a_day(expression: str, times: int) -> None:
+    """Counted over the 24 hours that follow; a day that never comes is never."""
+    assert times_a_day(expression, "Europe/Paris", datetime(2026, 1, 14, 12, 0, 30, tzinfo=UTC)) == times
 
 
 def test_cron_counts_in_the_business_time_zone() -> None:

@@ -27,6 +27,7 @@ from connector.config.collecting import (
 )
 from connector.config.keys import KNOWN, LATER
 from connector.config.offers import QuotesConfig, read_quotes
+from connector.config.planned import read_schedule
 from connector.config.portal import PortalConfig, read_portal
 from connector.config.taxes import TaxConfig, read_tax
 from connector.config.webhooks import read_webhooks
@@ -222,8 +223,7 @@ class _Reader:
             dunning=read_dunning(self),
             mail=read_mail(self),
             webhooks=read_webhooks(self),
-            billing_run=self.text(("schedule", "billing_run"), "*/10 * * * *"),
-            reconcile=self.text(("schedule", "reconcile"), "0 3 * * *"),
+            **read_schedule(self),
             log=LogConfig(
                 format=self.choice(("log", "format"), ("json", "console"), "json"),
                 level=self.choice(("log", "level"), ("debug", "info", "warning", "error"), "info"),
@@ -456,7 +456,7 @@ class _Reader:
 
     def _web(self) -> WebConfig:
         listen = self.text(("web", "listen"), "127.0.0.1:8080")
-        if not re.fullmatch(r".+:\d{1,5}", listen):
+        if not re.fullmatch(r".+:\d{1,5}", listen) or int(listen.rpartition(":")[2]) > 65535:
             self.add("bad-value", ("web", "listen"), f"{listen!r} is no address to listen on.", "Write 127.0.0.1:8080.")
             listen = "127.0.0.1:8080"
         return WebConfig(

@@ -144,6 +144,22 @@ def books(config: Config, expected: Mapping[str, str]) -> tuple[list[Finding], s
         database.close()
 
 
+def known_records(config: Config, object_name: str) -> int:
+    """Return how many records of an object the ledger has; 0 where it cannot be read."""
+    if not app.has_database(config):
+        return 0
+    database = Database(config.database, is_looked_at=True)
+    try:
+        if app.schema_version(database) is None:
+            return 0
+        with database.read() as unit:
+            return int(unit.query("SELECT count(*) FROM record WHERE object = ?", (object_name,))[0][0])
+    except (HaltError, RetryableError):
+        return 0
+    finally:
+        database.close()
+
+
 def _looked_into(database: Database, config: Config, expected: Mapping[str, str], found: list[Finding]) -> set[str]:
     """Add to *found* what is to be said of a database; return the catalogue prices in it."""
     found += _disk(database.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -12,7 +13,6 @@ from connector.ports import ApiUsage, Org
 _SKEW_WARN_S, _SKEW_FAIL_S = 60, 900
 _FAR = timedelta(hours=4)
 _DAY_S = 86_400
-_QUERIES_A_CALL = 5
 
 
 def which(org: Org, bound_to: str | None) -> Finding:
@@ -59,36 +59,46 @@ def time_zone(ours: str, theirs: str | None, now: datetime) -> Finding:
     return ok("time-zone", f"{ours}; the org works in {theirs}")
 
 
-def calls_a_poll(objects: int) -> int:
-    """Return the calls of one idle poll of so many objects (records and lines); what they point to is looked at in the room left."""
-    return objects // _QUERIES_A_CALL + 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What is asked of the CRM: calls of one round in which nothing changed, and those of a day's billing runs and comparisons."""
+
+    every_s: int
+    a_round: int
+    beside: int
+
+    @property
+    def a_day(self) -> int:
+        """Calls of a day in which nothing changed."""
+        return -(-_DAY_S // max(1, self.every_s)) * self.a_round + self.beside
 
 
-def calls(usage: ApiUsage, *, share: Decimal, every_s: int, objects: int) -> Finding:
+def calls(usage: ApiUsage, *, share: Decimal, asking: Asking) -> Finding:
     """Return whether polling as configured stays within our share of the org's calls of 24 hours."""
     if not usage.limit:
         return warned("api-calls", "The CRM does not say how many calls it allows.", "Look under Setup, System Overview, API Usage.")
-    planned = -(-_DAY_S // max(1, every_s)) * calls_a_poll(objects)
-    budget = int(usage.limit * share)
+    planned, budget = asking.a_day, int(usage.limit * share)
     told = f"{usage.used:,} of {usage.limit:,} calls used in 24 hours"
+    polling = f"polling every {asking.every_s} s makes {planned - asking.beside:,} a day, billing runs and comparisons {asking.beside:,}"
     if usage.used >= usage.limit:
         return failed("api-calls", f"The org has no calls left: {told}.", "It goes on as the count falls; find who else calls so much.")
     if usage.used > budget:
         return failed(
             "api-calls",
-            f"Polling is paused: {told}, more than our share of {budget:,} (crm.daily_api_budget {share}).",
+            f"The CRM is asked every 15 minutes only, and not written to: {told}, more than our share of {budget:,} (crm.daily_api_budget {share}).",
             "It goes on by itself as the count falls; raise crm.daily_api_budget, or find who else calls so much.",
         )
     if planned > budget:
-        least = -(-_DAY_S * calls_a_poll(objects) // max(1, budget))
+        least = -(-_DAY_S * asking.a_round // max(1, budget - asking.beside))
+        slower = f"Set `every: {least}s` or longer for all sources, or raise crm.daily_api_budget."
         return warned(
             "api-calls",
-            f"Polling every {every_s} s makes {planned:,} calls a day; our share is {budget:,} of {usage.limit:,} (crm.daily_api_budget {share}).",
-            f"Set `every: {least}s` or longer for all sources, or raise crm.daily_api_budget.",
+            f"{polling[0].upper()}{polling[1:]}; our share is {budget:,} of {usage.limit:,} (crm.daily_api_budget {share}).",
+            slower if asking.beside < budget else "Raise crm.daily_api_budget, and let `schedule.billing_run` come less often.",
         )
     if budget - usage.used < planned // 24:
         return warned("api-calls", f"Less than an hour of polling is left of our share of {budget:,}: {told}.", "Find who else calls so much.")
-    return ok("api-calls", f"{told}; polling every {every_s} s makes {planned:,} a day, our share is {budget:,}")
+    return ok("api-calls", f"{told}; {polling}, our share is {budget:,}")
 
 
 def _offset(at: datetime, zone: ZoneInfo) -> timedelta:

@@ -26,23 +26,29 @@ from connector.doctor.findings import (
 )
 from connector.errors import ConfigError, HaltError, Problem, RejectedError, RetryableError, Where
 from connector.kit.clock import Clock, SystemClock
+from connector.kit.crontab import times_a_day
 from connector.mapping.check import check
 from connector.mapping.language import MappingFile, SourceText
 from connector.ports import Crm, ObjectInfo, Org
-from connector.sync import entries
+from connector.sync import entries, streams
+from connector.sync.seam import Source
 
 _READ_TIMEOUT_S = 20.0
+_SWEEP_ROWS = 2000
+_USUALLY_BESIDE = 4  # accounts, contacts, products, invoice rows on which payments are typed
 _PRICES = "SELECT Id, Name, {field} FROM {object} WHERE {field} != null{active} ORDER BY {field}, Id LIMIT 2000"
 
 
 @dataclass(slots=True, kw_only=True)
 class _Visit:
-    """What is known so far; *found* grows check by check."""
+    """What is known so far; *found* grows check by check. *sources* - as the passes read them; none where a mapping has errors."""
 
     config: Config
     clock: Clock
     found: list[Finding] = field(default_factory=list)
     org: Org | None = None
+    sources: tuple[Source, ...] = ()
+    has_typed_payments: bool = False
 
     def tried(self, name: str, act: Callable[[], None]) -> bool:
         """Carry out a look of check *name*; return whether it could be, and say what kept it."""
@@ -265,7 +271,8 @@ def _typed_payments(crm: Crm, described: Mapping[str, ObjectInfo]) -> Finding:
 
 def _loaded(visit: _Visit, crm: Crm, to: Org) -> None:
     try:
-        app.build_sources(visit.config, crm, to)
+        visit.sources, described = app.build_sources(visit.config, crm, to)
+        visit.has_typed_payments = bool(entries.fields_of(described, to))
     except ConfigError as error:
         names = {"two-sources": "mappings"}
         visit.found += [_named(of_problem(p, "quotes"), names.get(p.code, "quotes")) for p in error.problems]
@@ -295,10 +302,24 @@ def _named_prices(
 
 
 def _look_at_calls(visit: _Visit, crm: Crm, parsed: Mapping[str, SourceText]) -> None:
+    share = Decimal(visit.config.crm.daily_api_budget)
+    visit.found.append(org.calls(crm.usage(), share=share, asking=_asking(visit, parsed)))
+
+
+def _asking(visit: _Visit, parsed: Mapping[str, SourceText]) -> org.Asking:
+    """Return what a day without changes costs, as the passes ask; from the files alone where a mapping has errors."""
     config = visit.config
-    objects = sum(1 + bool((text.located.value.get("source") or {}).get("lines")) for text in parsed.values() if _is_block(text))
-    every_s = min((s.every_s for s in config.sources), default=30)
-    visit.found.append(org.calls(crm.usage(), share=Decimal(config.crm.daily_api_budget), every_s=every_s, objects=objects))
+    own, others = len(streams.polled(visit.sources)), len(streams.pointed_at(visit.sources)) + visit.has_typed_payments
+    if not visit.sources:
+        own, others = sum(1 + bool(text.located.value["source"].get("lines")) for text in parsed.values() if _is_block(text)), _USUALLY_BESIDE
+    all_at_once = streams.calls_of_poll(own, others, takes_turns=False)
+    runs, nights = (times_a_day(cron, config.timezone, visit.clock.now()) for cron in (config.billing_run, config.reconcile))
+    pages = sum(1 + house.known_records(config, s.object) // _SWEEP_ROWS for s in visit.sources)
+    return org.Asking(
+        every_s=min((s.every_s for s in config.sources), default=30),
+        a_round=streams.calls_of_poll(own, others, takes_turns=True),
+        beside=runs * all_at_once + nights * (2 * all_at_once + pages),
+    )
 
 
 def _is_block(text: SourceText) -> bool:

@@ -58,7 +58,6 @@ def streams(seam: Seam, unit: Unit, turn: int | None, now: str, *, typed: Stream
     typed - invoice rows on which payments are typed; they take turns with the others.
     """
     found: list[Stream] = []
-    related: dict[str, str] = {}
     for source in seam.sources:
         cursor = ledger.cursor(unit, source.object)
         found.append(
@@ -72,13 +71,32 @@ def streams(seam: Seam, unit: Unit, turn: int | None, now: str, *, typed: Stream
         )
         if source.line_object and source.line_parent:
             found.append(_aside(unit, source.line_object, source.line_parent, source.stamp_of(source.line_object), now))
-        related |= {name: source.stamp_of(name) for name in (*source.related, *source.line_related)}
-    own = {s.object for s in found}
-    others = [_aside(unit, name, None, stamp, now) for name, stamp in related.items() if name not in own]
+    others = [_aside(unit, name, None, stamp, now) for name, stamp in pointed_at(seam.sources).items()]
     others += [typed] if typed is not None else []
-    room = len(others) if turn is None else QUERIES_A_CALL - len(found) % QUERIES_A_CALL
-    chosen = [others[((turn or 0) + i) % len(others)] for i in range(min(room, len(others)))] if others else []
-    return found + chosen
+    room = _room(len(found), len(others), takes_turns=turn is not None)
+    return found + [others[((turn or 0) + i) % len(others)] for i in range(room)]
+
+
+def polled(sources: Sequence[Source]) -> list[str]:
+    """Return the objects that every round asks for: the sources' records and their lines."""
+    return [o for s in sources for o in (s.object, s.line_object if s.line_parent else None) if o]
+
+
+def pointed_at(sources: Sequence[Source]) -> dict[str, str]:
+    """Return the objects that deals only point to, each with the stamp it is polled by."""
+    related = {name: s.stamp_of(name) for s in sources for name in (*s.related, *s.line_related)}
+    own = polled(sources)
+    return {name: stamp for name, stamp in related.items() if name not in own}
+
+
+def calls_of_poll(own: int, others: int, *, takes_turns: bool) -> int:
+    """Return the calls of one poll in which nothing changed, of so many objects and *others* beside them."""
+    return -(-(own + _room(own, others, takes_turns=takes_turns)) // QUERIES_A_CALL)
+
+
+def _room(own: int, others: int, *, takes_turns: bool) -> int:
+    """Return how many of the others are looked at: all, or where they take turns those that cost no further call."""
+    return min(others, QUERIES_A_CALL - own % QUERIES_A_CALL) if takes_turns else others
 
 
 def _aside(unit: Unit, object_name: str, parent: str | None, stamp: str, now: str) -> Stream:
