@@ -13,7 +13,7 @@ _JOBS = {"billing_run": "*/10 * * * *", "reconcile": "0 3 * * *"}
 class Reader(Protocol):
     """What of the configuration's reader these keys need."""
 
-    def text(self, path: At, default: str = "") -> str:
+    def text(self, path: At, default: str, *, is_secret: bool = False) -> str:
         """Return a text, the default where there is none."""
 
     def add(self, code: str, path: At, message: str, hint: str = "", *, at_key: bool = False) -> None:
