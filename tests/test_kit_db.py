@@ -124,11 +124,12 @@ def test_a_broken_promise_of_the_schema_is_not_hidden(database: Database) -> Non
 def test_a_file_that_is_no_database_stops_with_a_hint(tmp_path: Path) -> None:
     """A damaged file, and a folder that does not exist, halt with the operator's next step."""
     (tmp_path / "broken.db").write_bytes(b"this is no database, " * 100)
-    for url in (f"sqlite:///{tmp_path}/broken.db", f"sqlite:///{tmp_path}/missing/books.db"):
+    for name, wanted in (("broken.db", "restore the last good copy"), ("missing/books.db", "Check that the path")):
+        url = f"sqlite:///{tmp_path}/{name}"
         with pytest.raises((HaltError, sqlite3.DatabaseError)) as caught, Database(url).read() as unit:
             unit.query("SELECT * FROM sqlite_master")
         assert isinstance(caught.value, HaltError)
-        assert "Check that the path" in caught.value.hint
+        assert wanted in caught.value.hint
 
 
 @pytest.mark.parametrize("url", ["mysql://root:hunter2@db/books", "books.db", ""])

@@ -21,6 +21,7 @@ from connector.mapping.readers import AGAIN, Leaf, Reading, Record
 
 Span = tuple[datetime | None, datetime | None]
 
+_STAND_IN = "usd"  # where a deal has no currency its lines are read for their problems only
 _KEPT = 50_000
 _WIDE = Context(prec=60)
 _MAX_PLACES = 12
@@ -150,7 +151,7 @@ class LineReader:
         for record in lines:
             if skip is not None and skip(record):
                 continue
-            line = self._one(record, span, currency or "xxx", reading, action=action, term_months=term_months)
+            line = self._one(record, span, currency or _STAND_IN, reading, action=action, term_months=term_months)
             if line is not None:
                 found.append(line)
         reading.subject, reading.line_record = "", None
