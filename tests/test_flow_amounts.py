@@ -174,7 +174,7 @@ def test_the_shapes_of_messages_in_french(tmp_path: Path) -> None:
                   Billing_Effective_Date__c=date(2026, 1, 16))  # fmt: skip
         demo.bill("2026-01-16")
         assert demo.said("more")[1] == (
-            "Contrat modifié à partir du 16 janv. 2026 : Team Seat +5. Facturé 224,52 EUR. Crédité 149,68 EUR. Voir INV-0002."
+            "Contrat modifié à partir du 16 janv. 2026 : Team Seat +5. Facturé 74,84 EUR (224,52 EUR moins 149,68 EUR déjà facturés). Voir INV-0002."
         )
         demo.bill("2026-02-01")
         assert demo.said("acme_seats")[1].startswith("En retard : INV-0001, 290,00 EUR, était due le 31 janv.")

@@ -136,7 +136,8 @@ def test_a_mid_month_upgrade_is_prorated_by_days(demo: World) -> None:
     upgrade = demo.record("acme_upgrade")
     assert upgrade["Billing_Contract_Id__c"] == demo.record("acme_seats")["Billing_Contract_Id__c"]
     assert (upgrade["Amount_Billed__c"], upgrade["Amount_Due__c"]) == (None, None)
-    assert upgrade["Billing_Message__c"] == f"Changed the contract from 15 Mar 2026: Team Seat +5. Charged 238.55 EUR. Credited 159.03 EUR. See {number}."
+    said = f"Changed the contract from 15 Mar 2026: Team Seat +5. Charged 79.52 EUR (238.55 EUR less 159.03 EUR billed before). See {number}."
+    assert upgrade["Billing_Message__c"] == f"{said} Past due: INV-0001, 290.00 EUR, was due 31 Jan."
     assert demo.record("acme_seats")["Amount_Billed__c"] == D("949.52")  # January, February + March together, the upgrade
     demo.bill("2026-04-01")
     assert demo.invoices()[-1]["Total__c"] == D(435)

@@ -175,9 +175,10 @@ def test_blank_when_is_on_date_where_a_date_is_given_else_the_end_of_the_period(
     demo.clock.move_to(at("2026-04-10"))
     demo.sync()
     assert demo.record("base")["Contract_Ends_On__c"] == "2026-04-30"
+    assert demo.said("cancel")[1].startswith("Canceled: the last day will be 30 Apr 2026.")
     assert totals(demo, "2026-05-01") == [D(0)]
     assert demo.said("base")[0] == "Canceled"
-    assert demo.said("cancel")[1].startswith("Changed the contract from 10 Apr 2026: canceled.")
+    assert demo.said("cancel")[1] == "Canceled, ended on 30 Apr 2026."
     demo.assert_quiet()
 
 
@@ -224,7 +225,7 @@ def test_a_planned_cancellation_is_replaced_or_withdrawn_with_its_record(demo: W
     demo.edit("cancel", Billing_Effective_Date__c="2026-06-01")
     demo.sync()
     assert demo.record("base")["Contract_Ends_On__c"] == "2026-05-31"
-    assert "Will change the contract on 1 Jun 2026" in demo.said("cancel")[1]
+    assert demo.said("cancel")[1].startswith("Canceled: the last day will be 31 May 2026.")
     demo.edit("cancel", StageName="Closed Lost")
     demo.sync()
     assert demo.said("cancel")[0] == "Withdrawn"

@@ -250,8 +250,10 @@ def _caused(
 
 def _caused_by(change: BookedChange, emitted: Sequence[Line], waiting: Sequence[Line]) -> BookedChange:
     own = [line for line in emitted if line.change_id == change.change.id]
-    moved = [line.net for line in own if is_effect(line)]
-    pending = [line.net for line in waiting if line.change_id == change.change.id and is_effect(line)]
+    later = [line for line in waiting if line.change_id == change.change.id]
+    taken = [line for line in (*own, *later) if line.kind == "credit"]
+    moved = [line.net for line in own if is_effect(line, taken)]
+    pending = [line.net for line in later if is_effect(line, taken)]
     return replace(
         change,
         is_invoiced=change.is_invoiced or bool(own),
@@ -262,9 +264,12 @@ def _caused_by(change: BookedChange, emitted: Sequence[Line], waiting: Sequence[
     )
 
 
-def is_effect(line: Line) -> bool:
-    """Whether a line shows what a change did, rather than a later period of what it began."""
-    return line.is_proration or line.kind != "charge"
+def is_effect(line: Line, taken: Sequence[Line]) -> bool:
+    """Whether a line shows what a change did, rather than a later period of what it began.
+
+    A whole period shows it too where the change gave back (*taken*) what was billed for it before: the two are one difference.
+    """
+    return line.is_proration or line.kind != "charge" or any(c.start < line.end and line.start < c.end for c in taken)
 
 
 def first_recurring(lines: Sequence[Line]) -> Line:
@@ -427,7 +432,7 @@ class Issue:
 
 def with_invoice(changes: Sequence[BookedChange], lines: Sequence[Line], invoice_id: str) -> tuple[BookedChange, ...]:
     """Return the changes of a contract, those whose effect stands on the invoice with its id."""
-    shown = {line.change_id for line in lines if line.change_id and is_effect(line)}
+    shown = {line.change_id for line in lines if line.change_id and is_effect(line, ())}
     return tuple(replace(c, invoice_id=invoice_id) if c.change.id in shown else c for c in changes)
 
 

@@ -387,7 +387,8 @@ def _named(item: Item) -> str:
 
 
 def _priced(item: Item, currency: str) -> str:
-    return f"{quantity_text(item.quantity)} x {amount_text(item.price.unit_amount, currency)}"
+    off = f" − {coupons_text(item.discounts, currency)}" if item.discounts else ""
+    return f"{quantity_text(item.quantity)} x {amount_text(item.price.unit_amount, currency)}{off}"
 
 
 def _day(at: datetime | None) -> str:

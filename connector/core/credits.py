@@ -74,6 +74,8 @@ def broken_at(plan: Timeline, line: Line) -> tuple[datetime, Cause] | None:
             return max(segment.end, line.start), segment.ended_by
         if segment.next is None:
             return None
+        if segment.end <= line.start and segment.next.charge_from <= line.start:
+            return line.start, segment.ended_by  # billed before this was known, and charged anew: without it the time is paid twice
         segment = segment.next
     return None
 

@@ -28,6 +28,8 @@ _TEXTS = {
         "trial": "Free trial until {day}.",
         "starts": "Starts on {day}.",
         "open": "{number}, {amount}, is open, due {day}.",
+        "open_rest": "{number}, {amount}, is open, due {day}; {rest} of it is left to pay.",
+        "gives_back": "{number} credits {amount} to the customer's balance.",
         "paid": "{number}, {amount}, is paid.",
         "void": "{number} was voided.",
         "credited_of": "{amount} of it was credited.",
@@ -49,6 +51,7 @@ _TEXTS = {
         "draft": "The invoice waits as a draft.",
         "paused": "Paused: nothing is billed until it is resumed.",
         "canceled": "Canceled, ended on {day}.",
+        "cancel_planned": "Canceled: the last day will be {day}.",
         "completed": "Completed: the term ended on {day}.",
         "renewed": "Completed: renewed by {label}.",
         "withdrawn": "Withdrawn: nothing was billed.",
@@ -73,6 +76,9 @@ _TEXTS = {
         "surprise": "Please check: this change was agreed when {expected} {item} ran, but {found} ran on that day. What it adds or takes away was counted from {found}.",
         "charged": "Charged {amount}.",
         "credited": "Credited {amount}.",
+        "charged_less": "Charged {amount} ({charged} less {credited} billed before).",
+        "credited_less": "Credited {amount} ({credited} billed before, less {charged}).",
+        "charged_none": "Nothing to charge or credit: {charged} less {credited} billed before.",
         "on_invoice": "See {number}.",
         "on_next": "It comes with the next invoice.",
         "elsewhere": "Billed through {what} {label}.",
@@ -87,6 +93,8 @@ _TEXTS = {
         "trial": "Essai gratuit jusqu'au {day}.",
         "starts": "Commence le {day}.",
         "open": "{number}, {amount}, est à payer pour le {day}.",
+        "open_rest": "{number}, {amount}, est à payer pour le {day} ; il en reste {rest}.",
+        "gives_back": "{number} crédite {amount} au solde du client.",
         "paid": "{number}, {amount}, est payée.",
         "void": "{number} a été annulée.",
         "credited_of": "{amount} en ont été crédités.",
@@ -108,6 +116,7 @@ _TEXTS = {
         "draft": "La facture attend comme brouillon.",
         "paused": "En pause : rien n'est facturé avant la reprise.",
         "canceled": "Résilié, terminé le {day}.",
+        "cancel_planned": "Résilié : le dernier jour sera le {day}.",
         "completed": "Terminé : échéance le {day}.",
         "renewed": "Terminé : renouvelé par {label}.",
         "withdrawn": "Retiré : rien n'a été facturé.",
@@ -132,6 +141,9 @@ _TEXTS = {
         "surprise": "À vérifier : cet avenant a été convenu quand il y avait {expected} {item}, mais il y en avait {found} ce jour-là. Ce qu'il ajoute ou retire a été compté à partir de {found}.",
         "charged": "Facturé {amount}.",
         "credited": "Crédité {amount}.",
+        "charged_less": "Facturé {amount} ({charged} moins {credited} déjà facturés).",
+        "credited_less": "Crédité {amount} ({credited} déjà facturés, moins {charged}).",
+        "charged_none": "Rien à facturer ni à créditer : {charged} moins {credited} déjà facturés.",
         "on_invoice": "Voir {number}.",
         "on_next": "Sur la prochaine facture.",
         "elsewhere": "Facturé par {what} {label}.",
@@ -223,6 +235,8 @@ class Words:
             parts = late if standing.contract_status in ("past_due", "unpaid") else parts + late
         elif standing.last is not None:
             parts.append(self._invoice(standing.last))
+            if oldest is not None and oldest.id != standing.last.id:
+                parts.append(self._invoice(oldest))  # the newest one is not the one to be paid first
         if status not in ("completed", "canceled"):
             parts += self._ahead(standing)
         return " ".join(p for p in parts if p)
@@ -278,8 +292,11 @@ class Words:
         if invoice.status == "draft":
             return self.say("draft")
         due = invoice.due_on or invoice.issued_on or self._today
-        amount = self.money(invoice.total, invoice.currency)
-        text = self.say(invoice.status, number=invoice.number, amount=amount, day=self.day(due))
+        amount, rest = self.money(abs(invoice.total), invoice.currency), invoice.amount_due - invoice.amount_paid
+        key: str = "open_rest" if invoice.status == "open" and rest != invoice.total - invoice.credited else invoice.status
+        if invoice.status == "paid" and invoice.total < 0:
+            key = "gives_back"
+        text = self.say(key, number=invoice.number, amount=amount, day=self.day(due), rest=self.money(rest, invoice.currency))
         if not invoice.credited or invoice.status == "void":
             return text
         return f"{text} {self.say('credited_of', amount=self.money(invoice.credited, invoice.currency))}"
@@ -296,19 +313,37 @@ class Words:
         parts = [
             self.say("surprise", item=s.item, expected=quantity_text(s.expected), found=quantity_text(s.found)) for s in standing.surprises
         ]
-        if standing.effective_on is not None:
-            key = "changed" if standing.effective_on <= self._today else "change_planned"
-            said = self.say(key, day=day_text(standing.effective_on, None, self._language)).removesuffix(".")
-            what = ", ".join(self._what(d) for d in standing.what)
-            parts.append(f"{said}{self.say('what', what=what)}" if what else f"{said}.")
-        if standing.charged:
-            parts.append(self.say("charged", amount=self.money(standing.charged, standing.currency)))
-        if standing.credited:
-            parts.append(self.say("credited", amount=self.money(abs(standing.credited), standing.currency)))
+        is_over = standing.contract_status in ("canceled", "completed") and standing.ends_on is not None
+        end = day_text(standing.ends_on, None, self._language) if standing.ends_on is not None else ""
+        if end and any(d.what == "cancel" for d in standing.what):  # its own day is the one on which it was closed, not the last
+            parts.append(self.say(standing.contract_status if is_over else "cancel_planned", day=end))
+            is_over = False
+        elif standing.effective_on is not None:
+            parts.append(self._change(standing.effective_on, standing.what))
+        parts += self._difference(standing)
         if standing.last is not None and standing.last.number:
             parts.append(self.say("on_invoice", number=standing.last.number))
         elif standing.charged or standing.credited:
             parts.append(self.say("on_next"))
-        if standing.contract_status in ("canceled", "completed") and standing.ends_on is not None:
-            parts.append(self.say(standing.contract_status, day=day_text(standing.ends_on, None, self._language)))
+        if is_over:
+            parts.append(self.say(standing.contract_status, day=end))
+        if standing.contract_status in ("past_due", "unpaid") and standing.oldest_open is not None:
+            parts += self._past_due(standing.oldest_open, standing.chased or Chased())  # why the status is what it is
         return " ".join(parts)
+
+    def _change(self, on: date, differences: Sequence[Difference]) -> str:
+        """Return what a change does, and from when."""
+        said = self.say("changed" if on <= self._today else "change_planned", day=day_text(on, None, self._language)).removesuffix(".")
+        what = ", ".join(self._what(d) for d in differences)
+        return f"{said}{self.say('what', what=what)}" if what else f"{said}."
+
+    def _difference(self, standing: Standing) -> list[str]:
+        """Return what a change charged or credited: one difference, with its two sides where it has both."""
+        difference = standing.charged + standing.credited
+        key = "charged" if difference > 0 else "credited"
+        if standing.charged and standing.credited:
+            key = f"{key}_less" if difference else "charged_none"
+        elif not difference:
+            return []
+        amount, charged, credited = (self.money(abs(n), standing.currency) for n in (difference, standing.charged, standing.credited))
+        return [self.say(key, amount=amount, charged=charged, credited=credited)]
