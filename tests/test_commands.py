@@ -112,6 +112,18 @@ def test_plan_shows_the_invoice_and_writes_nothing(desk: Desk) -> None:
     assert "nothing: what is billed is what the record says" in out
 
 
+def test_plan_says_why_a_won_deal_is_left_alone(desk: Desk) -> None:
+    """Closed before the day from which the mapping bills: the plan names both days and the file, not just that there is nothing to do."""
+    file = Path("mappings/salesforce-opportunity.yaml")
+    file.write_text(file.read_text().replace("  when: IsWon = true", "  start_from: 2099-01-01\n  when: IsWon = true"))
+    desk.world.win("acme_seats")
+    status, plan = desk.json("plan", "--record", desk.world.ids["acme_seats"])
+    assert status == 0
+    closed_on = desk.world.record("acme_seats")["CloseDate"]
+    assert plan["decision"].startswith(f"nothing: it was closed on {closed_on}, and deals closed before 2099-01-01 are left alone")
+    assert plan["decision"].endswith("salesforce-opportunity.yaml)")
+
+
 def test_the_books_and_the_ledger_can_be_read(desk: Desk) -> None:
     """Lists and single views of deals, contracts and invoices; a payment is recorded and reaches the CRM."""
     desk.world.win("acme_seats", "fjord_seats")

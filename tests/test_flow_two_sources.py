@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from world import World, at, world
 
+from connector import app
 from connector.config import SourceConfig
 
 D = Decimal
@@ -312,4 +313,32 @@ def test_a_source_added_later_finds_the_deal_already_billed(demo: World) -> None
     assert len(demo.contracts()) == 1
     assert len(demo.invoices()) == 1
     assert demo.said("offer", "Quote")[1].startswith("Billed through opportunity Deal.")
+    demo.assert_quiet()
+
+
+def test_a_source_that_is_taken_out_of_the_configuration_takes_nothing_back(demo: World) -> None:
+    """Quotes are no longer a source: what they billed stands untouched, other deals with a quote go on, and it heals when they are one again."""
+    offered(demo)
+    ACTS["accept"](demo)
+    demo.deal("other", {"Quantity": 1, "UnitPrice": "50.00"}, **PLAIN)
+    demo.quote("unused", "other", {"Quantity": 1, "UnitPrice": "50.00"}, Contract_Start_Date__c=date(2026, 1, 1), **PLAIN)
+    assert demo.sync().problems == []
+    both = demo.config
+    demo.config = replace(both, sources=tuple(s for s in both.sources if "quote" not in s.mapping))
+    assert len(demo.config.sources) < len(both.sources)
+    ACTS["win"](demo)  # the quote is billed, so this tells nothing new
+    demo.win("other")
+    tally = demo.sync()
+    assert (tally.internal_errors, tally.problems) == (0, [])
+    assert sorted(c[1] for c in demo.contracts()) == sorted((demo.ids["deal"], demo.ids["other"]))
+    assert sorted(row["Total__c"] for row in demo.invoices()) == [D(50), D(300)]
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house, house.database.transaction() as unit:
+        unit.execute("UPDATE record SET map_due = 1")  # as where everything is to be read by a new mapping
+    assert demo.sync().internal_errors == 0
+    demo.bill("2026-02-01")
+    assert sorted(row["Total__c"] for row in demo.invoices()) == [D(50), D(50), D(300), D(300)]
+    demo.config = both
+    assert demo.sync().problems == []
+    assert demo.said("offer", "Quote")[0] == "Accepted"
+    assert (len(demo.contracts()), len(demo.invoices())) == (2, 4)
     demo.assert_quiet()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from connector.errors import ConfigError, ConflictError, HaltError, Problem, RetryableError, Where
@@ -33,22 +33,24 @@ from connector.sync.decide import (
 )
 from connector.sync.edits import Proposed
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import as_first_made, desired_of, digests_of, joined, outline_of, source_of
+from connector.sync.mapper import as_first_made, desired_of, digests_of, joined, outline_of, read_ones, source_of
 from connector.sync.reasons import Reasons
 from connector.sync.seam import Seam, Tally
 
 _LONGEST_CHAIN = 100
+_UNREAD_WAIT = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """One due deal with what it wants; *problem* where the mapping refused it."""
+    """One due deal with what it wants; *problem* where the mapping refused it. *is_unread* - its source was taken out of `sources:`."""
 
     deal: Deal
     record: Record | None = None
     desired: Desired | None = None
     digests: Digests | None = None
     problem: Problem | None = None
+    is_unread: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,9 +161,10 @@ def _history(before: Sequence[Deal], after: Sequence[Deal]) -> list[tuple[str, s
 
 def _carried_out(seam: Seam, unit: Unit, part: Sequence[Deal], now: datetime, *, hold: bool) -> list[Deal]:
     """Return the deals of a part as they are after it, in the same order."""
-    values = ledger.records_of_deals(unit, [d.name for d in part], with_values=True)
+    held = ledger.records_of_deals(unit, [d.name for d in part], with_values=True)
+    values = {name: read_ones(seam, records) for name, records in held.items()}
     offered = quoting.quotes_of(seam, unit, [d.name for d in part])
-    cases = [_case(seam, deal, values.get(deal.name, []), offered, now) for deal in part]
+    cases = [_case(seam, deal, held.get(deal.name, []), offered, now) for deal in part]
     scene = _scene(seam, unit, cases, now)
     waiting = list(cases)
     while waiting:
@@ -170,13 +173,16 @@ def _carried_out(seam: Seam, unit: Unit, part: Sequence[Deal], now: datetime, *,
         _wave(seam, unit, ready, scene, now, hold=hold)
         done = {c.deal.name for c in ready}
         waiting = [c for c in waiting if c.deal.name not in done]
-    edits.save(unit, part, scene.proposed, ledger.iso(now))
+    edits.save(unit, [c.deal for c in cases if not c.is_unread], scene.proposed, ledger.iso(now))
     scene.deals |= quoting.follow(seam, unit, values, {d.name: scene.deals[d.name] for d in part}, offered, now)
     return [scene.deals[d.name] for d in part]
 
 
 def _case(seam: Seam, deal: Deal, found: Sequence[Record], offered: quoting.QuotesByRecord, now: datetime) -> _Case:
     settled = (deal.owner_object or "", deal.owner_record or "") if deal.contract_id and not deal.is_withdrawn else None
+    held, found = found, read_ones(seam, found)
+    if held and (not found or (settled and settled[0] in {r.object for r in held} - {r.object for r in found})):
+        return _Case(deal=deal, is_unread=True)
     conditions = quoting.conditions(seam, found, offered)
     candidates = [
         Candidate(
@@ -311,6 +317,8 @@ def _in_its_words(seam: Seam, case: _Case, outcome: Outcome) -> Outcome:
 
 
 def _decision(seam: Seam, unit: Unit, case: _Case, scene: _Scene, now: datetime) -> Decision:
+    if case.is_unread:
+        return Nothing()
     holders = scene.holders.get(case.deal.name)
     if holders and not _stands(case.deal):
         return Nothing(is_deal=False, until=holders[0].name)  # billed through its order
@@ -415,6 +423,8 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
     """Return the deal after its decision was carried out."""
     if isinstance(decision, Do) and outcome is not None and outcome.problem is None:
         return _applied(case, deal, decision, outcome, now)
+    if case.is_unread:
+        return replace(deal, begun=False, attempts=0, next_try_at=ledger.iso(ledger.instant(now) + _UNREAD_WAIT))
     settled = replace(deal, apply_due=False, begun=False, attempts=0, next_try_at=None, wait_for=None)
     if isinstance(decision, Nothing):
         if decision.is_deal:

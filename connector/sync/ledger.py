@@ -399,13 +399,13 @@ def touch_seen(unit: Unit, seen: Sequence[Record]) -> None:
     )
 
 
-def due_for_map(unit: Unit, limit: int) -> list[Record]:
-    """Return up to *limit* records that are due for mapping, with their values."""
+def due_for_map(unit: Unit, limit: int, objects: Sequence[str]) -> list[Record]:
+    """Return up to *limit* records of these objects that are due for mapping, with their values."""
     sql = (
         f"SELECT {_RECORD}, v.payload FROM record r JOIN version v ON v.object = r.object AND v.id = r.id AND v.seq = r.seq"
-        " WHERE r.map_due = 1 ORDER BY r.id LIMIT ?"
+        f" WHERE r.map_due = 1 AND r.object IN ({', '.join('?' * len(objects))}) ORDER BY r.id LIMIT ?"
     )
-    return [_record_from(row) for row in unit.query(sql, (limit,))]
+    return [_record_from(row) for row in unit.query(sql, (*objects, limit))]
 
 
 def save_mapped(unit: Unit, mapped: Iterable[tuple[Record, str, str, str | None, tuple[Problem, ...]]]) -> None:

@@ -6,7 +6,7 @@ name, the condition, the problems), and apply maps the winning record again from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -26,7 +26,7 @@ def map_records(seam: Seam, tally: Tally) -> bool:
     """Map one chunk of staged records; return whether more wait."""
     now = ledger.iso(seam.now())
     with seam.database.transaction() as unit:
-        due = ledger.due_for_map(unit, seam.settings.chunk_deals)
+        due = ledger.due_for_map(unit, seam.settings.chunk_deals, [s.object for s in seam.sources])
         if not due:
             return False
         known = ledger.deals(unit, sorted({r.deal for r in due if r.deal}))
@@ -47,6 +47,12 @@ def map_records(seam: Seam, tally: Tally) -> bool:
     tally.mapped += len(due)
     seam.progress("mapped", len(due))
     return len(due) == seam.settings.chunk_deals
+
+
+def read_ones(seam: Seam, found: Iterable[Record]) -> list[Record]:
+    """Return the records that a source reads: one that was taken out of `sources:` says nothing any more, and takes nothing back."""
+    objects = {s.object for s in seam.sources}
+    return [r for r in found if r.object in objects]
 
 
 def source_of(seam: Seam, record: Record) -> Source:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from connector.errors import Problem, RejectedError, Where
 from connector.mapping.results import MappedValue
-from connector.ports import Preview
+from connector.ports import Desired, Preview
 from connector.sync import ledger
 from connector.sync.adopting import words_of
 from connector.sync.apply import decided
-from connector.sync.decide import Do, Flag, Park, Wait
+from connector.sync.decide import Decision, Do, Flag, Nothing, Park, Wait
 from connector.sync.ledger import Deal
-from connector.sync.seam import Seam
+from connector.sync.seam import Seam, Source
 from connector.sync.stage import read_record
 
 
@@ -52,7 +52,7 @@ def preview_of(seam: Seam, record_id: str) -> Planned:
     with seam.database.read() as unit:
         deal = ledger.deals(unit, [name]).get(name) or Deal(org=seam.org.id, name=name, label=label, root=name)
         others = [r for r in ledger.records_of_deals(unit, [name], with_values=True).get(name, []) if r.id != record.id]
-        _, decision = decided(seam, unit, deal, [record, *others], seam.now())
+        desired, decision = decided(seam, unit, deal, [record, *others], seam.now())
         if isinstance(decision, Do):
             preview = seam.billing.preview(decision.command, unit, seam.now())
             problems = (source.compiled.in_its_words(preview.problem, record_id),) if preview.problem else ()
@@ -60,4 +60,14 @@ def preview_of(seam: Seam, record_id: str) -> Planned:
                 object=source.object, label=label, decision=words_of(decision), values=values, preview=preview, problems=problems
             )
     problems = (decision.problem,) if isinstance(decision, (Park, Wait, Flag)) else ()
-    return Planned(object=source.object, label=label, decision=words_of(decision), values=values, problems=problems)
+    return Planned(object=source.object, label=label, decision=_words(source, desired, decision), values=values, problems=problems)
+
+
+def _words(source: Source, desired: Desired | None, decision: Decision) -> str:
+    """Return a decision in words; of a won record that is left alone, why it is."""
+    start_from = source.start_from
+    if isinstance(decision, Nothing) and not decision.is_deal and desired is not None and desired.condition == "won":
+        closed_on = desired.closed_on
+        if start_from is not None and desired.action == "new" and closed_on < start_from:
+            return f"nothing: it was closed on {closed_on}, and deals closed before {start_from} are left alone (`start_from` in {source.file})"
+    return words_of(decision)

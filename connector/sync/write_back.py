@@ -22,7 +22,7 @@ from connector.sync import covering, ledger, merges, quoting
 from connector.sync.adding_up import DIFFERS
 from connector.sync.fitting import fitted
 from connector.sync.ledger import Deal, Record
-from connector.sync.mapper import desired_of, digests_of
+from connector.sync.mapper import desired_of, digests_of, read_ones
 from connector.sync.messages import Words, status_word
 from connector.sync.quote_words import QuoteWords
 from connector.sync.quoting import QuotesByRecord
@@ -413,7 +413,7 @@ def _difference(telling: _Telling, deal: Deal, record: Record, standing: Standin
     full = next(
         (r for r in ledger.records_of_deals(unit, [deal.name], with_values=True).get(deal.name, []) if r.id == record.id), None
     )
-    if full is None or standing is None or standing.is_change or (full.fields or {}).get("SyncedQuoteId"):
+    if full is None or not read_ones(seam, [full]) or standing is None or standing.is_change or (full.fields or {}).get("SyncedQuoteId"):
         return None
     desired = desired_of(seam, full, deal).desired
     if desired is None or desired.terms is None or digests_of(desired).terms == deal.applied_terms:
@@ -444,7 +444,8 @@ def _invoice_rows(
 ) -> list[_Row]:
     """Return the row of an invoice; *opportunity*: of its deal, None where it is deleted, since the CRM lets no lookup point to it."""
     deal = owners.get(invoice.deal or invoice.account)  # one of several deals, or of none, is told with one of its account
-    own = deal.owner_object if deal and deal.owner_object else seam.sources[0].object
+    own = deal.owner_object if deal and any(s.object == deal.owner_object for s in seam.sources) else None
+    own = own or seam.sources[0].object
     target = _target(seam, _INVOICE, own)
     if not target.fields:
         return []
