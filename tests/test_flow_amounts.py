@@ -166,7 +166,7 @@ def test_the_shapes_of_messages_in_french(tmp_path: Path) -> None:
         amendment(demo, "blocked", "fjord_seats", {"Quantity": 1, "UnitPrice": "29.00"}, account="fjord")
         demo.sync()
         assert demo.said("acme_seats")[1] == (
-            "Facturé depuis le 1 janv. 2026. INV-0001, 290,00 EUR, est à payer pour le 31 janv. Prochaine facture le 1 févr."
+            "Facturé depuis le 1er janv. 2026. INV-0001, 290,00 EUR, est à payer pour le 31 janv. Prochaine facture le 1er févr."
         )
         assert demo.said("blocked")[1].startswith("Bloqué par 'Fjord team seats' (")
         assert demo.said("blocked")[1].endswith("Rien à faire ici.")

@@ -79,7 +79,7 @@ def test_the_message_in_french(tmp_path: Path) -> None:
         demo.edit(line_of(demo, "acme_seats"), "OpportunityLineItem", Quantity=12)
         demo.sync()
         assert demo.said("acme_seats")[1].startswith(
-            "Déjà facturé, puis modifié : Team Seat 10 → 12 à partir du 1 janv. 2026. L'avenant qui efface la différence coûte"
+            "Déjà facturé, puis modifié : Team Seat 10 → 12 à partir du 1er janv. 2026. L'avenant qui efface la différence coûte"
             " 58,00 EUR maintenant et 58,00 EUR de plus par mois (calculé le 15 janv. 2026). Le contrat continue inchangé."
         )
 

@@ -395,7 +395,7 @@ def test_in_french_the_record_says_it_in_french(demo: World) -> None:
     demo.config = replace(demo.config, crm=replace(demo.config.crm, language="fr"))
     offered(demo)
     demo.sync()
-    assert demo.said("offer", "Quote")[1].startswith("Brouillon. 300,00 EUR à payer le 1 févr., puis 300,00 EUR par mois ; 3\u202f600,00 EUR en tout")
+    assert demo.said("offer", "Quote")[1].startswith("Brouillon. 300,00 EUR à payer le 1er févr., puis 300,00 EUR par mois ; 3\u202f600,00 EUR en tout")
     demo.edit("offer", "Quote", Status="Presented", ExpirationDate="2026-01-10")
     demo.sync()
     assert demo.said("offer", "Quote")[1].startswith("Le devis Q-00001 peut être accepté jusqu'au 10 janv.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -127,3 +128,21 @@ def test_an_invoice_paid_in_part_says_what_is_left(demo: World) -> None:
     demo.sync()
     assert demo.said("base")[1].startswith("Billing since 1 Jul 2026. INV-0001, 116.00 EUR, is open, due 30 Aug; 16.00 EUR of it is left to pay.")
     demo.assert_quiet()
+
+
+def test_in_french_a_quote_and_what_is_billed_through_it_are_said_in_french(demo: World) -> None:
+    """A month ends in one point, the first is "1er", and the record whose terms differ says what bills it and what to do."""
+    demo.config = replace(demo.config, crm=replace(demo.config.crm, language="fr"))
+    demo.deal("deal", SEATS, account="acme", CloseDate=date(2026, 7, 1))
+    demo.quote("offer", "deal", SEATS | {"Quantity": 3})
+    demo.sync()
+    assert demo.said("offer", "Quote")[1].startswith("Le devis Q-00001 peut être accepté jusqu'au 31 juil. 87,00 EUR à payer le 1er juil., puis ")
+    demo.edit("offer", "Quote", Status="Accepted")
+    demo.win("deal")
+    demo.sync()
+    status, message = demo.said("deal")
+    assert status == "Needs attention"
+    assert message.replace("\u202f", " ") == (
+        "Facturé par le devis Q-00001, dont les conditions valent : 1 044,00 EUR là, 1 392,00 EUR ici."
+        " Mettez cette fiche en accord, ou clôturez une affaire Amend avec la différence."
+    )

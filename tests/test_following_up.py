@@ -110,29 +110,29 @@ def view(**more: Any) -> InvoiceView:
         (
             Chased(reminded_on=(date(2026, 5, 4), date(2026, 5, 8)), next_on=date(2026, 5, 15)),
             "Past due: INV-0007, 1,080.00 EUR, was due 1 May. Reminded 4 and 8 May, next on 15 May.",
-            "En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Relances : 4 et 8 mai ; la prochaine le 15 mai.",
+            "En retard : INV-0007, 1 080,00 EUR, était due le 1er mai. Relances : 4 et 8 mai ; la prochaine le 15 mai.",
         ),
         (
             Chased(reminded_on=(date(2026, 4, 28), date(2026, 5, 2), date(2026, 5, 8), date(2026, 5, 15))),
             "Past due: INV-0007, 1,080.00 EUR, was due 1 May. Reminded 2, 8 and 15 May.",
-            "En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Relances : 2, 8 et 15 mai.",
+            "En retard : INV-0007, 1 080,00 EUR, était due le 1er mai. Relances : 2, 8 et 15 mai.",
         ),
         (
             Chased(reminded_on=(date(2026, 4, 28), date(2026, 5, 2))),
             "Past due: INV-0007, 1,080.00 EUR, was due 1 May. Reminded 28 Apr and 2 May.",
-            "En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Relances : 28 avr. et 2 mai.",
+            "En retard : INV-0007, 1 080,00 EUR, était due le 1er mai. Relances : 28 avr. et 2 mai.",
         ),
         (
             Chased(failed_on=date(2026, 5, 1), failure="The card has expired."),
             ("Past due: INV-0007, 1,080.00 EUR, was due 1 May. The charge of INV-0007, 1,080.00 EUR, failed on 1 May: The card has expired."
             " It is not tried again by itself; the customer needs another payment method."),
-            ("En retard : INV-0007, 1 080,00 EUR, était due le 1 mai. Le prélèvement de INV-0007, 1 080,00 EUR, a échoué le 1 mai : La carte a"
+            ("En retard : INV-0007, 1 080,00 EUR, était due le 1er mai. Le prélèvement de INV-0007, 1 080,00 EUR, a échoué le 1er mai : La carte a"
             " expiré. Pas de nouvel essai automatique ; le client doit donner un autre moyen de paiement."),
         ),
         (
             Chased(is_unpaid=True, reminded_on=(date(2026, 5, 8),)),
             "Unpaid: INV-0007, 1,080.00 EUR, was due 1 May; all reminders were in vain.",
-            "Impayé : INV-0007, 1 080,00 EUR, était due le 1 mai ; toutes les relances sont restées sans effet.",
+            "Impayé : INV-0007, 1 080,00 EUR, était due le 1er mai ; toutes les relances sont restées sans effet.",
         ),
     ],
 )  # fmt: skip

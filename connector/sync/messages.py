@@ -82,7 +82,7 @@ _TEXTS = {
         "on_invoice": "See {number}.",
         "on_next": "It comes with the next invoice.",
         "elsewhere": "Billed through {what} {label}.",
-        "differs": "Billed through {what} {label}, whose terms stand: {ours} there, {theirs} here.",
+        "differs": "Billed through {what} {label}, whose terms stand: {ours} there, {theirs} here. Change this record to match, or close an Amend deal with the difference.",
         "second": "Not billed: this deal is already billed through {what} {label}. Set this record back, or amend the contract.",
         "assumed": "Assumed where nothing was filled in: {notes}.",
         "queued": "Waiting to be billed; it is tried again by itself.",
@@ -147,14 +147,15 @@ _TEXTS = {
         "on_invoice": "Voir {number}.",
         "on_next": "Sur la prochaine facture.",
         "elsewhere": "Facturé par {what} {label}.",
-        "differs": "Facturé par {what} {label}, dont les conditions valent : {ours} là, {theirs} ici.",
-        "second": "Non facturé : cette affaire est déjà facturée par {what} {label}. Remettez cette fiche en arrière.",
+        "differs": "Facturé par {what} {label}, dont les conditions valent : {ours} là, {theirs} ici. Mettez cette fiche en accord, ou clôturez une affaire Amend avec la différence.",
+        "second": "Non facturé : cette affaire est déjà facturée par {what} {label}. Remettez cette fiche en arrière, ou clôturez une affaire Amend.",
         "assumed": "Supposé faute d'indication : {notes}.",
         "queued": "En attente de facturation ; nouvel essai automatique.",
         "differs_from_lines": "Les lignes font {ours}, mais {field} indique {theirs} : vérifiez les produits de cette fiche.",
     },
 }
 
+_FRENCH_KINDS = {"quote": "le devis", "opportunity": "l'opportunité", "order": "la commande"}
 _AND = {"en": " and ", "fr": " et "}
 _DAYS_TOLD = 3  # days of reminders that a message names, the latest ones
 
@@ -183,8 +184,17 @@ def money_text(minor: int, currency: str, language: str = "en") -> str:
 
 def day_text(day: date, today: date | None, language: str = "en") -> str:
     """Return a day as people read it; without the year where it is this one."""
-    short = f"{day.day} {_MONTHS[language][day.month - 1]}"
+    short = f"{_number_of(day, language)} {_MONTHS[language][day.month - 1]}"
     return short if today is not None and day.year == today.year else f"{short} {day.year}"
+
+
+def _number_of(day: date, language: str) -> str:
+    return "1er" if language == "fr" and day.day == 1 else str(day.day)
+
+
+def kind_text(kind: str, language: str) -> str:
+    """Return what kind of record bills a deal, as people of that language say it."""
+    return _FRENCH_KINDS.get(kind, kind) if language == "fr" else kind
 
 
 def sentence(key: str, language: str, **values: str) -> str:
@@ -207,6 +217,7 @@ class Words:
 
     def say(self, key: str, **values: str) -> str:
         """Return one sentence; a month that ends in a point (févr.) needs no second one."""
+        values = values | {"what": kind_text(values["what"], self._language)} if "what" in values else values
         return self._texts[key].format(**values).replace("..", ".")
 
     def day(self, day: date) -> str:
@@ -280,7 +291,7 @@ class Words:
             return ""
         for day, following in zip(shown, [*shown[1:], None], strict=True):
             is_shared = following is not None and (day.year, day.month) == (following.year, following.month)
-            texts.append(str(day.day) if is_shared else self.day(day))
+            texts.append(_number_of(day, self._language) if is_shared else self.day(day))
         return _AND[self._language].join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
     def _what(self, d: Difference) -> str:

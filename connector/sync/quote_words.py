@@ -152,7 +152,7 @@ class QuoteWords:
         if view.revision > 1 and view.number:
             name = f"{name} ({'revision' if self._language == 'en' else 'révision'} {view.revision})"
         values = {"name": name, "why": why, "who": who, "day": self._day(day), "totals": self.totals(view)} | more
-        return self._texts[key].format(**values)
+        return self._texts[key].format(**values).replace("..", ".")  # a month that ends in a point (juil.) needs no second one
 
     def _message(self, view: QuoteView, *, waits: bool) -> str:
         key: str = view.status

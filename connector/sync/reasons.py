@@ -14,7 +14,7 @@ from connector.core.closing import Difference
 from connector.core.terms import Interval
 from connector.errors import Problem, Where
 from connector.ports import Proposal
-from connector.sync.messages import day_text, money_text
+from connector.sync.messages import day_text, kind_text, money_text
 
 _REASONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "en": {
@@ -317,6 +317,7 @@ class Reasons:
         """Return the problem *code* in words; *kind* names other words for the same code. Orders are spoken of in their own words."""
         known = _REASONS[self.language]
         message, hint = known.get(f"{kind or code}@{where.object}") or known[kind or code]
+        values = values | {"what": kind_text(values["what"], self.language)} if "what" in values else values
         return Problem(code=code, message=message.format(**values), hint=hint.format(**values), where=where)
 
     def edited(self, proposal: Proposal, deal: str, where: Where) -> Problem:
