@@ -146,3 +146,26 @@ def test_in_french_a_quote_and_what_is_billed_through_it_are_said_in_french(demo
         "Facturé par le devis Q-00001, dont les conditions valent : 1 044,00 EUR là, 1 392,00 EUR ici."
         " Mettez cette fiche en accord, ou clôturez une affaire Amend avec la différence."
     )
+
+
+def test_a_canceled_line_is_told_by_its_name_and_its_own_day(demo: World) -> None:
+    """Support is canceled on 20 July at the end of the period: the rep reads its name, and that it ends with July."""
+    demo.deal("base", SEATS, {"product": "support", "UnitPrice": "50.00"}, account="acme", StageName="Closed Won", CloseDate=date(2026, 7, 1))
+    demo.sync()
+    demo.bill("2026-07-20")
+    day = {"CloseDate": date(2026, 7, 20), "Billing_Effective_Date__c": None, "Proration__c": None}
+    line = {"product": "support", "UnitPrice": "50.00"}
+    amendment(demo, "less", "base", line, Billing_Action__c="Cancel", Cancel_When__c="End of period", **day)
+    demo.sync()
+    assert demo.said("less")[1] == "Will change the contract on 1 Aug 2026: Premium Support ended."
+
+
+def test_a_credit_that_waits_is_told_also_where_nothing_takes_the_lines_place(demo: World) -> None:
+    """Support is removed on 20 July for the next invoice: 12 of 31 days of 50.00 wait for it, and the rep reads that."""
+    demo.deal("base", SEATS, {"product": "support", "UnitPrice": "50.00"}, account="acme", StageName="Closed Won", CloseDate=date(2026, 7, 1))
+    demo.sync()
+    demo.bill("2026-07-20")
+    day = {"CloseDate": date(2026, 7, 20), "Billing_Effective_Date__c": date(2026, 7, 20), "Proration__c": "Next invoice"}
+    amendment(demo, "less", "base", {"product": "support", "UnitPrice": "50.00", "Line_Change__c": "Remove"}, **day)
+    demo.sync()
+    assert demo.said("less")[1] == "Changed the contract from 20 Jul 2026: Premium Support ended. Credited 19.35 EUR. It comes with the next invoice."

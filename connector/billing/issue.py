@@ -241,11 +241,17 @@ def _caused(
     """Return the changes with what they charged and credited: on finalized invoices, and waiting for the next one."""
     emitted = invoice.lines if invoice is not None and invoice.status != "draft" else ()
     waiting: Sequence[Line] = ()
-    if any(s.cause.pending for s in plan.segments) or (invoice is not None and invoice.status == "draft"):
+    if _has_waiting(plan) or (invoice is not None and invoice.status == "draft"):
         waiting = [line for line in proposed_on(plan, later, due) if line.is_pending] if due else []
         if invoice is not None and invoice.status == "draft":
             waiting = [*waiting, *invoice.lines]
     return tuple(_caused_by(change, emitted, waiting) for change in contract.changes)
+
+
+def _has_waiting(plan: Timeline) -> bool:
+    """Whether a change may have something that waits for the next invoice: what it began, what it ended, what it charges once."""
+    ended = any(s.ended_by is not None and s.ended_by.pending for s in plan.segments)
+    return ended or any(s.cause.pending for s in plan.segments) or any(o.cause.pending for o in plan.one_times)
 
 
 def _caused_by(change: BookedChange, emitted: Sequence[Line], waiting: Sequence[Line]) -> BookedChange:

@@ -22,13 +22,13 @@ from connector.billing.taken import taken_of
 from connector.billing.taxing import state_of
 from connector.billing.usage import with_usage
 from connector.charging import Chased
-from connector.core.closing import said_of
+from connector.core.closing import Difference, named, said_of
 from connector.core.edit_ids import is_edit_of
 from connector.core.invoicing import Line, Slice, contract_status, next_due_on, proposed_on
 from connector.core.period import to_local
 from connector.core.quoting import annual_value
 from connector.core.schedule import changes_in_order, timeline
-from connector.core.segments import Surprise, Term, Timeline
+from connector.core.segments import Segment, Surprise, Term, Timeline
 from connector.errors import Problem
 from connector.ports import AccountTax, InvoiceView, Standing, Unit
 
@@ -50,6 +50,7 @@ class _Outlook:
     problem: Problem | None = None
     paused_by: str | None = None
     surprises: tuple[Surprise, ...] = ()
+    stopped: tuple[Segment, ...] = ()  # by cancellations of single lines
     chased: Mapping[str, Chased] = field(default_factory=dict)
 
     def is_late(self, invoice: InvoiceView) -> bool:
@@ -152,10 +153,17 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
         problem=tax.problem if ahead else None,
         paused_by=_paused_by(contract, local),
         surprises=tuple(plan.surprises),
+        stopped=_stopped(contract, plan),
         chased=shelf.chased,
     )
     status = contract_status(plan.contract, local, has_overdue=any(map(outlook.is_late, opened)))
     return replace(outlook, status=_worst(outlook, status, opened))
+
+
+def _stopped(contract: BookedContract, plan: Timeline) -> tuple[Segment, ...]:
+    """Return what cancellations of single lines end."""
+    ids = {c.change.id for c in contract.changes if c.change.kind == "cancel" and c.change.item_ids}
+    return tuple([s for s in plan.segments if s.ended_by is not None and s.ended_by.id in ids]) if ids else ()
 
 
 def _worst(outlook: _Outlook, status: str, opened: Sequence[InvoiceView]) -> str:
@@ -263,6 +271,11 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
     contract = outlook.contract
     own = [change, *_edits(contract, change.change.id)]
     invoice_id = next((c.invoice_id for c in reversed(own) if c.invoice_id), None)
+    what, effective_on = said_of(change.change, contract.terms.currency), to_local(change.change.effective, contract.terms.timezone).date()
+    stopped = [s for s in outlook.stopped if s.ended_by is not None and s.ended_by.id == change.change.id and s.end is not None]
+    if stopped:  # lines are told by their names and by the day from which they do not run, which is not that of the deal
+        what = tuple(Difference(what="removed", item=named(s.item)) for s in stopped)
+        effective_on = min(s.end.date() for s in stopped if s.end is not None)
     return Standing(
         deal=change.change.id,
         contract_id=contract.id,
@@ -272,7 +285,7 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         starts_on=contract.starts_on,
         ends_on=contract.ends_on,
         is_change=True,
-        what=said_of(change.change, contract.terms.currency),
+        what=what,
         surprises=tuple(s for s in outlook.surprises if s.change_id == change.change.id),
         is_invoiced=change.is_invoiced,
         value=sum(c.value for c in own),
@@ -280,7 +293,7 @@ def _of_change(outlook: _Outlook, change: BookedChange, shelf: _Shelf) -> Standi
         next_amount=outlook.next_amount,
         charged=sum(c.charged + c.pending_charged for c in own),
         credited=sum(c.credited + c.pending_credited for c in own),
-        effective_on=to_local(change.change.effective, contract.terms.timezone).date(),
+        effective_on=effective_on,
         last=shelf.named.get(invoice_id) if invoice_id else None,
         oldest_open=outlook.opened[0] if outlook.opened else None,
         chased=outlook.chased.get(outlook.opened[0].id) if outlook.opened else None,

@@ -234,13 +234,13 @@ class _Draft:
                 continue
             alike = next((o for o in left if o.at == one.at and _is_same_once(o.item, one.item)), None)
             if alike is None:
-                self.note("once", item=_named(one.item), new=_priced(one.item, self.contract.terms.currency), on=one.at)
+                self.note("once", item=named(one.item), new=_priced(one.item, self.contract.terms.currency), on=one.at)
                 self.one_time.append(replace(one.item, id=f"{one.item.id}-{self.id}", start=one.at))
             else:
                 left.remove(alike)
                 more = (one.item.quantity or Decimal(0)) - (alike.item.quantity or Decimal(0))
                 old, new = quantity_text(alike.item.quantity), quantity_text(one.item.quantity)
-                self.note("quantity", item=_named(one.item), old=old, new=new, on=one.at)
+                self.note("quantity", item=named(one.item), old=old, new=new, on=one.at)
                 self.one_time.append(replace(one.item, id=f"{one.item.id}-{self.id}", start=one.at, quantity=more))
                 self.is_hopeless = self.is_hopeless or more < 0
             self.since = one.at if self.since is None else min(self.since, one.at)
@@ -248,7 +248,7 @@ class _Draft:
             self._cannot_once(gone)
 
     def _cannot_once(self, gone: OneTime) -> None:
-        self.note("once_gone", item=_named(gone.item), old=_priced(gone.item, self.contract.terms.currency), on=gone.at)
+        self.note("once_gone", item=named(gone.item), old=_priced(gone.item, self.contract.terms.currency), on=gone.at)
         self.is_hopeless = True
 
     # ------------------------------------------------------------ what runs
@@ -258,10 +258,10 @@ class _Draft:
         ours, theirs = _left(plan, aim, at)
         for a, b in _pairs(ours, theirs):
             if a is None and b is not None:
-                self.note("added", item=_named(b.item), new=_priced(b.item, self.contract.terms.currency), on=at)
+                self.note("added", item=named(b.item), new=_priced(b.item, self.contract.terms.currency), on=at)
                 self.steps.append((at, ItemChange(op="add", item=replace(b.item, id=self._fresh(b.item.id), start=None))))
             elif a is not None and b is None:
-                self.note("removed", item=_named(a.item), old=_priced(a.item, self.contract.terms.currency), on=at)
+                self.note("removed", item=named(a.item), old=_priced(a.item, self.contract.terms.currency), on=at)
                 self.steps.append((at, _gone(a.item)))
             elif a is not None and b is not None:
                 self._changed(a, b, at)
@@ -279,15 +279,15 @@ class _Draft:
         old, new, currency = a.item, b.item, self.contract.terms.currency
         same_price = terms_of_price(a.price) == terms_of_price(b.price)
         if old.quantity != new.quantity:
-            self.note("quantity", item=_named(new), old=quantity_text(old.quantity), new=quantity_text(new.quantity), on=at)
+            self.note("quantity", item=named(new), old=quantity_text(old.quantity), new=quantity_text(new.quantity), on=at)
         if not same_price and a.price.interval != b.price.interval:
-            self.note("interval", item=_named(new), old=interval_text(a.price), new=interval_text(b.price), on=at)
+            self.note("interval", item=named(new), old=interval_text(a.price), new=interval_text(b.price), on=at)
         if not same_price and a.price.unit_amount != b.price.unit_amount:
             unit = (amount_text(a.price.unit_amount, currency), amount_text(b.price.unit_amount, currency))
-            self.note("price", item=_named(new), old=unit[0], new=unit[1], on=at)
+            self.note("price", item=named(new), old=unit[0], new=unit[1], on=at)
         if old.discounts != new.discounts:
             texts = (coupons_text(old.discounts, currency), coupons_text(new.discounts, currency))
-            self.note("line_discount", item=_named(new), old=texts[0], new=texts[1], on=at)
+            self.note("line_discount", item=named(new), old=texts[0], new=texts[1], on=at)
             self._anew(a, new, at)
         elif same_price and old.quantity is not None and new.quantity is not None and old.trial == new.trial:
             by = replace(old, quantity=new.quantity - old.quantity, start=None, trial=None)
@@ -353,7 +353,7 @@ def _is_same_once(a: Item, b: Item) -> bool:
 def said_of(change: Change, currency: str) -> tuple[Difference, ...]:
     """Return what a change did, in its own order; of a renewal nothing: it is a term of its own."""
     found = [_said(step, currency) for step in change.items]
-    found += [Difference(what="once", item=_named(i), new=_priced(i, currency)) for i in change.one_time]
+    found += [Difference(what="once", item=named(i), new=_priced(i, currency)) for i in change.one_time]
     if change.kind in ("cancel", "pause", "resume"):
         items = ", ".join(change.item_ids)
         found.append(Difference(what="removed", item=items) if items else Difference(what=change.kind))
@@ -372,17 +372,18 @@ def said_of(change: Change, currency: str) -> tuple[Difference, ...]:
 def _said(step: ItemChange, currency: str) -> Difference:
     item = step.item
     if item is None or step.op == "remove":
-        return Difference(what="removed", item=_named(item) if item is not None else step.item_id or "")
+        return Difference(what="removed", item=named(item) if item is not None else step.item_id or "")
     by = item.quantity or Decimal(0)
     if step.op == "set":
-        return Difference(what="price", item=_named(item), new=_priced(item, currency))
-    return Difference(what="quantity", item=_named(item), new=f"{'+' if by > 0 else '−'}{quantity_text(abs(by))}")
+        return Difference(what="price", item=named(item), new=_priced(item, currency))
+    return Difference(what="quantity", item=named(item), new=f"{'+' if by > 0 else '−'}{quantity_text(abs(by))}")
 
 
 # ---------------------------------------------------------------- texts
 
 
-def _named(item: Item) -> str:
+def named(item: Item) -> str:
+    """Return an item as people name it."""
     return item.price.description or product_of(item.price)
 
 
