@@ -126,7 +126,7 @@ def run(file: Path) -> int:
         courier = Courier(house.database, lambda: running.house.config.webhooks, clock.now)
         daemon = Daemon(jobs, clock, schedule_of(config), beside=[server, courier])
         watch.runs = lambda: [_row(state, config.timezone) for state in daemon.states()]
-        watch.checks = lambda: [_check(state) for state in daemon.states()]
+        watch.checks = lambda: [check_of(state) for state in daemon.states()]
         watch.notices = lambda: _notices(daemon)
         return daemon.run()
 
@@ -147,12 +147,14 @@ def _row(state: JobState, timezone: str) -> RunRow:
     )
 
 
-def _check(state: JobState) -> Check:
+def check_of(state: JobState) -> Check:
+    """Return how a job stands; what slowed one that comes seldom may be over long before its next run, and is told live elsewhere."""
+    is_slow = state.standing == "slow"
     return Check(
         name=f"job {state.name}",
         is_ok=state.is_well,
-        is_degraded=state.standing == "slow",
-        detail=state.error or state.standing,
+        is_degraded=is_slow and state.name == "round",
+        detail=f"at its last run: {state.error}" if is_slow and state.name != "round" else state.error or state.standing,
         hint=state.hint,
     )
 

@@ -20,7 +20,7 @@ from connector import app, service
 from connector.crm.salesforce import SalesforceCrm
 from connector.daemon import Job, JobState, Waits
 from connector.lookalike.crm.org import Org
-from connector.operate import Running
+from connector.operate import Running, check_of
 
 
 @dataclass
@@ -96,5 +96,5 @@ def desk(folder: Path, **config: Any) -> Iterator[Desk]:
             "round": Job("round", running.round, made.clock, Waits()),
             "billing_run": Job("billing_run", running.billing_run, made.clock, Waits()),
         }
-        with service.pages(house) as url:
+        with service.pages(house, service.Watch(checks=lambda: [check_of(job.state) for job in jobs.values()])) as url:
             yield Desk(made, house, jobs, url, events)

@@ -118,6 +118,9 @@ def test_p25_at_the_limit_nothing_is_lost_and_billing_goes_on(tmp_path: Path) ->
         assert sum(it.round().standing == "slow" and it.calls() == 0 for _ in range(29)) == 29
         made.org.faults.apply({"limit_reached": False})
         assert it.round(after_s=900).standing == "ok"
+        status, body = it.ready()  # the billing run of an hour ago was slowed, and the next one may be hours away
+        assert (status, body["status"]) == (200, "ready")
+        assert next(c["detail"] for c in body["checks"] if c["name"] == "job billing_run").startswith("at its last run: The org has used")
         assert it.billing_run().standing == "ok"
         assert made.said("cobalt_licence")[0] == "Active"
         assert made.query("SELECT COUNT(*) FROM invoice WHERE status = 'draft'") == [(0,)]
