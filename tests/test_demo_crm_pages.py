@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -389,3 +390,16 @@ def test_an_org_without_quotes_or_with_many_currencies_has_pages(rep: Rep) -> No
         assert "5.00 USD" in page.said(".head")
         page.follow("Edit More").press("Save", {"Currency Iso Code": "GBP"})
         assert "5.00 GBP" in page.said(".head")
+
+
+def test_cells_of_tables_stay_cells_where_there_is_room(server: CrmServer) -> None:
+    """No rule outside a media query gives the classes of cells another display: a date would leave its column."""
+    page = requests.get(f"{server.url}/opportunities", timeout=20).text
+    address = re.search(r'href="([^"]+style\.css[^"]*)"', page)
+    assert address is not None
+    style = requests.get(f"{server.url}{address[1]}", timeout=20).text
+    outside = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", style)
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", outside)
+    assert len(rules) > 50
+    moved = [s.strip() for heads, body in rules if re.search(r"(^|;|\s)display:", body) for s in heads.split(",") if s.strip() in (".day", ".n", "td.day", "td.n")]
+    assert moved == []
