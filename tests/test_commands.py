@@ -194,7 +194,7 @@ def test_bad_config_and_mappings_list_everything_with_places(desk: Desk) -> None
     Path("config.yaml").write_text(good.replace("timezone: UTC", "timezone: Mars/Olympus").replace("proration: day", "proratoin: day"))
     status, _, err = desk.type("sync")
     assert status == 2
-    assert "config.yaml:12:11: bad-timezone" in err
+    assert "config.yaml:13:11: bad-timezone" in err
     assert "Did you mean `proration`?" in err
     Path("config.yaml").write_text(good)
     mapping = Path("mappings/salesforce-opportunity.yaml")
