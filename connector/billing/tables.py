@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from sqlmodel import BigInteger, Column, Field, Index, UniqueConstraint, false, text
 
-from connector.billing import log_tables
+from connector.billing import log_tables, stripe_tables
 from connector.billing.following_tables import NEVER_REMINDED, TO_CHARGE
 from connector.billing.schema import METADATA, Books
 from connector.billing.schema import money as _money
 
-__all__ = ["METADATA", "Books", "log_tables"]  # the whole schema: the tables here and those of what follows an invoice
+__all__ = ["METADATA", "Books", "log_tables", "stripe_tables"]  # the whole schema: the tables here and those of what follows an invoice
 
 
 class CustomerRow(Books, table=True):

@@ -11,8 +11,8 @@ from typing import Any
 
 from connector.errors import HaltError
 
-HEAD = "0004"
-KNOWN = ("0001", "0002", "0003", "0004")
+HEAD = "0005"
+KNOWN = ("0001", "0002", "0003", "0004", "0005")
 
 
 def state(version: str | None) -> str:

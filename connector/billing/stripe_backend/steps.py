@@ -1,0 +1,147 @@
+"""The values between the rooms of this backend: steps and what they refer to, a push, and what Stripe holds of a contract.
+
+A `Step` is one call as it will be sent; its parameters may refer to what an earlier step of the push gave (`Ref`). Everything
+here is immutable and goes to JSON and back (`coding`), because a push outlives the process that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+from connector.core.lines import Line
+from connector.core.terms import Interval
+from connector.core.values import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ref:
+    """The value at *path* (dotted, list places as numbers) of what the step *step* of the same push gave."""
+
+    step: str
+    path: str = "id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call of a push.
+
+    name - unique in the push; `{push key}/{name}` is its idempotency key and, where it creates something, the value of
+    `metadata.connector_step`. call - dotted path below `StripeClient.v1`, e.g. `subscription_schedules.create`. target - the id
+    in its path. params - the body as the SDK types it (instants as int seconds, sub-cent prices as Decimal), values may be `Ref`.
+    keeps - paths of the answer that later steps or readers need; `id` always. shared - (kind, key) of an object that several
+    pushes use (product, price, coupon, tax_rate, customer, meter): found in our table or at Stripe before it is made.
+    needs - left out where this ref is empty (a schedule whose subscription has not begun has no invoice yet).
+    """
+
+    name: str
+    call: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    target: str | Ref | None = None
+    keeps: tuple[str, ...] = ()
+    shared: tuple[str, str] | None = None
+    needs: Ref | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldItem:
+    """One item in a phase as it was sent; *price* is the key of its shared price, unique in its group at any time."""
+
+    item_id: str
+    price: str
+    quantity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPhase:
+    """A phase as it was sent, in civil days `[start, end)`; *end* None: as long as the subscription runs. kind - trial: free;
+    part: a stretch whose items carry the price of a part of a period (first or last), billed once at its start."""
+
+    start: date
+    end: date | None
+    items: tuple[HeldItem, ...]
+    kind: Literal["full", "trial", "part"] = "full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldGroup:
+    """One subscription (with its schedule) of a contract: everything billed in one rhythm.
+
+    name - unique in the contract and stable ("month", "year", "month-2"). at_time - UTC time of day that its days go to Stripe
+    with. anchor - civil day its periods are counted from. since - the day from which its phases hold as sent last: what
+    begins earlier was billed by other phases. ends_with - release: runs on after its last phase, cancel: ends there.
+    schedule, subscription - Stripe's ids, "" while unknown or none.
+    """
+
+    name: str
+    interval: Interval
+    at_time: str
+    anchor: date
+    since: date
+    phases: tuple[HeldPhase, ...]
+    ends_with: Literal["release", "cancel"] = "release"
+    schedule: str = ""
+    subscription: str = ""
+    is_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What Stripe holds of a contract, as it was sent last; *notes* say in plain words what is emulated there."""
+
+    contract_id: str
+    customer: str = ""
+    groups: tuple[HeldGroup, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What has to be sent so that Stripe holds what a contract says, and what it holds then.
+
+    lines - lines that we bill ourselves in these steps (parts of periods, credits, one-time charges …), in full as the engine
+    made them; their keys stand in the metadata `connector_line` of their invoice items. Empty steps: nothing to send.
+    """
+
+    steps: tuple[Step, ...] = ()
+    held: Held
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A plan on its way; *key* names it for good (a decision's key, or `{contract}/run/{n}`).
+
+    state - pending, done, refused. results - by step name, the kept paths of its answer. begun - the step that was being sent
+    when this was saved. tries - by step name, how often it was sent anew under another key (`/a{n}`, decision D-19).
+    """
+
+    id: str
+    contract_id: str
+    deal: str
+    key: str
+    plan: Plan
+    state: Literal["pending", "done", "refused"] = "pending"
+    attempts: int = 0
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tries: Mapping[str, int] = field(default_factory=dict)
+    begun: str = ""
+    begun_at: datetime | None = None
+    made_at: datetime
+    next_try_at: datetime | None = None
+
+
+class Calls(Protocol):
+    """The door to Stripe. Raises RetryableError (not carried out: 429, connection refused), Unanswered (nobody knows: a timeout,
+    a 5xx, a lost connection), RejectedError (a definite no, Problem code `stripe-<code>`), HaltError (key, mode, account)."""
+
+    def do(self, call: str, params: Mapping[str, Any], *, target: str | None = None, key: str = "") -> dict[str, Any]:
+        """Carry out one call and return its answer as plain data (decimal strings as Decimal). key - idempotency key of a POST."""
+
+    def listed(
+        self, call: str, params: Mapping[str, Any], *, target: str | None = None, limit: int = 1000
+    ) -> list[dict[str, Any]]:
+        """Return up to *limit* objects of a list call, newest first as Stripe lists them, all pages."""
