@@ -23,6 +23,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     lookalike         the demo CRM; shares no code with crm and billing
     documents         what customers read: words, formats, values of a document, PDF
     ports             protocols and the values that cross them
+    accounts          who is billed and how, as the CRM says it
     charging          the door to whoever charges, and what was done about an unpaid invoice
     core              billing mathematics (pure): terms, timeline, propose-subtract-emit, settlement
     kit               clock, events, YAML with positions, database, lock

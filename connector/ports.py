@@ -11,11 +11,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from connector.accounts import AccountTax as AccountTax  # noqa: PLC0414 - ports, given out here
+from connector.accounts import Address as Address  # noqa: PLC0414
+from connector.accounts import CustomerDetails as CustomerDetails  # noqa: PLC0414
+from connector.accounts import HowBilled as HowBilled  # noqa: PLC0414
+from connector.accounts import TaxSource as TaxSource  # noqa: PLC0414
+from connector.accounts import exempt_note as exempt_note  # noqa: PLC0414
 from connector.charging import Chased
 from connector.core.closing import Difference
 from connector.core.elsewhere import BilledThrough
 from connector.core.segments import Surprise
-from connector.core.terms import Change, CollectionMethod, Contract, ContractTerms, DatedRates, Interval
+from connector.core.terms import Change, Contract, ContractTerms, Interval
 from connector.core.values import dataclass
 from connector.errors import Problem
 from connector.unit import Unit as Unit  # noqa: PLC0414 - one of the ports, given out here
@@ -171,69 +177,6 @@ NAMED_IN: Mapping[str, str] = {
 """What billing calls the fields in which records name prices and coupons, by the mapping's key: the mapping knows their labels."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A postal address as written in the CRM; *country* is a code or a name."""
-
-    line1: str = ""
-    city: str = ""
-    postal_code: str = ""
-    state: str = ""
-    country: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerDetails:
-    """Who is billed; *account* (18 characters) is its identity; *is_consolidated*: it wants one invoice for all contracts of a run."""
-
-    account: str
-    name: str
-    email: str = ""
-    address: Address = Address()
-    tax_id: str = ""
-    tax_exempt: Literal["none", "exempt", "reverse"] = "none"
-    language: str = ""
-    is_consolidated: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HowBilled:
-    """How invoices are settled and labelled; a change counts from the next invoice on, without an amendment."""
-
-    collection_method: CollectionMethod = "send_invoice"
-    days_until_due: int = 30
-    po_number: str = ""
-    memo: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountTax:
-    """How a customer is taxed now: an address that changes counts from the next invoice on.
-
-    exempt - as the engine takes it; *rates* are then what an inclusive price is freed of. note - what the invoice says about
-    it: "" (taxed), reverse, reverse_eu, exempt, or outside:PLACE. place - of the rates, for messages. problem - why nobody can
-    say; then nothing is billed.
-    """
-
-    exempt: Literal["none", "exempt", "reverse"] = "none"
-    rates: DatedRates = ()
-    note: str = ""
-    place: str = ""
-    problem: Problem | None = None
-
-
-def exempt_note(customer: CustomerDetails) -> str:
-    """Return the note of a customer whose account says that it is not taxed; "" for one that is."""
-    return "" if customer.tax_exempt == "none" else customer.tax_exempt
-
-
-class TaxSource(Protocol):
-    """Who knows the tax of a customer, from the seller's standing and the customer's country, postal code and tax id."""
-
-    def tax_of(self, customer: CustomerDetails) -> AccountTax:
-        """Return the rates of a customer by the day from which they hold, or the problem that keeps it from being taxed."""
-
-
 Action = Literal["new", "amend", "renew", "cancel", "pause", "resume"]
 Condition = Literal["won", "open", "dropped", "preview", "idle"]
 
@@ -302,19 +245,28 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one `Command`: a contract id, or the problem that keeps the record from being billed."""
+    """What became of one `Command`: a contract id, or the problem that keeps the record from being billed.
+
+    waits_for - the deal whose decision is still on its way to a backend outside; the same command is to be asked again after it.
+    """
 
     key: str
     contract_id: str | None = None
     customer_id: str | None = None
     problem: Problem | None = None
+    waits_for: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing was decided, because something else of the contract is on its way."""
+        return bool(self.waits_for)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceView:
     """An invoice as the CRM, the console and the page show it; amounts in minor units of *currency*.
 
-    deal - the New or Renew deal it belongs to, None where it covers several. amount_due is less what credit notes took of it
+    url - the page where the customer sees it, where the backend has one; "": ours, by *token*. deal - the New or Renew deal it belongs to, None where it covers several. amount_due is less what credit notes took of it
     while it was open, amount_paid less what went back; credited - what credit notes took in all. A credit note is a view too
     (*is_note*), with a total below zero and its own number.
     """
@@ -335,6 +287,7 @@ class InvoiceView:
     paid_on: date | None = None
     credited: int = 0
     is_note: bool = False
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,7 +300,7 @@ class Standing:
     last - the latest finalized invoice; of a change deal: the invoice that carries its lines.
     oldest_open - the open invoice that fell due first, for "Past due"; *chased* is about it. is_trial_lost - its trial ended without a payment method. problem - why the next cannot be made.
     charged, credited - of a change deal: sums of the lines it caused, on finalized invoices or pending; what - what it changed; surprises - what ran otherwise than when it was agreed.
-    portal_token - of the customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
+    is_queued - what was decided for the deal is on its way to a backend outside. portal_token - of the customer's portal link, "" = none. paused_by - the change that paused the contract, None while it is not paused.
     """
 
     deal: str
@@ -380,6 +333,7 @@ class Standing:
     surprises: tuple[Surprise, ...] = ()
     chased: Chased | None = None
     is_trial_lost: bool = False
+    is_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,13 +362,17 @@ class PreviewInvoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a command would do: its invoices in order (bounded; *is_consolidated*: shared with other contracts), or what stops it."""
+    """What a command would do: its invoices in order (bounded; *is_consolidated*: shared with other contracts), or what stops it.
+
+    notes - what the backend does in another way than asked, in plain words.
+    """
 
     invoices: tuple[PreviewInvoice, ...] = ()
     value: int = 0
     currency: str = ""
     problem: Problem | None = None
     is_consolidated: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,16 +408,32 @@ class IntentResult:
 
     retry - codes of problems that it may have solved: deals that are held by one of them are tried again.
     linked - (deal, its label, contract id, account) of deals that have a contract now which no record of theirs made.
+    waits_for - keys of what is still on its way to a backend outside; the request is finished when all of it is settled.
     """
 
     result: Mapping[str, Any]
     deals: tuple[str, ...] = ()
     retry: tuple[str, ...] = ()
     linked: tuple[tuple[str, str, str, str], ...] = ()
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What a pass that sends decisions to a backend outside did: calls *sent*, decisions *done* and *refused*, those that *wait*.
+
+    problem - why the backend could not be reached; what waits is tried again by itself.
+    """
+
+    sent: int = 0
+    done: int = 0
+    refused: int = 0
+    wait: int = 0
+    problem: Problem | None = None
 
 
 class Billing(Protocol):
-    """A billing backend. *transactional*: `apply` writes in the caller's unit, so that decision and books commit together."""
+    """A billing backend. *transactional*: what `apply` does is whole with the caller's unit; else it is on its way from then on."""
 
     transactional: bool
 
