@@ -453,8 +453,11 @@ def requests(
             return [_result_of(done[i]) for i in ids]
         if not settled:
             time.sleep(_INTENT_LOOK_S)
+    with reading_house(config) as books, books.database.read() as unit:
+        is_sent = any(i.state == "sent" for name in ids if (i := intents.found(unit, name)) is not None)
+    late = "it is on its way to Stripe, which has not answered" if is_sent else "whoever holds the ledger has not come to it"
     raise HaltError(
-        f"`connector {verb}` is kept as {ids[0]}, but whoever holds the ledger has not come to it within {_INTENT_WAIT_S} s.",
+        f"`connector {verb}` is kept as {ids[0]}, but {late} within {_INTENT_WAIT_S} s.",
         hint="It is carried out at the next round; do not ask again.",
         code="request-waits",
     )
@@ -483,4 +486,4 @@ def _looked_after(config: Config, verb: str, wanted: Sequence[str]) -> dict[str,
             raise
     with reading_house(config) as books, books.database.read() as unit:
         found = [intents.found(unit, i) for i in wanted]
-    return {i.id: i for i in found if i is not None and i.state != "pending"}
+    return {i.id: i for i in found if i is not None and not i.is_waiting}

@@ -109,7 +109,7 @@ def invoice(house: app.House, name: str) -> ConsoleInvoice | None:
     def money(minor: int) -> str:
         return formats.amount_text(minor, sheet.currency, "en")
 
-    is_waiting = any(i.state == "pending" for i in asked)
+    is_waiting = any(i.is_waiting for i in asked)
     rows = [_request(i, sheet.currency, timezone) for i in asked if i.state != "done"]
     return ConsoleInvoice(
         head=head(house),
@@ -144,14 +144,14 @@ def _payment(paid: books.PaymentView, currency: str) -> ConsoleRow:
 
 
 def _request(intent: intents.Intent, currency: str, timezone: str) -> ConsoleRow:
-    tones: dict[str, Tone] = {"pending": "busy", "refused": "bad"}
-    said = "It is recorded at the next round." if intent.state == "pending" else ""
+    tones: dict[str, Tone] = {"pending": "busy", "sent": "busy", "refused": "bad"}
+    said = {"pending": "It is recorded at the next round.", "sent": "It is on its way to Stripe."}.get(intent.state, "")
     if intent.state == "refused":
         said = f"{intent.result.get('message', '')} {intent.result.get('hint', '')}".strip()
     return ConsoleRow(
         on=intent.made_at.astimezone(ZoneInfo(timezone)).strftime("%d %b %Y %H:%M"), what="Payment", detail=said,
         amount=formats.amount_text(int(intent.data["amount"]), currency, "en") if intent.data.get("amount") else "",
-        state="waiting" if intent.state == "pending" else intent.state, tone=tones.get(intent.state, "plain"),
+        state="waiting" if intent.is_waiting else intent.state, tone=tones.get(intent.state, "plain"),
     )  # fmt: skip
 
 

@@ -293,7 +293,7 @@ def _request(intent: intents.Intent, words: Mapping[str, str], language: str, ti
     return PortalRequest(
         what=words[f"portal_request_{kind}"],
         on=formats.date_text(intent.made_at.astimezone(ZoneInfo(timezone)).date(), language),
-        state=words[f"portal_state_{intent.state}"],
+        state=words["portal_state_pending" if intent.is_waiting else f"portal_state_{intent.state}"],
         text=said,
     )
 

@@ -90,7 +90,7 @@ def _page(house: app.House, view: QuoteView, asked: list[intents.Intent]) -> Quo
     city = " ".join(p for p in (place.postal_code, place.city) if p)
     is_late = view.status == "open" and why_not(view, now) is not None
     status = "expired" if is_late else view.status
-    is_waiting = bool(asked) and asked[0].state == "pending"
+    is_waiting = bool(asked) and asked[0].is_waiting
     return QuotePage(
         language=language,
         sheet=InvoicePage(

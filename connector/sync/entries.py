@@ -176,7 +176,7 @@ def _settled(unit: Unit, entry: Entry, language: str) -> Entry:
     if entry.state != "asked":
         return entry
     intent = intents.found(unit, entry.intent)
-    if intent is None or intent.state == "pending":
+    if intent is None or intent.is_waiting:
         return entry
     result = intent.result if intent.state == "done" else {"refused": "failed"}
     if "refused" in result:

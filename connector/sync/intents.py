@@ -2,6 +2,13 @@
 
 Whoever holds the ledger's lock carries out what is pending, each in its own transaction with its effect; an intent is keyed, so
 that asking twice does it once. Those of kind `deal.*` are about the ledger, all others go to `Billing.carry_out`.
+
+| state | |
+|---|---|
+| pending | nobody has come to it |
+| sent | what it asks for is on its way outside, to a backend that is not ours; `settle_sent` asks what came of it |
+| done | carried out, *result* says what it led to |
+| refused | it cannot be, *result* is the problem |
 """
 
 from __future__ import annotations
@@ -12,7 +19,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlmodel import Field, Index
@@ -25,12 +32,16 @@ from connector.sync.ledger import Ledger
 from connector.sync.seam import Transactions
 
 AT_ONCE = 100
+_SENT_AT_ONCE = 1_000
+_WAITS = ("pending", "sent")
+BUSY = "contract-busy"
+"""The problem of a request about something that is on its way to a backend that is not ours: the request stays pending, its turn comes again."""
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 _decode = msgspec.json.Decoder().decode
 
 
 class IntentRow(Ledger, table=True):
-    """One request: *data* and *result* are JSON; state pending, done or refused."""
+    """One request: *data* and *result* are JSON; state pending, sent, done or refused."""
 
     __tablename__ = "intent"
     __table_args__ = (Index("intent_state", "state", "id"), Index("intent_actor", "actor", "id"))
@@ -55,6 +66,20 @@ class Intent:
     state: str
     made_at: datetime
     result: Mapping[str, Any]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nobody can say yet what it leads to."""
+        return self.state in _WAITS
+
+
+class Answers(Protocol):
+    """A backend whose answers come later than the request."""
+
+    def answer(  # noqa: PLR0913 - what was asked, and by which names its outcome is found
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str, waits_for: Sequence[str]
+    ) -> IntentResult | None:
+        """Return what a request led to that waited for these names, None while it still does. Raises: RejectedError where it was refused."""
 
 
 Handler = Callable[[Intent, Unit, datetime], IntentResult]
@@ -93,7 +118,7 @@ def of_actor(unit: Unit, actor: str, limit: int) -> list[Intent]:
 
 def waiting_of(unit: Unit, actor: str) -> int:
     """Return how many requests of somebody wait."""
-    return int(unit.query("SELECT COUNT(*) FROM intent WHERE actor = ? AND state = 'pending'", (actor,))[0][0])
+    return int(unit.query("SELECT COUNT(*) FROM intent WHERE actor = ? AND state IN ('pending', 'sent')", (actor,))[0][0])
 
 
 def named(kind: str, *names: str) -> str:
@@ -129,9 +154,10 @@ def _intent(row: tuple[Any, ...]) -> Intent:
 def carry_out(
     database: Transactions, billing: Billing, now: datetime, *, for_deals: Mapping[str, Handler] | None = None, leaves: str = ""
 ) -> int:
-    """Carry out up to `AT_ONCE` pending requests in the order they came; return how many. A refusal is a result, not an error.
+    """Carry out up to `AT_ONCE` pending requests in the order they came; return how many were. A refusal is a result, not an error.
 
-    leaves - the kind of request that only another caller can carry out; it stays pending.
+    leaves - the kind of request that only another caller can carry out; it stays pending. One that cannot be carried out just now
+    stays pending, too, and is not counted.
     """
     with database.read() as unit:
         pending = [
@@ -142,33 +168,64 @@ def carry_out(
                 (leaves, AT_ONCE),
             )
         ]
-    for intent in pending:
-        _carry_one(database, billing, intent, now, for_deals or {})
-    return len(pending)
+    return sum(_carry_one(database, billing, intent, now, for_deals or {}) for intent in pending)
+
+
+def settle_sent(database: Transactions, backend: Answers, now: datetime) -> int:
+    """Answer the requests whose outcome is known by now, each in its own transaction; return how many were."""
+    with database.read() as unit:
+        sql = "SELECT id, kind, data, actor, state, made_at, result FROM intent WHERE state = 'sent' ORDER BY id LIMIT ?"
+        sent = [_intent(row) for row in unit.query(sql, (_SENT_AT_ONCE,))]
+
+    def answer(intent: Intent, unit: Unit) -> IntentResult | None:
+        waits_for = intent.result["waits_for"]
+        return backend.answer(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor, waits_for=waits_for)
+
+    return sum(_settled(database, intent, answer, now) for intent in sent)
 
 
 def _carry_one(
     database: Transactions, billing: Billing, intent: Intent, now: datetime, for_deals: Mapping[str, Handler]
-) -> None:
+) -> bool:
+    def carry(intent: Intent, unit: Unit) -> IntentResult:
+        handler = for_deals.get(intent.kind)
+        if handler is not None:
+            return handler(intent, unit, now)
+        return billing.carry_out(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor)
+
+    return _settled(database, intent, carry, now)
+
+
+def _settled(database: Transactions, intent: Intent, work: Callable[[Intent, Unit], IntentResult | None], now: datetime) -> bool:
+    """Do the work of a request and keep what it led to, in one transaction; return whether there was anything to keep."""
     try:
         with database.transaction() as unit:
-            handler = for_deals.get(intent.kind)
-            done = (
-                handler(intent, unit, now)
-                if handler is not None
-                else billing.carry_out(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor)
-            )
+            done = work(intent, unit)
+            if done is None:
+                return False
             if done.linked:
                 imported.link(unit, ledger.meta(unit, "org") or "", done.linked, ledger.iso(now))
             ledger.tell_crm(unit, done.deals)
             _try_again(unit, done.retry)
-            _settle(unit, intent.id, "done", done.result, now)
+            if done.waits_for:
+                _send(unit, intent.id, done)
+            else:
+                _settle(unit, intent.id, "done", done.result, now)
     except RejectedError as error:
+        if error.problem.code == BUSY:
+            return False
         _refuse(database, intent, error.problem, now)
     except ConnectorError:
         raise
     except Exception as error:  # noqa: BLE001 - our bug in one request is told to who asked; the others go on (D-17)
         _refuse(database, intent, ledger.internal_error(error, intent.id), now)
+    return True
+
+
+def _send(unit: Unit, intent_id: str, done: IntentResult) -> None:
+    """Note that a request is on its way outside, and by which names its outcome is found."""
+    kept = {"waits_for": list(done.waits_for), "so_far": dict(done.result)}
+    unit.execute("UPDATE intent SET state = 'sent', result = ? WHERE id = ?", (_text(kept), intent_id))
 
 
 def _refuse(database: Transactions, intent: Intent, problem: Problem, now: datetime) -> None:
