@@ -59,8 +59,8 @@ def test_a_plain_subscription_is_a_contract_billed_to_its_period_s_end() -> None
     found = read(subscription(item(1, price("seat"), "2026-03-15", "2026-04-15", 3), cancel_at=at("2027-01-15")))
     assert found.entry is not None, found.problems
     terms = terms_from_data(found.entry["terms"])
-    assert (terms.start, terms.anchor, terms.end_behavior) == (datetime(2026, 1, 15), datetime(2026, 1, 15), "cancel")  # noqa: DTZ001 - local
-    assert (terms.phases[0].end, terms.days_until_due) == (datetime(2027, 1, 15), 30)  # noqa: DTZ001 - local
+    assert (terms.start, terms.anchor, terms.end_behavior) == (datetime(2026, 1, 15), datetime(2026, 1, 15), "cancel")
+    assert (terms.phases[0].end, terms.days_until_due) == (datetime(2027, 1, 15), 30)
     assert facts(found) == [
         ("seat", "2026-01-15", "2026-02-15", 6000), ("seat", "2026-02-15", "2026-03-15", 6000), ("seat", "2026-03-15", "2026-04-15", 6000),
     ]  # fmt: skip
@@ -162,7 +162,7 @@ def test_a_trial_that_runs_is_free_to_its_end() -> None:
     found = read(sub)
     assert found.entry is not None, found.problems
     assert found.entry["billed_through"] is None
-    assert terms_from_data(found.entry["terms"]).trial_end == datetime(2026, 2, 14)  # noqa: DTZ001 - local
+    assert terms_from_data(found.entry["terms"]).trial_end == datetime(2026, 2, 14)
 
 
 def test_the_deal_that_it_came_from_is_named_by_its_metadata() -> None:
