@@ -179,10 +179,8 @@ def test_the_login(tmp_path: Path, crm: str, code: str | None) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "billing: {backend: stripe}",
         "billing: {proration: month_and_day}",
         "billing: {mode: shadow}",
-        "payments: {methods: [stripe]}",
         "alerts: {url: 'https://example.com'}",
         "guards: {invoice_amount: 5000}",
         "schedule: {backup: '0 4 * * *'}",

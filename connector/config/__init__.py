@@ -16,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from connector.config.billing import BillingConfig, read_billing
 from connector.config.calls import read_budget, read_bulk_above
 from connector.config.collecting import (
     DunningConfig,
@@ -29,6 +30,7 @@ from connector.config.keys import KNOWN, LATER
 from connector.config.offers import QuotesConfig, read_quotes
 from connector.config.planned import read_schedule
 from connector.config.portal import PortalConfig, read_portal
+from connector.config.stripe import StripeConfig, read_stripe
 from connector.config.taxes import TaxConfig, read_tax
 from connector.config.webhooks import read_webhooks
 from connector.errors import ConfigError, Problem, Where
@@ -63,20 +65,6 @@ class CrmConfig:
     bulk_above: int = 0
     language: Literal["en", "fr"] = "en"
     overlap_s: int = 600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BillingConfig:
-    """How the internal engine bills; what shapes money is copied into each contract when it is made."""
-
-    backend: Literal["internal"] = "internal"
-    proration: Literal["day", "second"] = "day"
-    tax_rounding: Literal["line", "invoice"] = "line"
-    invoice_numbering: str = "{prefix}-{seq:04d}"
-    invoice_prefix: str = "INV"
-    cancellation_day: Literal["free"] = "free"
-    payment_terms: str = "Net 30"
-    max_crm_age_s: int = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +114,7 @@ class Config:
     timezone: str = "UTC"
     crm: CrmConfig = CrmConfig()
     billing: BillingConfig = BillingConfig()
+    stripe: StripeConfig = field(default_factory=StripeConfig)
     sources: tuple[SourceConfig, ...] = ()
     web: WebConfig = WebConfig()
     seller: SellerConfig = SellerConfig()
@@ -207,19 +196,21 @@ class _Reader:
         self._check_keys(tree)
         self._check_later()
         self._required(("tax", "kind"), "Say `tax: {kind: none}`, rates or eu_vat: tax is never silently zero.")
-        seller = self._seller()
+        seller, crm, billing = self._seller(), self._crm(), read_billing(self)
+        is_demo = crm.kind == "demo" or (urlsplit(crm.url).hostname or "") in LOOPBACK
         return Config(
             database=self._database(),
             timezone=self._timezone(),
-            crm=self._crm(),
-            billing=self._billing(),
+            crm=crm,
+            billing=billing,
+            stripe=read_stripe(self, billing.backend, is_demo=is_demo),
             sources=self._sources(),
             web=self._web(),
             seller=seller,
             portal=read_portal(self),
-            tax=read_tax(self, seller.country, seller.vat_id),
+            tax=read_tax(self, seller.country, seller.vat_id, backend=billing.backend),
             quotes=read_quotes(self),
-            payments=read_payments(self),
+            payments=read_payments(self, billing.backend),
             dunning=read_dunning(self),
             mail=read_mail(self),
             webhooks=read_webhooks(self),
@@ -396,35 +387,6 @@ class _Reader:
         elif crm.auth == "password" and int(version[1]) >= _SOAP_LOGIN_ENDS:
             hint = "Use auth: client_credentials or jwt, or api_version 64.0 until Summer '27."
             self.add("bad-value", ("crm", "auth"), "Salesforce has no password login from API 65.0 on.", hint)
-
-    def _billing(self) -> BillingConfig:
-        def choice(name: str, known: Sequence[str], default: str, later: Sequence[str] = ()) -> Any:
-            return self.choice(("billing", name), known, default, later=later)
-
-        return BillingConfig(
-            backend=choice("backend", ("internal",), "internal", ("stripe",)),
-            proration=choice("proration", ("day", "second"), "day", ("month_and_day",)),
-            tax_rounding=choice("tax_rounding", ("line", "invoice"), "line"),
-            invoice_numbering=self._numbering(),
-            invoice_prefix=self.text(("billing", "invoice_prefix"), "INV"),
-            cancellation_day=choice("cancellation_day", ("free",), "free", ("billed",)),
-            payment_terms=choice(
-                "payment_terms", ("Charge automatically", "Due on receipt", "Net 15", "Net 30", "Net 45", "Net 60"), "Net 30"
-            ),
-            max_crm_age_s=self.seconds(("billing", "max_crm_age"), 86_400),
-        )
-
-    def _numbering(self) -> str:
-        at: At = ("billing", "invoice_numbering")
-        text = self.text(at, "{prefix}-{seq:04d}")
-        try:
-            first, second = (text.format(prefix="INV", year=2026, seq=n) for n in (1, 2))
-        except (KeyError, ValueError, IndexError):
-            first = second = ""
-        if first == second:
-            self.add("bad-value", at, f"{text!r} does not number invoices.", "Use {prefix}, {year} and {seq:04d}; {seq} must be there.")
-            return "{prefix}-{seq:04d}"
-        return text
 
     def _sources(self) -> tuple[SourceConfig, ...]:
         found = self.raw(("sources",))

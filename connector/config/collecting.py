@@ -12,7 +12,19 @@ from urllib.parse import urlsplit
 from connector.errors import HaltError
 from connector.kit.yamlpos import Path as At
 
-_METHODS = ("manual", "test")
+# By backend: the default, what is known, what to write.
+_METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+    "internal": (("manual",), ("manual", "test"), "Write [manual], or [manual, test] to try charging with test cards."),
+    "stripe": (("stripe",), ("stripe",), "Write [stripe], or leave it out."),
+}
+_AT_STRIPE = "Write [stripe], or leave it out."
+_ELSEWHERE: dict[str, dict[str, tuple[str, str]]] = {
+    "internal": {"stripe": ("Stripe takes payments of the invoices that it issues itself.", "Set `billing: {backend: stripe}`, or write [manual].")},
+    "stripe": {
+        "manual": ("Payments are taken by Stripe; what came by another way is recorded with `connector invoices pay` all the same.", _AT_STRIPE),
+        "test": ("Payments are taken by Stripe; its own test cards work with a key of test mode.", _AT_STRIPE),
+    },
+}
 _STEP = re.compile(r"^(-?\d{1,3})d$")
 _MOST_STEPS = 20
 REMIND, RETRY = (-3, 1, 7, 14), (3, 5, 7)
@@ -70,22 +82,24 @@ class Reader(Protocol):
         """Note a problem."""
 
 
-def read_payments(reader: Reader) -> PaymentsConfig:
-    """Return the block `payments:`; what is wrong with it is noted with the reader."""
+def read_payments(reader: Reader, backend: str) -> PaymentsConfig:
+    """Return the block `payments:`; what is wrong with it is noted with the reader. At Stripe nobody but Stripe takes payments."""
     at: At = ("payments", "methods")
+    usual, known, sample = _METHODS[backend]
     value = reader.raw(at)
     if value is None:
-        return PaymentsConfig()
+        return PaymentsConfig(methods=usual)
     if not isinstance(value, list) or not value:
-        reader.add("bad-type", at, "`methods` is a list.", "Write [manual], or [manual, test] to try charging with test cards.")
-        return PaymentsConfig()
+        reader.add("bad-type", at, "`methods` is a list.", sample)
+        return PaymentsConfig(methods=usual)
     for number, method in enumerate(value):
-        if method == "stripe":
-            text = "Payment by Stripe is not in this version yet."
-            reader.add("not-built-yet", (*at, number), text, "This version has: manual (recorded by hand) and test (test cards).")
-        elif method not in _METHODS:
-            reader.add("bad-value", (*at, number), f"There is no payment method {method!r}.", f"Known: {', '.join(_METHODS)}.")
-    return PaymentsConfig(methods=tuple(dict.fromkeys(m for m in value if m in _METHODS)))
+        if method in known:
+            continue
+        text, hint = f"There is no payment method {method!r}.", f"Known: {', '.join(known)}."
+        if str(method) in _ELSEWHERE[backend]:
+            text, hint = _ELSEWHERE[backend][str(method)]
+        reader.add("bad-value", (*at, number), text, hint)
+    return PaymentsConfig(methods=tuple(dict.fromkeys(m for m in value if m in known)))
 
 
 def read_dunning(reader: Reader) -> DunningConfig:

@@ -21,9 +21,9 @@ _SAMPLE = "Write {country: DE, percentage: 19, name: VAT}."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaxConfig:
-    """How tax is charged. rates - of kind rates. is_inclusive - of kind eu_vat: prices contain the tax."""
+    """How tax is charged; stripe: Stripe Tax knows. rates - of kind rates. is_inclusive - of kind eu_vat: prices contain the tax."""
 
-    kind: Literal["none", "rates", "eu_vat"] = "none"
+    kind: Literal["none", "rates", "eu_vat", "stripe"] = "none"
     rates: tuple[ListedRate, ...] = ()
     is_inclusive: bool = False
 
@@ -41,9 +41,12 @@ class Reader(Protocol):
         """Note a problem."""
 
 
-def read_tax(reader: Reader, seller_country: str, seller_vat_id: str) -> TaxConfig:
+def read_tax(reader: Reader, seller_country: str, seller_vat_id: str, *, backend: str = "internal") -> TaxConfig:
     """Return the block; what is wrong with it, or lacks of the seller, is noted with the reader."""
-    kind = reader.choice(("tax", "kind"), ("none", "rates", "eu_vat"), "none")
+    kind = reader.choice(("tax", "kind"), ("none", "rates", "eu_vat", "stripe"), "none")
+    if kind == "stripe" and backend != "stripe":
+        text = "`kind: stripe` lets Stripe Tax find the tax of the invoices that Stripe issues; here they are ours."
+        reader.add("bad-value", ("tax", "kind"), text, "Choose none, rates or eu_vat, or set `billing: {backend: stripe}`.")
     listed = reader.raw(("tax", "rates"))
     if kind != "rates" and listed is not None:
         reader.add("bad-value", ("tax", "rates"), f"`rates` are not used with `kind: {kind}`.", "Remove them, or write `kind: rates`.")
