@@ -22,7 +22,7 @@ import msgspec
 from bench.crm import LINES
 from bench.ours import copy_database
 from bench.watch import Watch, hand_back, peak_mib
-from connector import app
+from connector import app, backends
 from connector.config import demo_config
 from connector.core.terms import ContractTerms, Interval, Item, Phase, Price, Settings
 from connector.kit.db import Database
@@ -57,7 +57,7 @@ def opened(path: Path) -> Iterator[tuple[Database, Billing]]:
     database = app.open_database(config, may_migrate=True)
     app.settle_memory()
     try:
-        yield database, app.build_billing(config, _ORG, is_sandbox=False)
+        yield database, backends.build_billing(config, _ORG, is_sandbox=False)
     finally:
         database.close()
 

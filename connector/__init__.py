@@ -14,7 +14,8 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     portal, quoted    what customers see and ask for behind their links
     cashier           the console's invoices, and payments recorded there
     papers            invoices as pages and PDF, with the seller of the configuration
-    app               composition root: the only file that names concrete adapters
+    app               composition root: with backends the only file that names concrete adapters
+    backends          which billing backend a configuration means, and whom its key must belong to
     daemon, web, config, simulate, migrations
     sync              ledger, decide (pure), the four passes, rounds
     mapping           YAML field mappings (pure): language, check, compile, preview

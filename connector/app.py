@@ -1,6 +1,6 @@
 """The composition root: a Config becomes the CRM client, the billing backend, the compiled sources and the database.
 
-The only file that names concrete adapters. Everything below it is given what it needs; nothing reaches for configuration.
+With `backends` the only file that names concrete adapters. Everything below it is given what it needs; nothing reaches for configuration.
 """
 
 from __future__ import annotations
@@ -18,17 +18,14 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from connector import migrations
+from connector.backends import bound_to, build_billing, identity, is_trial
 from connector.billing.books import go_on_after
 from connector.billing.following import QuoteBooks
 from connector.billing.internal import InternalBilling
-from connector.billing.ladder import Ladder
-from connector.billing.outbox import Mailing
 from connector.billing.sending import deals_about
-from connector.billing.taxing import Untaxed
-from connector.config import LOOPBACK, Config
+from connector.config import Config
 from connector.config.offers import problems_with
 from connector.crm.login import Login
 from connector.crm.salesforce import SalesforceCrm
@@ -39,14 +36,11 @@ from connector.kit.db import Database
 from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
-from connector.payments.cards import TestCards
-from connector.ports import Crm, ObjectInfo, Org, TaxSource, Unit
+from connector.ports import Crm, ObjectInfo, Org, Unit
 from connector.sync import adopting, entries, intents, ledger, rounds
 from connector.sync.requests import DealRequests
 from connector.sync.seam import Seam, Settings, Source
 from connector.sync.sourcing import made_source
-from connector.tax.eu import EuVat
-from connector.tax.rates import ListedRates
 
 _INTENT_WAIT_S = 120
 _INTENT_LOOK_S = 0.5
@@ -270,30 +264,6 @@ def _older(
 # ---------------------------------------------------------------- the house
 
 
-def build_tax(config: Config) -> TaxSource:
-    """Return who knows the tax of customers."""
-    if config.tax.kind == "rates":
-        return ListedRates(config.tax.rates)
-    if config.tax.kind == "eu_vat":
-        return EuVat(seller_country=config.seller.country, is_inclusive=config.tax.is_inclusive)
-    return Untaxed()
-
-
-def build_billing(config: Config, org_id: str, *, is_sandbox: bool) -> InternalBilling:
-    """Return the internal engine for one org; nothing leaves a sandbox but to `mail.test_to`."""
-    return InternalBilling(
-        org=org_id,
-        timezone=config.timezone,
-        numbering=config.billing.invoice_numbering,
-        prefix=config.billing.invoice_prefix,
-        tax=build_tax(config),
-        quote_expiry_s=config.quotes.expires_after_s,
-        mailing=Mailing(is_on=bool(config.mail.url), is_held=is_sandbox and not config.mail.test_to, has_quotes=config.quotes.is_sent),
-        ladder=Ladder(remind=config.dunning.remind, retry=config.dunning.retry, after=config.dunning.after),
-        payments={"test": TestCards()} if "test" in config.payments.methods else {},
-    )
-
-
 def build_seam(
     config: Config,
     *,
@@ -305,10 +275,11 @@ def build_seam(
 ) -> tuple[Seam, InternalBilling]:
     """Log in, check the mappings, bind the ledger, and return what the passes work with."""
     org = crm.connect()
-    is_trial = config.crm.kind == "demo" or org.is_sandbox or (urlsplit(config.crm.url).hostname or "") in LOOPBACK
-    config.payments.refuse_in_production(org.name, is_trial=is_trial)
+    config.payments.refuse_in_production(org.name, is_trial=is_trial(config, is_sandbox=org.is_sandbox))
+    with database.read() as unit:
+        bound = bound_to(config, unit, org)
+    billing = build_billing(config, org.id, is_sandbox=org.is_sandbox, bound=bound)
     sources, describe = build_sources(config, crm, org)
-    billing = build_billing(config, org.id, is_sandbox=org.is_sandbox)
     older = _older(config, database, sources, describe, org)
     seam = Seam(
         crm=crm,
@@ -366,7 +337,7 @@ def writing_house(
         client = crm or build_crm(config)
         used = clock or SystemClock()
         seam, billing = build_seam(config, clock=used, database=database, crm=client, stop=stop, progress=progress)
-        rounds.bind(seam, backend=config.billing.backend)
+        rounds.bind(seam, backend=config.billing.backend, beside=identity(config, billing))
         rounds.adopt_mappings(seam)
         settle_memory()
         yield House(config=config, clock=used, database=database, crm=client, billing=billing, seam=seam)
@@ -390,7 +361,8 @@ def reading_house(config: Config, *, clock: Clock | None = None) -> Iterator[Boo
         with database.read() as unit:
             org = ledger.meta(unit, "org") or ""
             is_sandbox = ledger.meta(unit, "is_sandbox") == "yes"
-        billing = build_billing(config, org, is_sandbox=is_sandbox)
+            bound = bound_to(config, unit)
+        billing = build_billing(config, org, is_sandbox=is_sandbox, bound=bound)
         yield Books(config=config, database=database, billing=billing, now=(clock or SystemClock()).now)
     finally:
         database.close()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from connector import app, posting, service
+from connector import app, backends, posting, service
 from connector.config import Config
 from connector.daemon import Daemon, Jobs, JobState, Schedule, Slowed
 from connector.documents import formats
@@ -96,7 +96,7 @@ class Running:
                 raise ConfigError([Problem(code="needs-restart", message=text, hint="Stop and start it.")])
         crm = app.build_crm(config)
         seam, billing = app.build_seam(config, clock=self.house.clock, database=self.house.database, crm=crm)
-        rounds.bind(seam, backend=config.billing.backend)
+        rounds.bind(seam, backend=config.billing.backend, beside=backends.identity(config, billing))
         rounds.adopt_mappings(seam)
         self.house = replace(self.house, config=config, crm=crm, billing=billing, seam=seam)
         return schedule_of(config)

@@ -54,7 +54,7 @@ class Mail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailing:
-    """Whether mails are written (*is_on*; of quotes only with *has_quotes*), and whether they stay here as the org is a sandbox (*is_held*)."""
+    """Whether mails about invoices (*is_on*) and quotes (*has_quotes*) are written, and whether they stay here as the org is a sandbox (*is_held*)."""
 
     is_on: bool = False
     is_held: bool = False
@@ -67,7 +67,8 @@ class Mailing:
 
     def write(self, unit: Unit, entries: Iterable[Entry], now: datetime) -> None:
         """Write mails; one whose key was written before is left as it is."""
-        if not self.is_on:
+        entries = [e for e in entries if (self.has_quotes if e.kind == "quote" else self.is_on)]
+        if not entries:
             return
         at = store.at_text(now)
         state, error = ("held", HELD) if self.is_held else ("queued", "")

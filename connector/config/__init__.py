@@ -113,7 +113,7 @@ class Config:
     database: str = "sqlite:///connector.db"
     timezone: str = "UTC"
     crm: CrmConfig = CrmConfig()
-    billing: BillingConfig = BillingConfig()
+    billing: BillingConfig = field(default_factory=BillingConfig)
     stripe: StripeConfig = field(default_factory=StripeConfig)
     sources: tuple[SourceConfig, ...] = ()
     web: WebConfig = WebConfig()

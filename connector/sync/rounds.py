@@ -7,7 +7,7 @@ is due and by `settings.max_pages_a_round`; `seam.stop` ends it after the pass i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,12 +47,12 @@ class Billed:
         self.problems += collected.problems
 
 
-def bind(seam: Seam, *, backend: str) -> None:
+def bind(seam: Seam, *, backend: str, beside: Mapping[str, str] | None = None) -> None:
     """Bind the ledger to this org, backend and time zone at first contact; refuse another (deals.md section 8).
 
-    Raises: HaltError naming both and the way out.
+    beside - what else it belongs to: Stripe's account and mode. Raises: HaltError naming both and the way out.
     """
-    wanted = {"org": seam.org.id, "backend": backend, "timezone": seam.settings.timezone}
+    wanted = {"org": seam.org.id, "backend": backend, "timezone": seam.settings.timezone} | dict(beside or {})
     with seam.database.transaction() as unit:
         for key, value in wanted.items():
             held = ledger.meta(unit, key)
