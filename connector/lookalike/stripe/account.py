@@ -55,6 +55,8 @@ class Account:
     lock: threading.RLock = field(default_factory=threading.RLock)
     moment: int | None = None
     listeners: list[Callable[[Data], None]] = field(default_factory=list)
+    machine: Data = field(default_factory=dict)
+    """What the billing machine keeps beside the objects: its queue and indexes, rebuilt by nobody, answered to nobody."""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def now(self) -> int:
