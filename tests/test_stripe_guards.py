@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ class Door:
             self.failing -= 1
             raise RetryableError("Stripe cannot be reached.")
         return {"id": self.name, "object": "account"}
+
+    def server_now(self) -> datetime | None:
+        return None
 
     def do(self, call: str, params: Mapping[str, Any], *, target: str | None = None, key: str = "") -> dict[str, Any]:
         self.asked.append(call)

@@ -40,7 +40,7 @@ def _check(name: str, subject: str, exit_status: int, meaning: str, fix: str) ->
     return Check(name=name, subject=subject, meaning=meaning, fix=fix, exit_status=exit_status)
 
 
-_CONFIG, _CRM, _MAPPING, _BOOKS = "Configuration", "CRM", "Mappings", "Books"
+_CONFIG, _CRM, _MAPPING, _STRIPE, _BOOKS = "Configuration", "CRM", "Mappings", "Stripe", "Books"
 CHECKS: tuple[Check, ...] = (
     _check("config", _CONFIG, 2, "config.yaml can be read, every key is known and every value fits; the login flow fits the API version and the address",
            "Correct the line that is named; config.example.yaml shows every key."),
@@ -84,10 +84,25 @@ CHECKS: tuple[Check, ...] = (
     _check("typed-payments", _MAPPING, 1, "whether payments can be typed on invoice rows of the CRM; not an error where nobody wants to",
            "Grant the integration user edit access to the fields that the line names."),
     _check("catalogue", _MAPPING, 1, "every catalogue price that an active product names is in the books", "Import it: `connector import catalog FILE`."),
+    _check("stripe-settings", _STRIPE, 1, "config.yaml says nothing that Stripe decides; this and the other checks of Stripe are made with `backend: stripe` only",
+           "Take the line out, and set it in Stripe's Dashboard."),
+    _check("stripe-key", _STRIPE, 3, "the key is accepted, of the ledger's mode (test or live), and not a live one in a sandbox or demo org",
+           "Use the key that the line asks for; going live means another `database:`."),
+    _check("stripe-account", _STRIPE, 3, "Stripe is reached, and it is the account that the configuration expects and the ledger is bound to",
+           "Check the network and `stripe.api_base`; correct `stripe.api_key`, `stripe.account` or `database:`."),
+    _check("stripe-rights", _STRIPE, 3, "a restricted key may read everything that is needed; each right is tried by a list of one",
+           "Edit the key in the Dashboard (Developers, API keys); docs/stripe.md lists all rights."),
+    _check("stripe-version", _STRIPE, 3, "Stripe serves the version of its API that this release speaks, and the SDK knows it",
+           "Install the SDK that the line names, or a newer release."),
+    _check("stripe-clock", _STRIPE, 1, "this machine's clock agrees with Stripe's", "Switch on time synchronization (NTP)."),
+    _check("stripe-webhook", _STRIPE, 1, "the webhook endpoint, if there is one, is reachable, switched on, and sends what we read",
+           "Correct it in the Dashboard (Developers, Webhooks), or take `stripe.webhook_secret` out: polling is enough."),
+    _check("stripe-mails", _STRIPE, 1, "customers are told of invoices by one sender", "Choose it with `stripe.mails`, and switch the other off."),
+    _check("stripe-payments", _STRIPE, 1, "which payment methods customers can use", "Switch one on in the Dashboard (Settings, Payment methods)."),
     _check("database", _BOOKS, 3, "the database can be used, and its schema is one that this version knows", "Do what the line says."),
     _check("integrity", _BOOKS, 3, "the database file is undamaged", "Stop everything, copy the file, and restore the last good copy."),
     _check("disk", _BOOKS, 1, "there is room for the database to grow, and for a copy of it", "Free some room, or move the database."),
-    _check("ledger", _BOOKS, 3, "the ledger belongs to this org, backend and time zone", "Point `database:` to another file, or set the configuration back."),
+    _check("ledger", _BOOKS, 3, "the ledger belongs to this org, backend and time zone, and to this Stripe account and mode", "Point `database:` to another file, or set the configuration back."),
     _check("contracts", _BOOKS, 1, "how many running contracts were made with other settings than configured now; they keep them",
            "Nothing, if the change was meant for new contracts only."),
 )  # fmt: skip
@@ -100,9 +115,12 @@ BY_CODE = {
     "warn-unmapped-value": "picklists", "warn-text-too-short": "text-lengths", "warn-short-text": "text-lengths", "warn-few-decimals": "digits",
     "warn-few-digits": "digits", "warn-calculated-field": "formulas", "currency-literal": "currency", "currency-hidden": "currency",
     "currency-mode": "currency", "not-an-external-id": "external-ids", "warn-not-unique": "external-ids", "no-opportunities": "quotes",
-    "crm-call-limit": "api-calls", "crm-api-version": "api-version", "other-org": "org",
+    "crm-call-limit": "api-calls", "crm-api-version": "api-version", "other-org": "org", "live-key": "stripe-key", "other-stripe-mode": "stripe-key", "other-stripe-account": "stripe-account",
+    "stripe-right": "stripe-rights",
 }  # fmt: skip
 """Which check a problem of a mapping, or a refusal of the CRM, belongs to."""
+STRIPE_CHECKS = tuple(check.name for check in CHECKS if check.subject == _STRIPE)
+"""The checks that are made where Stripe bills, and left out elsewhere."""
 _SEVERE = ("warn-text-too-short",)
 ORG_CHECKS = ("objects", "fields", "picklists", "text-lengths", "digits", "formulas", "currency", "external-ids", "quotes", "typed-payments", "catalogue")
 """The checks of mappings that nobody can make without the org."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from connector import app
+from connector import app, backends
 from connector.billing.figures import other_settings
 from connector.config import LOOPBACK, Config
 from connector.doctor.findings import Finding, failed, ok, skipped, warned
@@ -73,11 +73,11 @@ def public_url(config: Config) -> Finding:
     """Return whether links lead to where others can follow them."""
     url = config.web.public_url
     parts = urlsplit(url)
-    goes_out = ["records of the CRM"] if not _is_here(config.crm.url) and config.crm.kind != "demo" else []
+    goes_out = ["records of the CRM"] if not is_here(config.crm.url) and config.crm.kind != "demo" else []
     goes_out += ["mails"] if config.mail.url else []
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return failed("public-url", f"`web.public_url` {url!r} is no address.", "Write https://billing.example.com.")
-    if _is_here(url):
+    if is_here(url):
         if not goes_out:
             return ok("public-url", f"{url}, this machine only, like the CRM")
         text = f"Links in {' and '.join(goes_out)} lead to {url}, which only this machine reaches."
@@ -91,7 +91,7 @@ def public_url(config: Config) -> Finding:
 def secrets(config: Config) -> list[Finding]:
     """Return what is missing, weak or readable by others of the secrets that protect the console and the login."""
     web, found = config.web, []
-    is_open = not (_is_here(f"http://{web.listen}") and _is_here(web.public_url))
+    is_open = not (is_here(f"http://{web.listen}") and is_here(web.public_url))
     if is_open and not web.admin_password:
         text = "`web.admin_password` is empty: nobody but this machine gets into the console, though the pages are open to others."
         found.append(warned("secrets", text, "Set CONNECTOR_ADMIN_PASSWORD, if people shall use the console from elsewhere."))
@@ -110,7 +110,8 @@ def secrets(config: Config) -> list[Finding]:
     return found or [ok("secrets", held)]
 
 
-def _is_here(url: str) -> bool:
+def is_here(url: str) -> bool:
+    """Whether an address leads to this machine."""
     host = urlsplit(url).hostname or ""
     if host in LOOPBACK:
         return True
@@ -170,7 +171,7 @@ def _looked_into(database: Database, config: Config, expected: Mapping[str, str]
         return set()
     found.append(_integrity(database))
     with database.read() as unit:
-        found += _bound({key: ledger.meta(unit, key) for key in ("org", "backend", "timezone")}, expected)
+        found += _bound({key: ledger.meta(unit, key) for key in ("org", "backend", "timezone", backends.ACCOUNT, backends.MODE)}, expected)
         if version == HEAD:
             found.append(_contracts(other_settings(unit, config.timezone, config.billing.proration, config.billing.tax_rounding)))
         else:

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 from connector import app, posting
 from connector.config import LOOPBACK, Config, read_config
-from connector.doctor import fields, house, login, org
+from connector.doctor import account, fields, house, login, org
 from connector.doctor.fields import Read
 from connector.doctor.findings import (
     BY_CODE,
     CHECKS,
     ORG_CHECKS,
+    STRIPE_CHECKS,
     Finding,
     failed,
     in_order,
@@ -74,7 +75,7 @@ def examined(path: Path, env: Mapping[str, str], clock: Clock | None = None) -> 
     except ConfigError as error:
         config, problems = None, error.problems
     if config is None:
-        rest = [c.name for c in CHECKS if c.name != "config"]
+        rest = [c.name for c in CHECKS if c.name not in ("config", *STRIPE_CHECKS)]
         return in_order([*(_of_config(p) for p in problems), *skipped(rest, "there is no configuration that can be read")])
     visit = _Visit(config=config, clock=clock or SystemClock(), found=[_of_config(p) for p in problems] or [ok("config", str(path))])
     parsed = _parsed(visit)
@@ -138,6 +139,8 @@ def _tax(config: Config) -> str:
     if tax.kind == "rates":
         places = sorted({f"{r.country} {r.region}".strip() for r in tax.rates})
         return f"rates: {len(tax.rates)} listed, for {', '.join(places)}"
+    if tax.kind == "stripe":
+        return "stripe: Stripe Tax finds the tax of each invoice, where its registrations say so"
     if tax.kind == "eu_vat":
         return f"eu_vat: seller in {config.seller.country}, {config.seller.vat_id}; prices {'with' if tax.is_inclusive else 'without'} tax"
     return "none: no tax on any invoice"
@@ -182,6 +185,7 @@ def _ask_the_crm(visit: _Visit, parsed: Mapping[str, SourceText]) -> None:
     has_version = visit.tried("login", get_in) and not _has_failed(visit, "api-version")
     if has_version:
         visit.tried("org", connect)
+    visit.found += account.examined(visit.config, visit.org, visit.clock)
     if visit.org is None:
         read = [_held(source, text, None, None, visit.config) for source, text in parsed.items()]
         visit.found += fields.of_files(read, has_org=False)
@@ -214,7 +218,8 @@ def _why_not(visit: _Visit) -> str:
 def _unsaid(visit: _Visit) -> list[str]:
     """Return the checks of which nothing has been said yet."""
     said = {f.name for f in visit.found}
-    return [c.name for c in CHECKS if c.name not in said]
+    left_out = STRIPE_CHECKS if visit.config.billing.backend != "stripe" else ()
+    return [c.name for c in CHECKS if c.name not in said and c.name not in left_out]
 
 
 def _payments(visit: _Visit, to: Org) -> None:

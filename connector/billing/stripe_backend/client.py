@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -26,6 +28,9 @@ from connector.billing.stripe_backend.rights import is_read
 from connector.errors import ConfigError, ConnectorError, InvariantError, Problem, invariant
 
 API_BASE = "https://api.stripe.com"
+API_VERSION = "2026-10-28.endive"
+"""The version that is asked for, whatever the SDK in use would ask for; SDK_VERSION knows it as its own where they agree."""
+SDK_VERSION, SDK_API_VERSION = stripe.VERSION, stripe.api_version
 CONNECT_S = 10
 PAGE = 100
 LONGEST_KEY = 255
@@ -68,6 +73,7 @@ class StripeCalls:
         self._client = stripe.StripeClient(
             api_key,
             stripe_account=account or None,
+            stripe_version=API_VERSION,
             base_addresses={"api": base, "connect": base, "files": base, "meter_events": base},
             max_network_retries=0,
             http_client=http_client or _transport(base, timeout_s),
@@ -96,6 +102,16 @@ class StripeCalls:
     def account(self) -> dict[str, Any]:
         """Return the account that the key belongs to."""
         return self.do("accounts.retrieve_current", {})
+
+    def server_now(self) -> datetime | None:
+        """Return the time of Stripe's clock, None where the answer does not say."""
+        answer = self._send("accounts.retrieve_current", {}, None, "")
+        headers = getattr(getattr(answer, "last_response", None), "headers", None) or {}
+        said = next((str(v) for k, v in headers.items() if str(k).lower() == "date"), "")
+        try:
+            return parsedate_to_datetime(said).astimezone(UTC)
+        except ValueError:
+            return None
 
     def _pages(self, call: str, params: Mapping[str, Any], target: str | None, limit: int) -> Iterator[dict[str, Any]]:
         asked = dict(params)

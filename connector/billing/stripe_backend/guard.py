@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from connector.billing.stripe_backend.steps import Calls
@@ -25,10 +26,13 @@ _OTHER = (
 
 
 class Door(Calls, Protocol):
-    """Calls that can tell whose they are."""
+    """Calls that can tell whose they are, and what time it is there."""
 
     def account(self) -> dict[str, Any]:
         """Return the account that the key belongs to."""
+
+    def server_now(self) -> datetime | None:
+        """Return the time of Stripe's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,10 @@ class GuardedCalls:
         """Return the account that the key belongs to, asked once. Raises: HaltError for a wrong one, and whatever the call raises."""
         self._opened()
         return self._account
+
+    def server_now(self) -> datetime | None:
+        """Return the time of Stripe's clock, None where it does not say."""
+        return self._opened().server_now()
 
     def do(self, call: str, params: Mapping[str, Any], *, target: str | None = None, key: str = "") -> dict[str, Any]:
         """Carry out one call and return its answer; see `Calls`."""

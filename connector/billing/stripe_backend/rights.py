@@ -16,13 +16,17 @@ READS = frozenset({"list", "list_lines", "preview", "create_preview", "retrieve"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Right:
-    """A resource of the dashboard's list, the right on it, services that need it, Stripe's own names for it, and why."""
+    """A resource of the dashboard's list, the right on it, services that need it, Stripe's own names for it, and why.
+
+    is_needed - everything stops without it; else only `connector check` sees less.
+    """
 
     resource: str
     right: Literal["read", "write"]
     services: tuple[str, ...]
     named: tuple[str, ...] = ()
     why: str
+    is_needed: bool = True
 
 
 RIGHTS: tuple[Right, ...] = (
@@ -60,6 +64,10 @@ RIGHTS: tuple[Right, ...] = (
           why="one meter for each metered product"),
     Right(resource="Billing meter events", right="write", services=("billing.meter_events", "billing.meter_event_adjustments", "billing.meters.event_summaries"), named=("billing_meter_event", "meter_event", "usage_record"),
           why="usage that is imported"),
+    Right(resource="Payment method configurations", right="read", services=("payment_method_configurations",), named=("payment_method_configuration",), is_needed=False,
+          why="`connector check` sees which payment methods customers can use"),
+    Right(resource="Webhook endpoints", right="read", services=("webhook_endpoints",), named=("webhook", "webhook_endpoint"), is_needed=False,
+          why="`connector check` sees whether the endpoint of `stripe.webhook_secret` is set up well"),
 )  # fmt: skip
 
 _ASKED = re.compile(r"rak_([a-z_]+)_(read|write)")
@@ -67,7 +75,7 @@ _ASKED = re.compile(r"rak_([a-z_]+)_(read|write)")
 
 def rights_needed() -> list[tuple[str, str, str]]:
     """Return (resource, right, why) of every right that a restricted key needs, in the dashboard's words."""
-    return [(r.resource, r.right, r.why) for r in RIGHTS]
+    return [(r.resource, r.right, r.why) for r in RIGHTS if r.is_needed]
 
 
 def is_read(call: str) -> bool:
