@@ -37,9 +37,9 @@ from connector.mapping.check import check
 from connector.mapping.compile import Compiled, Options, compile_mapping
 from connector.mapping.language import MappingFile, SourceText, objects_needed
 from connector.ports import Crm, ObjectInfo, Org, Unit
-from connector.sync import adopting, entries, intents, ledger, rounds
+from connector.sync import adopting, entries, intents, ledger, rounds, sending
 from connector.sync.requests import DealRequests
-from connector.sync.seam import Seam, Settings, Source
+from connector.sync.seam import Remote, Seam, Settings, Source, Tally
 from connector.sync.sourcing import made_source
 
 _INTENT_WAIT_S = 120
@@ -284,7 +284,8 @@ def build_seam(
     seam = Seam(
         crm=crm,
         billing=billing,
-        collecting=billing,
+        collecting=billing if billing.transactional else None,
+        remote=getattr(billing, "remote", None),
         quotes=QuoteBooks(billing),
         database=database,
         sources=adopting.with_older(sources, database, older),
@@ -338,6 +339,7 @@ def writing_house(
         used = clock or SystemClock()
         seam, billing = build_seam(config, clock=used, database=database, crm=client, stop=stop, progress=progress)
         rounds.bind(seam, backend=config.billing.backend, beside=identity(config, billing))
+        sending.take_over(database, seam.remote)
         rounds.adopt_mappings(seam)
         settle_memory()
         yield House(config=config, clock=used, database=database, crm=client, billing=billing, seam=seam)
@@ -392,6 +394,14 @@ def books_to_write(config: Config, verb: str) -> Iterator[Books]:
     """Hold the ledger's lock and give the books to change; asks no CRM."""
     with lock.ledger(config.database, lock_path(config), verb), reading_house(config) as books:
         yield books
+
+
+def send_alone(books: Books, *, stop: threading.Event | None = None) -> None:
+    """Send what was decided to a billing backend outside, where there is one; asks no CRM. The caller holds the ledger's lock."""
+    remote: Remote | None = getattr(books.billing, "remote", None)
+    if remote is not None:
+        sending.take_over(books.database, remote)
+        sending.send_books(books.database, remote, books.now, Tally(), stop=stop or threading.Event(), log=observe.log)
 
 
 def request(

@@ -43,7 +43,7 @@ class Running:
             self._look(seam, tally)
         else:
             rounds.drain(seam, tally, hold=rounds.is_silent(seam))
-        return self._result(seam, tally_text(tally) + self._posted(stop))
+        return self._result(seam, tally_text(tally) + self._posted(stop), tally)
 
     def _look(self, seam: Seam, tally: Tally) -> None:
         try:
@@ -54,11 +54,12 @@ class Running:
             rounds.drain(seam, tally, hold=rounds.is_silent(seam))
         self._turn += 1
 
-    def _result(self, seam: Seam, summary: str) -> str | Slowed:
+    def _result(self, seam: Seam, summary: str, tally: Tally) -> str | Slowed:
         found = budget.budget_of(seam)
         paused = [f"The source {name} is paused: {problem.message}" for name, problem in seam.paused.items()]
-        whys = [*([] if found.state == "within" else [found.text()]), *paused]
-        hints = dict.fromkeys((found.hint(), *(p.hint for p in seam.paused.values())))
+        away = [tally.away] if tally.away is not None else []
+        whys = [*([] if found.state == "within" else [found.text()]), *paused, *(p.message for p in away)]
+        hints = dict.fromkeys((found.hint(), *(p.hint for p in (*seam.paused.values(), *away))))
         return Slowed(summary=summary, why=" ".join(whys), hint=" ".join(filter(None, hints))) if whys else summary
 
     def billing_run(self, stop: threading.Event) -> str | Slowed:
@@ -70,14 +71,14 @@ class Running:
         drafts = f", {billed.drafts} wait as drafts" if billed.drafts else ""
         paid = f", {billed.paid} charged, {billed.failed} charges failed" if billed.paid or billed.failed else ""
         steps = f", {billed.steps} unpaid ones followed up" if billed.steps else ""
-        return self._result(seam, f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}{self._posted(stop)}")
+        return self._result(seam, f"{billed.invoices} invoices for {billed.contracts} contracts{drafts}{paid}{steps}{self._posted(stop)}", tally)
 
     def reconcile(self, stop: threading.Event) -> str | Slowed:
         """Compare every record with the CRM and put right what no poll has seen; return what was found."""
         tally = Tally()
         seam = self._seam(stop)
         rounds.reconcile(seam, tally)
-        return self._result(seam, (tally.swept or Swept()).text() + self._posted(stop))
+        return self._result(seam, (tally.swept or Swept()).text() + self._posted(stop), tally)
 
     def _posted(self, stop: threading.Event) -> str:
         """Send the mails that are due; return what was done, in words."""
@@ -104,7 +105,7 @@ class Running:
 
 def tally_text(tally: Tally) -> str:
     """Return what a round did, in words."""
-    counts = {"read": tally.staged, "applied": tally.applied, "written": tally.written}
+    counts = {"read": tally.staged, "applied": tally.applied, "sent to Stripe": tally.sent, "written": tally.written}
     return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "nothing new"
 
 

@@ -208,6 +208,7 @@ def _tally_result(tally: Tally, calls: int) -> Result:
         "mapped": tally.mapped,
         "applied": tally.applied,
         "written": tally.written,
+        "sent": tally.sent,
         "waiting": tally.waiting,
         "parked": tally.parked,
         "api_calls": calls,
@@ -260,6 +261,7 @@ def _billed_alone(config: Config, instant: datetime, error: RetryableError, post
         hold = rounds.is_silent_since(books.database, app.source_objects(config), now, max_age_s=config.billing.max_crm_age_s)
         stop = threading.Event()
         done = rounds.bill_books(books.database, books.billing, instant, hold=hold, stop=stop)
+        app.send_alone(books, stop=stop)
         done.add(rounds.follow_up(books.database, books.billing, instant, hold=hold, stop=stop, log=observe.log))
         posted.add(posting.post(config, books.database, max(instant, books.now())))
         return done

@@ -52,7 +52,7 @@ from connector.billing.outbox import Mailing
 from connector.billing.parts import invoices_of_no_contract, mark_overdue
 from connector.billing.proposing import proposed
 from connector.billing.standing import standings_of
-from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Unreadable
+from connector.billing.store import BookedChange, BookedContract, BookedInvoice, Customer, Unreadable
 from connector.billing.taken import taken_of
 from connector.billing.taxing import MARK, Untaxed, refusal, state_of
 from connector.billing.usage import with_usage
@@ -132,12 +132,16 @@ class InternalBilling:
     def worked_out(self, commands: Sequence[Command], unit: Unit, now: datetime, *, hold: bool) -> Work:
         """Return what `apply` would do, with nothing written yet."""
         copy = carrying.loaded(unit, self.org, commands, now)
-        outcomes = [_carried(copy, command) for command in commands]
+        outcomes = self._carried_out(copy, commands, unit)
         issue, refused = self._bill_touched(copy, unit, self.moment(now, hold=hold))
         if refused:
             carrying.drop(copy, refused)
         final = tuple(_final(copy, outcome, refused) for outcome in outcomes)
         return Work(outcomes=final, issue=issue, imported=copy.imported, write=lambda unit: self._save(copy, issue, unit))
+
+    def _carried_out(self, copy: Copy, commands: Sequence[Command], unit: Unit) -> list[Outcome]:  # noqa: ARG002 - the books are asked elsewhere
+        """Carry out commands on the copy, in order."""
+        return [carried(copy, command) for command in commands]
 
     def moment(self, at: datetime, *, hold: bool) -> Moment:
         """Return how something is billed at an instant."""
@@ -145,7 +149,7 @@ class InternalBilling:
 
     def _bill_touched(self, copy: Copy, unit: Unit, moment: Moment) -> tuple[Issue, dict[str, Problem]]:
         """Bill the contracts that the commands touched; return what was made and who was refused at that, by contract."""
-        copy.after.update(trials.ended(unit, [copy.after[i] for i in sorted(copy.touched)], moment))
+        copy.after.update(self._trials_ended(unit, [copy.after[i] for i in sorted(copy.touched)], moment))
         touched = [copy.after[i] for i in sorted(copy.touched)]
         for contract in touched:
             window = window_with(contract, _changed(copy, contract))
@@ -155,9 +159,7 @@ class InternalBilling:
         facts = store.facts(unit, windows) if windows else {}
         copy.after |= {c.id: c for c in with_usage(unit, [copy.after[i] for i in copy.touched])}
         people = {c.id: c for c in copy.customers.values()}
-        issue = Issue(
-            moment=moment, customers=people, credited=_credited(unit, facts), source=self.tax, mailing=self.mailing, actors=copy.actors()
-        )
+        issue = self._issue(unit, touched, moment, people, facts, copy=copy)
         refused: dict[str, Problem] = {}
         for contract_id in sorted(copy.touched):
             try:
@@ -174,7 +176,8 @@ class InternalBilling:
         moment = issue.moment
         if not copy.touched:
             return
-        consolidating.delete_drafts(unit, [i for i in copy.touched if i in copy.before], moment.at)
+        if self.makes_drafts:
+            consolidating.delete_drafts(unit, [i for i in copy.touched if i in copy.before], moment.at)
         carrying.save_customers(copy, unit, moment.text)
         for made, booked in issue.save_invoices(unit, self.series):
             if made.changes and not booked.is_draft:
@@ -195,26 +198,29 @@ class InternalBilling:
         run is reported among the deals.
         """
         moment = self.moment(as_of, hold=hold)
-        ids = due_and_held(unit, moment.text, limit, with_drafts=not hold)
-        ids = consolidating.with_shared_drafts(unit, ids, limit, with_drafts=not hold)
+        with_drafts = self.makes_drafts and not hold
+        ids = due_and_held(unit, moment.text, limit, with_drafts=with_drafts)
+        ids = consolidating.with_shared_drafts(unit, ids, limit, with_drafts=with_drafts)
         late: list[str] = []
         if len(ids) < limit:
             late = mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES, as_of)
         if not ids:
             return BilledRun(deals=tuple(store.deals_of_contracts(unit, late)))
+        return self._bill_these(unit, ids, moment, late, with_drafts=with_drafts)
+
+    def _bill_these(self, unit: Unit, ids: Sequence[str], moment: Moment, late: Sequence[str], *, with_drafts: bool) -> BilledRun:
+        """Bill contracts by their ids; *late*: contracts whose deals are to be told besides."""
+        as_of = moment.at
         unreadable: list[Unreadable] = []
         contracts = store.contracts(unit, ids, unreadable)
         people = store.customers(unit, ids=[c.customer_id for c in contracts])
-        contracts = consolidating.with_others(unit, contracts, people, moment.text, unreadable, with_drafts=not hold)
-        lost = trials.ended(unit, contracts, moment)
+        contracts = consolidating.with_others(unit, contracts, people, moment.text, unreadable, with_drafts=with_drafts)
+        lost = self._trials_ended(unit, contracts, moment)
         contracts = with_usage(unit, [lost.get(c.id, c) for c in contracts])
-        drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], as_of)
+        drafts = consolidating.delete_drafts(unit, [*ids, *(c.id for c in contracts)], as_of) if self.makes_drafts else 0
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
-        issue = Issue(
-            moment=moment, customers={c.id: c for c in people}, credited=_credited(unit, facts), source=self.tax,
-            mailing=self.mailing, is_run=True,
-        )  # fmt: skip
+        issue = self._issue(unit, contracts, moment, {c.id: c for c in people}, facts)
         problems = [_unread(issue, u) for u in unreadable]
         problems += [p for c in contracts if (p := _run_one(issue, c, facts.get(c.id, ()))) is not None]
         pairs = issue.save_invoices(unit, self.series)
@@ -231,6 +237,24 @@ class InternalBilling:
             deals=tuple(_deals(unit, issue, [*moved, *late])),
             problems=tuple(problems),
         )
+
+    # ---------------------------------------------------------------- what another way to issue does in its own way
+
+    makes_drafts = True  # drafts in the books are ours, and are made anew
+
+    def _issue(
+        self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment, people: Mapping[str, Customer],  # noqa: ARG002 - see above
+        facts: Mapping[str, Sequence[Line]], copy: Copy | None = None,
+    ) -> Issue:  # fmt: skip
+        """Return what gathers what is made of a chunk of contracts; *copy*: commands touched them, None: a billing run."""
+        return Issue(
+            moment=moment, customers=people, credited=credited(unit, facts), source=self.tax, mailing=self.mailing, is_run=copy is None,
+            actors=copy.actors() if copy is not None else {},
+        )  # fmt: skip
+
+    def _trials_ended(self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment) -> Mapping[str, BookedContract]:
+        """Return the contracts whose trial ended without a payment method, as they are after it."""
+        return trials.ended(unit, contracts, moment)
 
     def _save_run(self, issue: Issue, pairs: Sequence[tuple[Billed, BookedInvoice]], unit: Unit) -> None:
         moment = issue.moment
@@ -310,7 +334,7 @@ class InternalBilling:
     def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
         """Return what the command would cause, by the same functions as `apply`; writes nothing."""
         copy = carrying.loaded(unit, self.org, [command], now)
-        outcome = _carried(copy, command)
+        outcome = carried(copy, command)
         if outcome.problem is not None or outcome.contract_id is None:
             return Preview(problem=outcome.problem)
         contract = copy.after[outcome.contract_id]
@@ -323,7 +347,7 @@ class InternalBilling:
             if contract.id not in copy.before and tax.problem is not None:
                 raise refusal(contract, tax.problem)
             who = (state_of(customer, tax), tax)
-            coming = ahead(contract, facts, who, self.moment(now, hold=False), _credited(unit, {contract.id: facts}))
+            coming = ahead(contract, facts, who, self.moment(now, hold=False), credited(unit, {contract.id: facts}))
             made = list(islice(coming, PREVIEW_INVOICES))
         except RejectedError as error:
             return Preview(problem=error.problem)
@@ -341,7 +365,8 @@ class InternalBilling:
 
 
 
-def _credited(unit: Unit, facts: Mapping[str, Sequence[Line]]) -> Mapping[str, int]:
+def credited(unit: Unit, facts: Mapping[str, Sequence[Line]]) -> Mapping[str, int]:
+    """Return what credit notes took of the facts, by their keys."""
     return taken_of(unit, [line.key for found in facts.values() for line in found]) if facts else {}
 
 
@@ -353,7 +378,8 @@ def _require_known_tax(issue: Issue, copy: Copy, contract_id: str) -> None:
         raise refusal(contract, problem)
 
 
-def _carried(copy: Copy, command: Command) -> Outcome:
+def carried(copy: Copy, command: Command) -> Outcome:
+    """Carry out one command on the copy and return what became of it."""
     try:
         contract_id = carrying.carry_out(copy, command)
     except RejectedError as error:

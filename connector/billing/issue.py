@@ -148,7 +148,7 @@ def billed(
             rates=piece.rates,
             given=piece.given,
         )
-    return _billed(contract, plan, later, invoice, local), customer
+    return brought_on(contract, plan, later, invoice, local), customer
 
 
 def ahead(
@@ -202,8 +202,13 @@ def _withdrawn(contract: BookedContract) -> Billed:
     )
 
 
-def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, local: datetime) -> Billed:
-    """Return the contract after its billing: status, when it is due next, what its changes caused."""
+def brought_on(
+    contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, local: datetime, emitted: Sequence[Line] = ()
+) -> Billed:
+    """Return the contract after its billing: status, when it is due next, what its changes caused.
+
+    *later* - the contract with all its facts. emitted - lines among them that were invoiced elsewhere, seen for the first time.
+    """
     due = next_due_on(plan, later, local)
     moves = [at for at in _status_instants(plan) if at > local]
     if due is not None:
@@ -219,11 +224,11 @@ def _billed(contract: BookedContract, plan: Timeline, later: Slice, invoice: Inv
         invoice=invoice,
         deal=deal_of_line(plan, contract, first_recurring(invoice.lines)) if invoice else contract.deal,
         status=contract_status(plan.contract, local, has_overdue=False),
-        is_invoiced=contract.is_invoiced or is_fact,
+        is_invoiced=contract.is_invoiced or is_fact or bool(emitted),
         billed_until=billed_until,
         window_on=window_on,
         next_due_at=utc_text(look, contract.terms.timezone) if look else None,
-        changes=_caused(contract, plan, later, invoice, due) if contract.changes else (),
+        changes=_caused(contract, plan, later, invoice, due, emitted) if contract.changes else (),
     )
 
 
@@ -236,10 +241,10 @@ def _status_instants(plan: Timeline) -> list[datetime]:
 
 
 def _caused(
-    contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, due: datetime | None
+    contract: BookedContract, plan: Timeline, later: Slice, invoice: Invoice | None, due: datetime | None, elsewhere: Sequence[Line]
 ) -> tuple[BookedChange, ...]:
     """Return the changes with what they charged and credited: on finalized invoices, and waiting for the next one."""
-    emitted = invoice.lines if invoice is not None and invoice.status != "draft" else ()
+    emitted = invoice.lines if invoice is not None and invoice.status != "draft" else elsewhere
     waiting: Sequence[Line] = ()
     if _has_waiting(plan) or (invoice is not None and invoice.status == "draft"):
         waiting = [line for line in proposed_on(plan, later, due) if line.is_pending] if due else []

@@ -39,6 +39,7 @@ from connector.sync.seam import Seam, Tally
 
 _LONGEST_CHAIN = 100
 _UNREAD_WAIT = timedelta(minutes=15)
+_BUSY_WAIT = timedelta(minutes=2)  # at the latest; it is woken as soon as what it waits for has gone through
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +307,9 @@ def _wave(seam: Seam, unit: Unit, cases: Sequence[_Case], scene: _Scene, now: da
         deal = scene.deals[case.deal.name]
         outcome = _in_its_words(seam, case, outcomes[decision.command.key]) if isinstance(decision, Do) else None
         scene.deals[case.deal.name] = _after(case, deal, decision, outcome, ledger.iso(now))
+    if seam.remote is not None:
+        stand = [c.deal.contract_id for c, d in zip(cases, decisions, strict=True) if isinstance(d, Nothing) and c.deal.contract_id]
+        seam.remote.again(unit, stand, now)
 
 
 def _in_its_words(seam: Seam, case: _Case, outcome: Outcome) -> Outcome:
@@ -423,6 +427,10 @@ def _after(case: _Case, deal: Deal, decision: Decision, outcome: Outcome | None,
     """Return the deal after its decision was carried out."""
     if isinstance(decision, Do) and outcome is not None and outcome.problem is None:
         return _applied(case, deal, decision, outcome, now)
+    if outcome is not None and outcome.is_waiting:
+        state = "mapped" if deal.state in ("staged", "parked", "waiting") else deal.state
+        waits = replace(deal, state=state, begun=False, attempts=0, problem=None if state == "mapped" else deal.problem)
+        return replace(waits, wait_for=outcome.waits_for, next_try_at=ledger.iso(ledger.instant(now) + _BUSY_WAIT), write_due=True)
     if case.is_unread:
         return replace(deal, begun=False, attempts=0, next_try_at=ledger.iso(ledger.instant(now) + _UNREAD_WAIT))
     settled = replace(deal, apply_due=False, begun=False, attempts=0, next_try_at=None, wait_for=None)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from connector.errors import HaltError, Problem, RetryableError
 from connector.ports import Billing
-from connector.sync import adopting, entries, intents, ledger, quoting
+from connector.sync import adopting, entries, intents, ledger, quoting, sending
 from connector.sync.apply import apply
 from connector.sync.budget import budget_of, is_spent, keep_budget, may_write
 from connector.sync.collect import collect, dun
@@ -26,6 +26,7 @@ from connector.sync.write_back import write_back
 
 _LISTED_PROBLEMS = 1000
 _BILL_CHUNK = 500
+_MOST_TURNS = 100  # of deciding and sending in one round; a chain of amendments takes one a deal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,11 +119,29 @@ def drain(seam: Seam, tally: Tally, *, hold: bool) -> None:
     while not seam.stop.is_set() and map_records(seam, tally):  # what a request moved to another mapping
         pass
     quoting.take_up_moved(seam)
-    for _ in range(_bound(seam)):
-        if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
-            break
+    halted = _carried_through(seam, tally, hold=hold)
     tally.charged.add(collect(seam.database, seam.collecting, seam.now(), stop=seam.stop, log=seam.log))
     tell(seam, tally)
+    if halted is not None:
+        raise halted
+
+
+def _carried_through(seam: Seam, tally: Tally, *, hold: bool) -> HaltError | None:
+    """Decide what is due and send it, in turns: an amendment comes after the deal it changes has gone through outside.
+
+    Return why the backend outside takes nothing from us, None: it does.
+    """
+    for _ in range(_MOST_TURNS):
+        for _ in range(_bound(seam)):
+            if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
+                break
+        try:
+            if not sending.send(seam, tally):
+                sending.pull(seam, tally)
+                break
+        except HaltError as error:
+            return error
+    return None
 
 
 def tell(seam: Seam, tally: Tally) -> None:
@@ -207,6 +226,7 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
             seam.log("run.failed", error=str(error), hint=error.hint)
     hold = is_silent(seam)
     done = bill_books(seam.database, seam.billing, as_of, hold=hold, stop=seam.stop)
+    halted = _carried_through(seam, tally, hold=hold) if seam.remote is not None else None
     tally.charged.add(follow_up(seam.database, seam.collecting, as_of, hold=hold, stop=seam.stop, log=seam.log))
     done.add(tally.charged)
     tally.internal_errors += sum(p.code == "internal-error" for p in done.problems)
@@ -215,6 +235,8 @@ def bill(seam: Seam, as_of: datetime, tally: Tally, *, reads_crm: bool = True) -
     if not tally.is_unreachable:
         tell(seam, tally)
     _note_run(seam, "bill")
+    if halted is not None:
+        raise halted
     return done
 
 
@@ -277,4 +299,4 @@ def count_open(seam: Seam, tally: Tally) -> None:
             tally.problems += [p for p in (deal.problem, deal.write_problem) if p is not None]
         tally.problems += ledger.aside_problems(unit, _LISTED_PROBLEMS)
     tally.problems += [*seam.paused.values()]
-    tally.problems += [tally.slowed] if tally.slowed is not None else []
+    tally.problems += [p for p in (tally.slowed, tally.away) if p is not None]

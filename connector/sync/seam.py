@@ -17,7 +17,7 @@ from connector.charging import Charge, ChargeResult, Payments
 from connector.errors import Problem
 from connector.mapping.compile import Compiled
 from connector.offers import Quotes
-from connector.ports import Billing, Crm, Org, Unit
+from connector.ports import Billing, Crm, Org, Pushed, Unit
 
 
 class Transactions(Protocol):
@@ -66,6 +66,32 @@ class Collecting(Protocol):
 
     def dun(self, unit: Unit, now: datetime, *, limit: int, hold: bool) -> Dunned:
         """Take the next step for open invoices; fewer than *limit* means that there are no more."""
+
+
+class Remote(Protocol):
+    """A billing backend outside: what was decided is sent there between transactions, what happened there is read back.
+
+    Every pass asks the clock itself, is bounded, ends early at *stop*, and calls *tell* in its own transactions with the deals whose
+    records now say something else. Raises: HaltError where the backend wants another key, mode or account.
+    """
+
+    def push(
+        self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        stop: threading.Event, log: Callable[..., None], progress: Callable[[int], None],
+    ) -> Pushed:  # fmt: skip
+        """Send what was decided, what an interrupted pass began first."""
+
+    def pull(
+        self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        stop: threading.Event, log: Callable[..., None],
+    ) -> int:  # fmt: skip
+        """Read back what happened; return how many events were taken."""
+
+    def again(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> None:
+        """Have contracts sent anew whose last decision was refused there."""
+
+    def take_over(self, unit: Unit) -> None:
+        """Take what a process left that held the ledger before."""
 
 
 STAMP = "SystemModstamp"
@@ -146,7 +172,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """The two worlds and what lies between; *collecting* charges and reminds; *windows*: by object, what the CRM answers in time.
+    """The two worlds and what lies between; *collecting* charges and reminds, *remote* is billing that is done elsewhere, None: here.
+
+    windows - by object, what the CRM answers in time.
 
     older - compiles the mapping revision of a hash (decision D-07). paused - by the name of a source, why the CRM does not let it be
     read (P21); it ends by itself. entry_fields - what a poll reads of invoice rows for payments typed there; empty where the org has
@@ -168,6 +196,7 @@ class Seam:
     windows: dict[str, Window] = field(default_factory=dict)
     paused: dict[str, Problem] = field(default_factory=dict)
     collecting: Collecting | None = None
+    remote: Remote | None = None
     entry_fields: tuple[str, ...] = ()
 
 
@@ -227,7 +256,11 @@ class Swept:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What a run did, counted; the shape of `connector sync --json`. *slowed*: why what the CRM is to be told waits."""
+    """What a run did, counted; the shape of `connector sync --json`.
+
+    slowed - why what the CRM is to be told waits. sent, refused, unsent - decisions that went to a billing backend outside, that it
+    refused, and that wait; away - why they do.
+    """
 
     staged: int = 0
     mapped: int = 0
@@ -238,6 +271,10 @@ class Tally:
     internal_errors: int = 0
     is_unreachable: bool = False
     slowed: Problem | None = None
+    sent: int = 0
+    refused: int = 0
+    unsent: int = 0
+    away: Problem | None = None
     problems: list[Problem] = field(default_factory=list)
     charged: Collected = field(default_factory=Collected)
     swept: Swept | None = None

@@ -352,7 +352,7 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
         values |= {"status": "Blocked" if deal.wait_for is not None else "Queued"}
     elif problem is not None or (standing is not None and standing.surprises):
         values |= {"status": "Needs attention"}
-    elif standing is None:
+    elif standing is None or standing.is_queued:
         values |= {"status": "Queued", "message": words.say("queued")}
     if problem is not None:
         values |= {"message": f"{problem.message} {problem.hint}".strip()}

@@ -1,0 +1,184 @@
+"""What a push left at Stripe, from the answers of its steps: also of one that was refused half-way. Pure.
+
+Names of steps say what belongs together: `{group}/schedule`, `{group}/phases` … are the steps of a group, `own/…` those of an invoice
+of our own, `pending/…` lines of ours that wait on a subscription.
+
+Worked example: of two groups the monthly one was scheduled and the yearly one refused. Stripe holds the monthly one then, with the
+id of its schedule; the next plan makes the yearly one only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from connector.billing.stripe_backend.steps import Held, HeldGroup, Push, Ref, Step
+from connector.core.lines import Line
+
+_SCHEDULES, _SUBSCRIPTIONS = "subscription_schedules.", "subscriptions."
+_READS = ("retrieve", "list")
+_OWN = "own/"
+_MARKED = frozenset((
+    "credit_notes.create", "customers.balance_transactions.create", "invoice_items.create", "invoices.create", "refunds.create",
+    "subscription_schedules.create", "subscription_schedules.update", "subscriptions.create", "subscriptions.update",
+))  # fmt: skip
+
+
+def at_path(value: Any, path: str) -> Any:
+    """Return what stands at a dotted path (list places as numbers) of an answer, None where nothing does."""
+    for name in path.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list | tuple) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+def kept(step: Step, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of an answer is kept: its id and the paths that later steps need, as a tree of those alone."""
+    found: dict[str, Any] = {}
+    for path in dict.fromkeys(("id", *step.keeps)):
+        value = at_path(answer, path)
+        if value is not None:
+            found[path] = value
+    return found
+
+
+def value_of(ref: Ref, results: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return what a reference points at, None where its step gave nothing there or was left out."""
+    given = results[ref.step]
+    if ref.path in given:
+        return given[ref.path]
+    head = next((p for p in given if ref.path.startswith(f"{p}.")), None)
+    return at_path(given[head], ref.path[len(head) + 1 :]) if head is not None else None
+
+
+def resolved(value: Any, results: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Return parameters with every reference replaced by what it points at."""
+    if isinstance(value, Ref):
+        return value_of(value, results)
+    if isinstance(value, Mapping):
+        return {k: resolved(v, results) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [resolved(v, results) for v in value]
+    return value
+
+
+def marked(step: Step, full_key: str) -> Step:
+    """Return a step with our mark in its metadata, by which `lookup` finds what became of it."""
+    if step.call not in _MARKED or "from_subscription" in step.params:
+        return step
+    return replace(step, params={**step.params, "metadata": {**(step.params.get("metadata") or {}), "connector_step": full_key}})
+
+
+# ---------------------------------------------------------------- groups
+
+
+def held_after(push: Push, before: Held | None) -> Held:
+    """Return what Stripe holds of the contract after the steps that were carried out."""
+    after = push.plan.held
+    old = {g.name: g for g in before.groups} if before else {}
+    new = {g.name: g for g in after.groups}
+    groups = [_group_after(push, name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new])]
+    customer = push.results.get("customer", {}).get("id") or after.customer or (before.customer if before else "")
+    made = replace(after, customer=str(customer), groups=tuple(g for g in groups if g is not None))
+    return made if is_whole(push) or before is None else replace(made, told=before.told)
+
+
+def _group_after(push: Push, name: str, old: HeldGroup | None, new: HeldGroup | None) -> HeldGroup | None:
+    steps = [s for s in push.plan.steps if s.name.startswith(f"{name}/") and s.call.startswith((_SCHEDULES, _SUBSCRIPTIONS))]
+    done = [s for s in steps if push.results.get(s.name)]
+    if all(s.name in push.results for s in steps if not is_read(s)):
+        return _with_ids(new, old, done, push) if new is not None else None
+    if old is None and any(s.call.endswith(".create") for s in done):
+        return _with_ids(new, None, done, push) if new is not None else None  # made as planned; what else it needed was not done
+    return _with_ids(old, None, done, push) if old is not None else None
+
+
+def _with_ids(group: HeldGroup, old: HeldGroup | None, done: Sequence[Step], push: Push) -> HeldGroup:
+    schedule, subscription = group.schedule, group.subscription
+    if old is not None:
+        schedule, subscription = schedule or old.schedule, subscription or old.subscription
+    for step in done:
+        given = push.results[step.name]
+        if step.call.startswith(_SCHEDULES):
+            schedule, subscription = str(given.get("id") or schedule), str(given.get("subscription") or subscription)
+        else:
+            subscription, schedule = str(given.get("id") or subscription), str(given.get("schedule") or schedule)
+    return replace(group, schedule=schedule, subscription=subscription)
+
+
+def is_read(step: Step) -> bool:
+    """Whether a step only reads."""
+    return step.call.rpartition(".")[2] in _READS
+
+
+# ---------------------------------------------------------------- lines of our own
+
+
+def lines_after(push: Push) -> tuple[list[Line], dict[str, str]]:
+    """Return our own lines that stand at Stripe now, and the invoice item of each by its key ("" for those that ride on a phase)."""
+    bearers = {key: step for step in push.plan.steps for key in _lines_in(step.params)}
+    is_own_done = all(s.name in push.results for s in push.plan.steps if s.name.startswith(_OWN))
+    sent: list[Line] = []
+    items: dict[str, str] = {}
+    for line in push.plan.lines:
+        step = bearers.get(line.key)
+        if is_whole(push) if step is None else step.name in push.results and (is_own_done or not step.name.startswith(_OWN)):
+            sent.append(line)
+            items[line.key] = str(push.results[step.name].get("id") or "") if step is not None and step.call == "invoice_items.create" else ""
+    return sent, items
+
+
+def is_whole(push: Push) -> bool:
+    """Whether every step of a push was carried out."""
+    return all(s.name in push.results for s in push.plan.steps)
+
+
+def _lines_in(value: Any) -> Iterator[str]:
+    """Yield the keys of our own lines that parameters bear in their metadata, at any depth."""
+    if isinstance(value, Mapping):
+        metadata = value.get("metadata")
+        key = metadata.get("connector_line") if isinstance(metadata, Mapping) else None
+        if isinstance(key, str) and key:
+            yield key
+        for inner in value.values():
+            yield from _lines_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _lines_in(inner)
+
+
+def left_drafts(push: Push) -> list[str]:
+    """Return drafts of our own that a refused push left behind: made, but not finalized."""
+    own = [s for s in push.plan.steps if s.name.startswith(_OWN)]
+    if all(s.name in push.results for s in own):
+        return []
+    return [str(push.results[s.name]["id"]) for s in own if s.call == "invoices.create" and push.results.get(s.name)]
+
+
+# ---------------------------------------------------------------- what is to be read back at once
+
+
+def to_read(push: Push) -> tuple[list[str], list[str], list[str]]:
+    """Return (invoices, subscriptions, credit notes) that the steps touched, by Stripe's ids: what happened there is to be mirrored."""
+    invoices: dict[str, None] = {}
+    subscriptions: dict[str, None] = {}
+    notes: dict[str, None] = {}
+    for step in push.plan.steps:
+        given = push.results.get(step.name)
+        if not given:
+            continue
+        resource, _, call = step.call.rpartition(".")
+        if resource == "invoices" and call != "delete":
+            invoices[str(given["id"])] = None
+        elif step.call == "credit_notes.create":
+            notes[str(given["id"])] = None
+            invoices |= {str(i): None for i in [given.get("invoice") or step.params.get("invoice")] if isinstance(i, str)}
+        elif step.call.startswith((_SCHEDULES, _SUBSCRIPTIONS)):
+            found = given.get("subscription") if step.call.startswith(_SCHEDULES) else given["id"]
+            subscriptions |= {str(found): None} if isinstance(found, str) else {}
+    return list(invoices), list(subscriptions), list(notes)
