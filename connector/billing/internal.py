@@ -139,7 +139,7 @@ class InternalBilling:
         final = tuple(_final(copy, outcome, refused) for outcome in outcomes)
         return Work(outcomes=final, issue=issue, imported=copy.imported, write=lambda unit: self._save(copy, issue, unit))
 
-    def _carried_out(self, copy: Copy, commands: Sequence[Command], unit: Unit) -> list[Outcome]:  # noqa: ARG002 - the books are asked elsewhere
+    def _carried_out(self, copy: Copy, commands: Sequence[Command], unit: Unit) -> list[Outcome]:
         """Carry out commands on the copy, in order."""
         return [carried(copy, command) for command in commands]
 
@@ -243,7 +243,7 @@ class InternalBilling:
     makes_drafts = True  # drafts in the books are ours, and are made anew
 
     def _issue(
-        self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment, people: Mapping[str, Customer],  # noqa: ARG002 - see above
+        self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment, people: Mapping[str, Customer],
         facts: Mapping[str, Sequence[Line]], copy: Copy | None = None,
     ) -> Issue:  # fmt: skip
         """Return what gathers what is made of a chunk of contracts; *copy*: commands touched them, None: a billing run."""

@@ -32,6 +32,11 @@ EVENTS = frozenset(
         "contract.created",
         "invoice.finalized",
         "charge.failed",
+        "pull.failed",
+        "push.failed",
+        "push.found",
+        "push.left",
+        "push.refused",
         "mail.sent",
         "mail.failed",
         "mail.stuck",
@@ -51,7 +56,7 @@ EVENTS = frozenset(
         "webhook.given_up",
     }
 )
-ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited", "source.paused", "webhook.given_up"})
+ERRORS = frozenset({"charge.failed", "mail.failed", "mail.stuck", "run.failed", "daemon.refused", "record.parked", "config.rejected", "page.failed", "crm.limited", "source.paused", "webhook.given_up", "pull.failed", "push.failed", "push.left", "push.refused"})
 REPEAT_S = 30.0
 _SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "private_key", "assertion")
 _BLANK = "[hidden]"

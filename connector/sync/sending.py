@@ -36,7 +36,7 @@ def send(seam: Seam, tally: Tally) -> bool:
     return send_books(seam.database, seam.remote, seam.now, tally, stop=seam.stop, log=seam.log, progress=lambda n: seam.progress("sent", n))
 
 
-def send_books(
+def send_books(  # noqa: PLR0913 - what a seam holds, without its CRM
     database: Transactions, remote: Remote, now: Callable[[], datetime], tally: Tally, *, stop: threading.Event, log: Callable[..., None],
     progress: Callable[[int], None] = lambda _n: None,
 ) -> bool:  # fmt: skip

@@ -23,7 +23,7 @@ from connector.core.schedule import timeline
 from connector.core.settlement import CustomerState
 
 
-def advanced(
+def advanced(  # noqa: PLR0913 - the engine's own parameters, and what only Stripe needs
     contract: BookedContract,
     facts: Sequence[Line],
     customer: CustomerState,
