@@ -1,9 +1,18 @@
-"""What holds for every test: hypothesis takes its time from no clock, and prints what reproduces a failure; each logs for itself."""
+"""What holds for every test: hypothesis takes its time from no clock, and prints what reproduces a failure; each logs for itself.
+
+Every request to Stripe, of every test, is checked against the SDK's own types before it leaves (see stripe_wire.py).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
+import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from stripe_wire import WATCH
+
+from connector.billing.stripe_backend.client import StripeCalls
 
 settings.register_profile(
     "suite",
@@ -18,3 +27,21 @@ settings.load_profile("suite")
 def pytest_runtest_teardown() -> None:
     """Set logging back: a command that a test ran in this process has set it to that test's stderr, which is closed now."""
     structlog.reset_defaults()
+
+
+StripeCalls.sees = WATCH
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Fail a test that sent Stripe something it does not know, also where the code under test swallowed the error."""
+    WATCH.wrong.clear()
+    result = yield
+    WATCH.settle()
+    return result
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many requests to Stripe were checked."""
+    if WATCH.count:
+        terminalreporter.write_line(f"{WATCH.count} requests to Stripe checked against its types, of {len(WATCH.counts)} kinds")

@@ -12,6 +12,7 @@ Worked example: `Step(name="item", call="invoice_items.create", params={"custome
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -66,47 +67,30 @@ def _body(text: str) -> Any:
 
 
 def _step_to_data(step: Step) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": step.name, "call": step.call}
-    data |= {"params": to_data(step.params)} if step.params else {}
-    data |= {"target": to_data(step.target)} if step.target is not None else {}
-    data |= {"keeps": list(step.keeps)} if step.keeps else {}
-    data |= {"shared": list(step.shared)} if step.shared is not None else {}
-    data |= {"needs": to_data(step.needs)} if step.needs is not None else {}
-    return data
+    """Return a step, without the fields that say nothing."""
+    said = {f.name: getattr(step, f.name) for f in fields(Step)}
+    return {name: to_data(value) for name, value in said.items() if name in ("name", "call") or value not in (None, (), {}, "")}
 
 
 def _step_from_data(data: Mapping[str, Any]) -> Step:
-    shared = data.get("shared")
-    return Step(
-        name=data["name"],
-        call=data["call"],
-        params=from_data(data.get("params", {})),
-        target=from_data(data.get("target")),
-        keeps=tuple(data.get("keeps", ())),
-        shared=(shared[0], shared[1]) if shared else None,
-        needs=from_data(data.get("needs")),
-    )
+    said: dict[str, Any] = {name: from_data(value) for name, value in data.items()}
+    told: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return Step(**told)
 
 
 def push_text(value: Plan | Mapping[str, Any]) -> str:
     """Return a plan as text; or the results or tries of a push."""
     if isinstance(value, Plan):
-        return _text({
-            "steps": [_step_to_data(step) for step in value.steps],
-            "held": msgspec.to_builtins(value.held),
-            "lines": [msgspec.to_builtins(line) for line in value.lines],
-        })  # fmt: skip
+        rest = msgspec.to_builtins(replace(value, steps=()))
+        return _text({**rest, "steps": [_step_to_data(step) for step in value.steps]})
     return _text(to_data(value))
 
 
 def plan_from_text(text: str) -> Plan:
     """Return a plan; ValueError if another version wrote it."""
     body = _body(text)
-    return Plan(
-        steps=tuple(_step_from_data(step) for step in body["steps"]),
-        held=msgspec.convert(body["held"], Held),
-        lines=tuple(msgspec.convert(line, Line) for line in body["lines"]),
-    )
+    plan = msgspec.convert({**body, "steps": []}, Plan)
+    return replace(plan, steps=tuple(_step_from_data(step) for step in body["steps"]))
 
 
 def results_from_text(text: str) -> dict[str, Any]:

@@ -45,9 +45,11 @@ _FINAL = frozenset({
 
 
 class Unanswered(RetryableError):  # noqa: N818 - the name says what happened
-    """Nobody knows whether the call was carried out; *is_stored*: Stripe answered a failure that it keeps under the key."""
+    """Nobody knows whether the call was carried out. *status* - HTTP's, 0 where no answer came at all; *is_stored* - Stripe
+    answered a failure that it keeps under the key, so that the same key gives the same failure again."""
 
-    def __init__(self, message: str, *, hint: str = "", retry_after_s: int = AWAY_S, is_stored: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: int = AWAY_S, status: int = 0, is_stored: bool = False) -> None:
+        self.status = status
         self.is_stored = is_stored
         super().__init__(message, hint=hint, retry_after_s=retry_after_s)
 
@@ -144,7 +146,7 @@ def _failed(answer: Answer, call: str, *, is_read: bool) -> RetryableError:
     if is_read:
         return RetryableError(text, hint=hint, retry_after_s=after)
     is_stored = bool(answer.error) and answer.status >= 400 and answer.headers.get("stripe-should-retry") != "true"
-    return Unanswered(text, hint=hint, retry_after_s=after, is_stored=is_stored)
+    return Unanswered(text, hint=hint, retry_after_s=after, status=answer.status, is_stored=is_stored)
 
 
 def _halted(answer: Answer, call: str) -> HaltError:

@@ -1,0 +1,226 @@
+"""Objects that several pushes use are found before they are made: products, prices, coupons, tax rates, customers, meters.
+
+| kind | how it is found | what must be the same |
+|---|---|---|
+| product | by the id, which is ours | it is not archived |
+| coupon | by the id, which is ours | percentage or amount, currency, duration |
+| price | by its lookup key | amount, currency, rhythm, tiers, product |
+| tax_rate | in the list of active ones, by `metadata.connector_key` | percentage, included or on top |
+| customer | in the list by e-mail, by `metadata.connector_customer`; the oldest of several | nothing: it is kept up to date by steps of its own |
+| meter | in the list of active ones, by its event name | how it counts |
+
+An object with our key and other content is never used and never changed: that is a RejectedError that names what differs. Two processes
+that make the same one at once: the slower is told so by Stripe, and looks again. A customer without e-mail is only looked for among
+the hundred newest. A price that somebody archived is made anew and takes its lookup key along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from connector.billing.stripe_backend.refusals import Refusal
+from connector.billing.stripe_backend.steps import Calls, Step
+from connector.errors import Problem, RejectedError, invariant
+
+NEWEST_CUSTOMERS = 100
+MOST_LISTED = 1000
+
+Params = Mapping[str, Any]
+Data = dict[str, Any]
+
+
+def find_or_make(calls: Calls, step: Step, key: str) -> Data:
+    """Return the object that a step with `shared` stands for, made under the idempotency *key* where there is none.
+
+    Args: step - its parameters hold no `Ref` any more.
+    Raises: RejectedError where Stripe has one with our key and other content; errors of *calls*.
+    """
+    invariant(step.shared is not None and step.shared[0] in _KINDS, f"{step.name} makes something that is shared: {step.shared}")
+    assert step.shared is not None
+    kind, our_key = step.shared
+    find, differences = _KINDS[kind]
+    params = dict(step.params)
+    if kind in _OWN_IDS:  # made first: most often it is not there
+        return _made_by_id(calls, step, params, key)
+    found = find(calls, params, our_key)
+    if found is None:
+        try:
+            return calls.do(step.call, params, key=key)
+        except Refusal as refusal:
+            if refusal.problem.code not in _TAKEN or (found := find(calls, params, our_key)) is None:
+                raise
+    if kind == "price" and not found.get("active", True):
+        return calls.do(step.call, {**params, "transfer_lookup_key": True}, key=key)
+    _same(kind, found, differences(found, params))
+    return found
+
+
+def existing(calls: Calls, step: Step) -> Data | None:
+    """Return the object that a step with `shared` stands for; None where there is none. Makes nothing and compares nothing."""
+    if step.shared is None:
+        return None
+    find, _ = _KINDS[step.shared[0]]
+    return find(calls, step.params, step.shared[1])
+
+
+def _made_by_id(calls: Calls, step: Step, params: Data, key: str) -> Data:
+    invariant(params.get("id"), f"{step.name} has an id of ours")
+    kind = step.shared[0] if step.shared else ""
+    find, differences = _KINDS[kind]
+    try:
+        return calls.do(step.call, params, key=key)
+    except Refusal as refusal:
+        if refusal.code != "resource_already_exists":
+            raise
+        found = find(calls, params, "")
+        if found is None:  # deleted in the meantime; the next try makes it
+            raise
+    _same(kind, found, differences(found, params))
+    return found
+
+
+def _same(kind: str, found: Data, different: list[str]) -> None:
+    if not different:
+        return
+    word = {"coupon": "discount", "tax_rate": "tax rate"}.get(kind, kind)
+    hint = f"Ask the people who run the billing connector. (Stripe's {kind} {found.get('id')}: {'; '.join(different)})"
+    message = f"The {word} of this deal exists where it is billed, with other content."
+    raise RejectedError(Problem(code="stripe-object-differs", message=message, hint=hint))
+
+
+def _told(found: Any, wanted: Any, name: str) -> list[str]:
+    """Return what differs of one field, as `percent_off is 10, wanted 15`; what is not wanted is not compared."""
+    if wanted is None or wanted == "":
+        return []
+    if _plain(found) == _plain(wanted):
+        return []
+    return [f"{name} is {found}, wanted {wanted}"]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that compares: 12.5, Decimal("12.50") and "12.5" are the same number."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float | Decimal):
+        return Decimal(str(value)).normalize()
+    if isinstance(value, str):
+        try:
+            return Decimal(value).normalize()
+        except ArithmeticError:
+            return value.lower()
+    return value
+
+
+def _id_of(value: Any) -> Any:
+    return value.get("id") if isinstance(value, Mapping) else value
+
+
+def _by_id(call: str) -> Callable[[Calls, Params, str], Data | None]:
+    def find(calls: Calls, params: Params, our_key: str) -> Data | None:
+        try:
+            found = calls.do(call, {}, target=str(params.get("id") or our_key))
+        except Refusal as refusal:
+            if refusal.code == "resource_missing":
+                return None
+            raise
+        return None if found.get("deleted") else found
+
+    return find
+
+
+def _product_differences(found: Data, params: Params) -> list[str]:
+    del params  # its name may be changed at Stripe: it is the customer who reads it
+    return [] if found.get("active", True) else ["it is archived; make it active again"]
+
+
+def _coupon_differences(found: Data, params: Params) -> list[str]:
+    names = ("percent_off", "amount_off", "currency", "duration", "duration_in_months")
+    return [t for name in names for t in _told(found.get(name), params.get(name), name)]
+
+
+def _price(calls: Calls, params: Params, our_key: str) -> Data | None:
+    lookup = params.get("lookup_key") or our_key
+    asked = {"lookup_keys": [lookup], "expand": ["data.tiers"]} if params.get("tiers") else {"lookup_keys": [lookup]}
+    found = calls.listed("prices.list", asked, limit=10)
+    return next((p for p in found if p.get("active", True)), found[0] if found else None)
+
+
+def _price_differences(found: Data, params: Params) -> list[str]:
+    told = _told(found.get("currency"), params.get("currency"), "currency")
+    amount = params.get("unit_amount_decimal", params.get("unit_amount"))
+    told += _told(found.get("unit_amount_decimal") if found.get("unit_amount_decimal") is not None else found.get("unit_amount"), amount, "unit_amount")
+    for name in ("interval", "interval_count", "usage_type", "meter"):
+        wanted = (params.get("recurring") or {}).get(name)
+        told += _told((found.get("recurring") or {}).get(name), wanted, f"recurring.{name}")
+    if bool(found.get("recurring")) != bool(params.get("recurring")):
+        told.append("one is recurring, the other is not")
+    for name in ("billing_scheme", "tiers_mode", "tax_behavior"):
+        told += _told(found.get(name), params.get(name), name)
+    told += _told(_id_of(found.get("product")), params.get("product"), "product")
+    if params.get("tiers") and found.get("tiers") is not None:
+        told += _tier_differences(found["tiers"], params["tiers"])
+    return told
+
+
+def _tier_differences(found: Any, wanted: Any) -> list[str]:
+    def row(tier: Params) -> tuple[Any, ...]:
+        up_to = tier.get("up_to")
+        unit, flat = (tier.get(f"{name}_decimal", tier.get(name)) for name in ("unit_amount", "flat_amount"))
+        return (None if up_to in (None, "inf") else int(str(up_to)), _plain(unit or 0), _plain(flat or 0))
+
+    return [] if [row(t) for t in found] == [row(t) for t in wanted] else ["tiers differ"]
+
+
+def _tax_rate(calls: Calls, params: Params, our_key: str) -> Data | None:
+    wanted = (params.get("metadata") or {}).get("connector_key", our_key)
+    asked = {"active": True, "inclusive": bool(params["inclusive"])} if "inclusive" in params else {"active": True}
+    return _oldest(calls.listed("tax_rates.list", asked, limit=MOST_LISTED), "connector_key", wanted)
+
+
+def _tax_rate_differences(found: Data, params: Params) -> list[str]:
+    return [t for name in ("percentage", "inclusive") for t in _told(found.get(name), params.get(name), name)]
+
+
+def _customer(calls: Calls, params: Params, our_key: str) -> Data | None:
+    wanted = (params.get("metadata") or {}).get("connector_customer", our_key)
+    if params.get("email"):
+        found = calls.listed("customers.list", {"email": params["email"]}, limit=MOST_LISTED)
+    else:
+        found = calls.listed("customers.list", {}, limit=NEWEST_CUSTOMERS)
+    return _oldest(found, "connector_customer", wanted)
+
+
+def _meter(calls: Calls, params: Params, our_key: str) -> Data | None:
+    wanted = params.get("event_name") or our_key
+    found = calls.listed("billing.meters.list", {"status": "active"}, limit=MOST_LISTED)
+    return next((m for m in found if m.get("event_name") == wanted), None)
+
+
+def _meter_differences(found: Data, params: Params) -> list[str]:
+    wanted = (params.get("default_aggregation") or {}).get("formula")
+    return _told((found.get("default_aggregation") or {}).get("formula"), wanted, "default_aggregation.formula")
+
+
+def _oldest(found: list[Data], name: str, wanted: str) -> Data | None:
+    """Return the oldest of *found* that bears our key; one that was made twice is used once."""
+    ours = [o for o in found if (o.get("metadata") or {}).get(name) == wanted]
+    return min(ours, key=lambda o: (int(o.get("created") or 0), str(o.get("id"))), default=None)
+
+
+def _nothing(found: Data, params: Params) -> list[str]:
+    del found, params
+    return []
+
+
+_OWN_IDS = frozenset(("product", "coupon"))
+_TAKEN = frozenset(("stripe-lookup-key-taken", "stripe-resource-already-exists", "stripe-meter-exists"))
+_KINDS: Mapping[str, tuple[Callable[[Calls, Params, str], Data | None], Callable[[Data, Params], list[str]]]] = {
+    "product": (_by_id("products.retrieve"), _product_differences),
+    "coupon": (_by_id("coupons.retrieve"), _coupon_differences),
+    "price": (_price, _price_differences),
+    "tax_rate": (_tax_rate, _tax_rate_differences),
+    "customer": (_customer, _nothing),
+    "meter": (_meter, _meter_differences),
+}
