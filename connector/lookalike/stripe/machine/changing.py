@@ -134,6 +134,20 @@ def reanchor(account: Account, subscription: Data, behavior: str, at: int) -> No
         item["current_period_start"] = min(item["current_period_start"], at)
 
 
+def ends_on(account: Account, subscription: Data, ends: int | None, behavior: str) -> None:
+    """Set when the subscription ends; unless *behavior* is none, what lies behind that inside a period is credited or not billed."""
+    subscription["cancel_at"] = ends
+    cut = notes(account, "cut")
+    cut.pop(subscription["id"], None)
+    if ends is None or behavior == "none":
+        return
+    cut[subscription["id"]] = True
+    for item in subscription["items"]["data"]:
+        if item["current_period_start"] < ends < item["current_period_end"]:
+            for draft in credits_of(account, subscription, item, ends):
+                items.item_from(account, subscription["customer"], draft)
+
+
 def invoiced(account: Account, subscription: Data, behavior: str, at: int, *, is_now: bool) -> None:
     """Bill what a change made due: periods that begin at this moment, and with always_invoice what waits."""
     if subscription["status"] not in ("paused", "canceled") and period_end(subscription) <= at:

@@ -36,6 +36,8 @@ def charge(account: Account, subscription: Data, item: Data, start: int, end: in
     price, quantity = item["price"], Fraction(item["quantity"])
     first = last_boundary(subscription["billing_cycle_anchor"], every_of(price), start)
     last = next_boundary(subscription["billing_cycle_anchor"], every_of(price), start)
+    ends = subscription["cancel_at"] if notes(account, "cut").get(subscription["id"]) else None
+    end = ends if ends is not None and start < ends < end else end
     is_part = (first, last) != (start, end)
     amount = (
         rounded(exact_amount(price, quantity) * Fraction(end - start, last - first))

@@ -211,7 +211,7 @@ def pay(account: Account, ids: Mapping[str, str], params: Data) -> Data:
         return invoice
     method = payments.method_of(account, invoice, params.get("payment_method"))
     if not payments.pay(account, invoice, method, is_automatic=False):
-        payments.refuse_failed(invoice, method)
+        payments.refuse_failed(method)
     return invoice
 
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from connector.lookalike.stripe.machine import invoice_calls, items, schedule_calls
+from connector.lookalike.stripe.machine import (
+    disputes,
+    invoice_calls,
+    items,
+    refunding,
+    schedule_calls,
+    subscription_calls,
+)
 
-ROOMS = (schedule_calls, invoice_calls, items)
+ROOMS = (schedule_calls, subscription_calls, invoice_calls, items, refunding, disputes)

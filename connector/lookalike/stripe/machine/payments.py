@@ -181,7 +181,12 @@ def paid_outside(account: Account, invoice: Data, amount: int | None = None) -> 
     invoices.mark_paid(account, invoice)
 
 
-def refuse_failed(invoice: Data, method: Data | None) -> None:
+def would_pay(method: Data | None) -> bool:
+    """Whether a charge of this payment method goes through."""
+    return _failure(method) is None
+
+
+def refuse_failed(method: Data | None) -> None:
     """Answer a request to pay that failed. Raises: Refused (402)."""
     failure = _failure(method)
     assert failure is not None
