@@ -11,13 +11,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connector import __version__, app, cashier, papers, portal, quoted
-from connector.billing import books, note_sheets, outbox
+from connector import __version__, app, cashier, portal, quoted, shown
+from connector.billing import outbox
 from connector.billing.figures import chasing, figures
-from connector.billing.note_sheets import NoteSheet
 from connector.config import Config
 from connector.documents import formats
-from connector.documents.views import InvoicePage
 from connector.errors import Problem
 from connector.kit import observe
 from connector.kit.clock import ShiftedClock
@@ -33,7 +31,6 @@ from connector.web.views import (
     CountGroup,
     HeldDeal,
     Notice,
-    Pdf,
     PollRow,
     RunRow,
     Tone,
@@ -207,30 +204,6 @@ def _held(house: app.House, deal: ledger.Deal) -> HeldDeal:
 def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebServices:
     """Return everything the pages need, as functions over the house as it is now (a reload may have changed it)."""
 
-    def sheet_by_token(token: str) -> books.InvoiceSheet | None:
-        house = house_now()
-        today = house.clock.now().astimezone(ZoneInfo(house.config.timezone)).date()
-        with house.database.read() as unit:
-            return books.invoice_by_token(unit, token, today)
-
-    def note_by_token(token: str) -> NoteSheet | None:
-        with house_now().database.read() as unit:
-            return note_sheets.note_by_token(unit, token) if token.startswith("cn_") else None
-
-    def invoice_by_token(token: str) -> InvoicePage | None:
-        note = note_by_token(token)
-        if note is not None:
-            return papers.note_page(note, house_now().config)
-        sheet = sheet_by_token(token)
-        return None if sheet is None else papers.invoice_page(sheet, house_now().config)
-
-    def invoice_pdf_by_token(token: str) -> Pdf | None:
-        note = note_by_token(token)
-        if note is not None:
-            return Pdf(name=papers.file_name(note), content=papers.note_pdf(note, house_now().config))
-        sheet = sheet_by_token(token)
-        return None if sheet is None else Pdf(name=papers.file_name(sheet), content=papers.invoice_pdf(sheet, house_now().config))
-
     def console() -> ConsoleView:
         house = house_now()
         with house.database.read() as unit:
@@ -246,8 +219,8 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
 
     web = house_now().config.web
     return WebServices(
-        invoice_by_token=invoice_by_token,
-        invoice_pdf_by_token=invoice_pdf_by_token,
+        invoice_by_token=lambda token: shown.page(house_now(), token),
+        invoice_pdf_by_token=lambda token: shown.document(house_now(), token),
         quote_by_token=lambda token: quoted.page(house_now(), token),
         quote_pdf_by_token=lambda token: quoted.document(house_now(), token),
         quote_answer=lambda token, given: quoted.answer(house_now(), token, given),
@@ -272,7 +245,7 @@ def readiness(house: app.House) -> list[Check]:
     is_fresh = last is not None and house.clock.now() - ledger.instant(last) < timedelta(hours=1)
     return [
         Check(name="database", is_ok=True),
-        Check(name="billing", is_ok=True, detail="internal engine"),
+        Check(name="billing", is_ok=True, detail=_billing(house)),
         Check(
             name="crm",
             is_ok=is_fresh,
@@ -285,6 +258,12 @@ def readiness(house: app.House) -> list[Check]:
         ),
         Check(name="crm calls", is_ok=True, is_degraded=calls.state != "within", detail=calls.text(), hint=calls.hint()),
     ]
+
+
+def _billing(house: app.House) -> str:
+    """Return who issues the invoices."""
+    stripe = house.config.stripe
+    return "internal engine" if house.config.billing.backend == "internal" else f"Stripe, {stripe.mode} mode"
 
 
 def listen_address(config: Config) -> tuple[str, int]:

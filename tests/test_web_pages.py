@@ -73,6 +73,15 @@ def test_invoice_speaks_french_to_a_french_customer() -> None:
         assert text in answer.text, text
 
 
+def test_a_link_of_what_stands_elsewhere_leads_there() -> None:
+    """An invoice that Stripe has issued is shown by Stripe: page and PDF answer with the way, nothing of ours is rendered."""
+    there = {TOKEN: Hosted(url="https://invoice.stripe.com/i/1")}
+    pages = client(invoice_by_token=there.get, invoice_pdf_by_token={TOKEN: Hosted(url="https://pay.stripe.com/1/pdf")}.get)
+    for path, where in ((f"/i/{TOKEN}", "https://invoice.stripe.com/i/1"), (f"/i/{TOKEN}.pdf", "https://pay.stripe.com/1/pdf")):
+        answer = pages.get(path, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, where)
+
+
 def test_unknown_language_reads_english() -> None:
     """A customer whose language we do not have gets English words."""
     assert "Bill to" in page_of(replace(an_invoice(), language="sv"))

@@ -12,7 +12,7 @@ from typing import Any
 from connector.billing import store
 from connector.ports import CustomerDetails, Unit
 
-_TOKEN_ID = 21  # signs of a credit note's id, with its prefix, in front of its token's random part
+TOKEN_ID = 21  # signs of a credit note's id, with its prefix, in front of its token's random part
 _HEAD = (
     "n.id, n.number, n.token, i.number, n.currency, n.issued_on, n.reason, n.total, n.tax, n.reduced, n.refunded, n.credited,"
     " n.out_of_band, n.bill_to, n.contract_id, n.deal, i.issued_on"
@@ -74,7 +74,7 @@ def notes_of(unit: Unit, invoice_id: str) -> list[NoteSheet]:
 
 def note_by_token(unit: Unit, token: str) -> NoteSheet | None:
     """Return the credit note that a link leads to."""
-    rows = unit.query(f"SELECT {_HEAD} FROM credit_note n JOIN invoice i ON i.id = n.invoice_id WHERE n.id = ?", (token[:_TOKEN_ID],))
+    rows = unit.query(f"SELECT {_HEAD} FROM credit_note n JOIN invoice i ON i.id = n.invoice_id WHERE n.id = ?", (token[:TOKEN_ID],))
     if not rows or not hmac.compare_digest(str(rows[0][2]).encode(), token.encode()):
         return None
     return _sheet(unit, rows[0])

@@ -356,6 +356,13 @@ class Pdf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hosted:
+    """A page or document that stands elsewhere: where a reader is led on to."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """Who may open the console.
 
@@ -377,8 +384,8 @@ class WebServices:
     They may raise the errors of `connector.errors`; RetryableError becomes a 503.
     """
 
-    invoice_by_token: Callable[[str], InvoicePage | None]
-    invoice_pdf_by_token: Callable[[str], Pdf | None]
+    invoice_by_token: Callable[[str], InvoicePage | Hosted | None]
+    invoice_pdf_by_token: Callable[[str], Pdf | Hosted | None]
     quote_by_token: Callable[[str], QuotePage | None]
     quote_pdf_by_token: Callable[[str], Pdf | None]
     quote_answer: Callable[[str, QuoteAnswer], QuoteReply | None]
