@@ -26,6 +26,7 @@ from connector.web.views import (
     Count,
     CountGroup,
     HeldDeal,
+    Hosted,
     Notice,
     PollRow,
     RunRow,
