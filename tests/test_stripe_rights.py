@@ -11,8 +11,10 @@ import pytest
 import stripe
 
 from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, FRENCH, PATTERNS, WORDS
-from connector.billing.stripe_backend.refusals import Answer, Refusal, meant
+from connector.billing.stripe_backend.refusals import Answer, Refusal, meant, translated
 from connector.billing.stripe_backend.rights import RIGHTS, right_for, right_named, rights_needed
+from connector.documents.texts import failure_text
+from connector.errors import Problem
 
 ROOT = Path(__file__).resolve().parent.parent / "connector"
 CALL = re.compile(r"[a-z_]+(\.[a-z_]+){1,3}")
@@ -67,9 +69,11 @@ def test_a_missing_right_is_told_in_the_dashboards_words() -> None:
 
 def test_every_word_has_its_french() -> None:
     """Each sentence that a rep can read exists in both languages, ends as a sentence, and no French is left over."""
-    english = {text for text, _ in WORDS.values()} | set(DECLINES.values()) | set(ACTIONS.values()) | {DEFAULT[0]}
-    assert english == set(FRENCH)
-    assert all(text.endswith(".") for text in (*FRENCH, *FRENCH.values()))
+    english = {text for text, _ in WORDS.values()} | set(ACTIONS.values()) | {DEFAULT[0]}
+    assert english - set(DECLINES.values()) == set(FRENCH)
+    assert all(failure_text(text, "fr") != text for text in DECLINES.values())
+    assert all(translated(Problem(code="x", message=text), "fr").message != text for text in english | set(DECLINES.values()))
+    assert all(text.endswith(".") for text in (*FRENCH, *FRENCH.values(), *DECLINES.values()))
     assert all(action in ACTIONS for _, action in WORDS.values())
     assert all(name in WORDS for name, _, _ in PATTERNS)
 

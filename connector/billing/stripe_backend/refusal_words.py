@@ -211,7 +211,8 @@ DECLINES: Mapping[str, str] = {
     "bank_account_restricted": "The customer's bank account cannot be charged.",
 }
 """Why a charge failed, by Stripe's decline code or code. A card that was lost or stolen is said to be declined, no more: the words
-reach people who need not know, and Stripe asks not to tell them."""
+reach people who need not know, and Stripe asks not to tell them. Their French stands with all reasons for failed charges, in
+documents/texts."""
 
 FRENCH: Mapping[str, str] = {
     ACTIONS["rep"]: "Corrigez-le sur la fiche, ou sur son compte, dans le CRM ; un nouvel essai aura lieu tout seul.",
@@ -278,13 +279,10 @@ FRENCH: Mapping[str, str] = {
     "There is not enough money in the billing account to pay this back.": "Le compte de facturation n'a pas assez d'argent pour ce remboursement.",
     "The customer has no payment method on file.": "Le client n'a pas de moyen de paiement enregistré.",
     "The customer's payment method cannot be used at the moment.": "Le moyen de paiement du client ne peut pas être utilisé pour l'instant.",
-    "The customer did not agree to the payment.": "Le client n'a pas accepté le paiement.",
     "The customer's payment method cannot be used as it is now.": "Le moyen de paiement du client ne peut pas être utilisé dans son état actuel.",
     "This way to pay is not switched on where it is billed.": "Ce mode de paiement n'est pas activé là où elle est facturée.",
     "The payment is not in a state that allows this.": "L'état du paiement ne permet pas ceci.",
-    "The bank could not confirm the payment with the customer.": "La banque n'a pas pu confirmer le paiement auprès du client.",
     "The customer's agreement to be charged is no longer valid.": "L'accord du client pour être prélevé n'est plus valable.",
-    "The customer's bank says that the charge was not agreed to.": "La banque du client indique que le prélèvement n'a pas été accepté.",
     "What was used cannot be counted: its meter does not exist where it is billed.": "La consommation ne peut pas être comptée : son compteur n'existe pas là où elle est facturée.",
     "What was used cannot be counted: its meter was switched off where it is billed.": "La consommation ne peut pas être comptée : son compteur a été désactivé là où elle est facturée.",
     "What was used lies too far back to be billed (more than 35 days).": "La consommation est trop ancienne pour être facturée (plus de 35 jours).",
@@ -299,31 +297,4 @@ FRENCH: Mapping[str, str] = {
     "This deal asks for two things that billing does not do together.": "Cette affaire demande deux choses que la facturation ne fait pas ensemble.",
     "A text on this deal or its account is too long to be billed.": "Un texte de cette affaire ou de son compte est trop long pour être facturé.",
     "The billing account may not do what this deal asks for.": "Le compte de facturation ne permet pas ce que cette affaire demande.",
-    # charges
-    "The payment could not be authorized by the bank.": "La banque n'a pas pu autoriser le paiement.",
-    "The bank asks the customer to confirm the payment.": "La banque demande au client de confirmer le paiement.",
-    "The bank declined the payment and gave no reason; the customer should ask it.": "La banque a refusé le paiement sans donner de raison ; le client devrait la contacter.",
-    "The card was declined.": "La carte a été refusée.",
-    "The card does not support this kind of payment.": "La carte ne permet pas ce type de paiement.",
-    "The card has reached its limit.": "La carte a atteint son plafond.",
-    "The card does not support this currency.": "La carte n'accepte pas cette devise.",
-    "The bank took the payment for one that was made just before.": "La banque a pris le paiement pour un doublon d'un paiement récent.",
-    "The card has expired.": "La carte a expiré.",
-    "The security code of the card is wrong.": "Le code de sécurité de la carte est incorrect.",
-    "The number of the card is wrong.": "Le numéro de la carte est incorrect.",
-    "The postal code does not fit the card.": "Le code postal ne correspond pas à la carte.",
-    "The card has not enough funds.": "La carte n'est pas assez approvisionnée.",
-    "The card, or the account behind it, is not valid any more.": "La carte, ou le compte qui s'y rattache, n'est plus valable.",
-    "The bank does not allow this amount.": "La banque n'autorise pas ce montant.",
-    "The expiry date of the card is wrong.": "La date d'expiration de la carte est incorrecte.",
-    "The bank could not be reached.": "La banque n'a pas pu être jointe.",
-    "A test card cannot pay.": "Une carte d'essai ne peut pas payer.",
-    "The bank does not permit the payment.": "La banque n'autorise pas le paiement.",
-    "The payment could not be processed; it may go through later.": "Le paiement n'a pas pu être traité ; il peut aboutir plus tard.",
-    "The customer has withdrawn the permission to charge.": "Le client a retiré l'autorisation de prélever.",
-    "The customer has stopped this payment at the bank.": "Le client a fait opposition à ce paiement auprès de sa banque.",
-    "A test card was used; it is declined.": "Une carte d'essai a été utilisée ; elle est refusée.",
-    "The bank declined the payment for now; it may go through later.": "La banque a refusé le paiement pour l'instant ; il peut aboutir plus tard.",
-    "The customer's bank declined the payment.": "La banque du client a refusé le paiement.",
-    "The customer's bank account cannot be charged.": "Le compte bancaire du client ne peut pas être prélevé.",
 }

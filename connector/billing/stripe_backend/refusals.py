@@ -26,6 +26,7 @@ from typing import Any
 
 from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, FRENCH, PATTERNS, WORDS
 from connector.billing.stripe_backend.rights import right_named
+from connector.documents.texts import failure_text
 from connector.errors import ConnectorError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
 BUSY_S = 5
@@ -213,4 +214,5 @@ def translated(problem: Problem, language: str) -> Problem:
         if hint.startswith(english):
             hint = FRENCH[english] + hint[len(english) :]
             break
-    return Problem(code=problem.code, message=FRENCH.get(problem.message, problem.message), hint=hint, where=problem.where, excerpt=problem.excerpt)
+    message = FRENCH.get(problem.message) or failure_text(problem.message, language)
+    return Problem(code=problem.code, message=message, hint=hint, where=problem.where, excerpt=problem.excerpt)
