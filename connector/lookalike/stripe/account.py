@@ -57,6 +57,8 @@ class Account:
     listeners: list[Callable[[Data], None]] = field(default_factory=list)
     machine: Data = field(default_factory=dict)
     """What the billing machine keeps beside the objects: its queue and indexes, rebuilt by nobody, answered to nobody."""
+    asking: Data = field(default_factory=lambda: {"id": None, "idempotency_key": None})
+    """The request that is being answered, as events name it."""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def now(self) -> int:
@@ -86,7 +88,7 @@ class Account:
             data["previous_attributes"] = dict(previous)
         event: Data = {
             "id": self.new_id("evt"), "object": "event", "api_version": "2026-10-28.endive", "created": self.now(), "type": type_,
-            "livemode": self.is_live, "pending_webhooks": 0, "request": {"id": None, "idempotency_key": None}, "data": data,
+            "livemode": self.is_live, "pending_webhooks": 0, "request": dict(self.asking), "data": data,
         }  # fmt: skip
         self.events.append(event)
         for listener in self.listeners:
