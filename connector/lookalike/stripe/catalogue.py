@@ -164,7 +164,13 @@ def _amounts(params: Data) -> Data:
         if "tiers_mode" not in params:
             raise Refused("Missing required param: tiers_mode.", code="parameter_missing", param="tiers_mode")
         tiers = _tiers(params.get("tiers") or [])
-        return {"billing_scheme": scheme, "tiers": tiers, "tiers_mode": params["tiers_mode"], "unit_amount": None, "unit_amount_decimal": None}
+        return {
+            "billing_scheme": scheme,
+            "tiers": tiers,
+            "tiers_mode": params["tiers_mode"],
+            "unit_amount": None,
+            "unit_amount_decimal": None,
+        }
     for name in ("tiers", "tiers_mode"):
         if name in params:
             raise Refused(f"`{name}` requires `billing_scheme` to be `tiered`.", param=name)
@@ -174,7 +180,13 @@ def _amounts(params: Data) -> Data:
             "You must specify one of `unit_amount`, `unit_amount_decimal`, or `custom_unit_amount` when the `billing_scheme` is `per_unit`.",
             param="unit_amount",
         )
-    return {"billing_scheme": scheme, "tiers": None, "tiers_mode": None, "unit_amount": whole, "unit_amount_decimal": exact}
+    return {
+        "billing_scheme": scheme,
+        "tiers": None,
+        "tiers_mode": None,
+        "unit_amount": whole,
+        "unit_amount_decimal": exact,
+    }
 
 
 def _either(said: Data, name: str, path: str) -> tuple[int | None, str | None]:
@@ -209,7 +221,9 @@ def _tiers(said: list[Any]) -> list[Data]:
         unit, unit_exact = _either(one, "unit_amount", path)
         flat, flat_exact = _either(one, "flat_amount", path)
         if unit_exact is None and flat_exact is None:
-            raise Refused("A tier needs a unit amount or a flat amount.", code="parameter_missing", param=f"{path}[unit_amount]")
+            raise Refused(
+                "A tier needs a unit amount or a flat amount.", code="parameter_missing", param=f"{path}[unit_amount]"
+            )
         made.append({
             "flat_amount": flat, "flat_amount_decimal": flat_exact, "unit_amount": unit, "unit_amount_decimal": unit_exact,
             "up_to": None if up_to == "inf" else up_to,
@@ -228,7 +242,13 @@ def _recurring(account: Account, said: Data | None) -> Data | None:
         raise Refused("Metered prices must be backed by a meter, and no others.", param="recurring[meter]")
     if meter is not None and account.get("billing.meter", meter, param="recurring[meter]")["status"] != "active":
         raise Refused("The meter of a price must be active.", param="recurring[meter]")
-    return {"interval": interval, "interval_count": count, "meter": meter, "trial_period_days": said.get("trial_period_days"), "usage_type": usage}
+    return {
+        "interval": interval,
+        "interval_count": count,
+        "meter": meter,
+        "trial_period_days": said.get("trial_period_days"),
+        "usage_type": usage,
+    }
 
 
 def _give_lookup_key(account: Account, price: Data, params: Data) -> None:
@@ -238,10 +258,16 @@ def _give_lookup_key(account: Account, price: Data, params: Data) -> None:
         return
     if len(key) > _LONGEST_LOOKUP_KEY:
         raise Refused(f"A lookup key has at most {_LONGEST_LOOKUP_KEY} characters.", param="lookup_key")
-    holder = next((one for one in account.kind("price").values() if one["lookup_key"] == key and one["id"] != price["id"]), None)
+    holder = next(
+        (one for one in account.kind("price").values() if one["lookup_key"] == key and one["id"] != price["id"]), None
+    )
     if holder is not None:
         if not params.get("transfer_lookup_key"):
-            raise Refused(f"A price (`{holder['id']}`) already uses that lookup key.", code="resource_already_exists", param="lookup_key")
+            raise Refused(
+                f"A price (`{holder['id']}`) already uses that lookup key.",
+                code="resource_already_exists",
+                param="lookup_key",
+            )
         holder["lookup_key"] = None
         account.emit("price.updated", holder, {"lookup_key": key})
     price["lookup_key"] = key

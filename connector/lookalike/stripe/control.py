@@ -43,7 +43,12 @@ class Control:
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._own: dict[str, Callable[[str, Data], Any]] = {"faults": self._faults, "log": self._log, "clock": self._clock, "keys": self._keys}
+        self._own: dict[str, Callable[[str, Data], Any]] = {
+            "faults": self._faults,
+            "log": self._log,
+            "clock": self._clock,
+            "keys": self._keys,
+        }
 
     def answer(self, request: Request) -> Reply:
         """Answer one control request; a mistake in it is a 400 that says what is expected."""
@@ -51,7 +56,9 @@ class Control:
         try:
             done = self._done(name, request)
         except Refused as refused:
-            return Reply(status=refused.status, body={"error": {"message": refused.message, "param": refused.param or None}})
+            return Reply(
+                status=refused.status, body={"error": {"message": refused.message, "param": refused.param or None}}
+            )
         return Reply(status=204) if done is None else Reply(body=done)
 
     def _done(self, name: str, request: Request) -> Any:

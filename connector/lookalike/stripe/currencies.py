@@ -20,5 +20,8 @@ CURRENCIES = frozenset({
 def check_currency(said: str, param: str = "currency") -> str:
     """Return a currency in lower case. Raises: Refused."""
     if said.lower() not in CURRENCIES:
-        raise Refused(f"Invalid currency: {said.lower()}. Stripe currently supports these currencies: {', '.join(sorted(CURRENCIES))}", param=param)
+        raise Refused(
+            f"Invalid currency: {said.lower()}. Stripe currently supports these currencies: {', '.join(sorted(CURRENCIES))}",
+            param=param,
+        )
     return said.lower()

@@ -119,7 +119,9 @@ def _change(account: Account, customer: Data, params: Data) -> None:
         customer["address"] = _address(params["address"])
     if "shipping" in params:
         said = params["shipping"]
-        customer["shipping"] = {"address": _address(said["address"]), "name": said["name"], "phone": said.get("phone")} if said else None
+        customer["shipping"] = (
+            {"address": _address(said["address"]), "name": said["name"], "phone": said.get("phone")} if said else None
+        )
     for name in ("preferred_locales", "next_invoice_sequence"):
         if name in params:
             customer[name] = params[name]
@@ -141,7 +143,9 @@ def _address(said: Data | str | None) -> Data | None:
 def _set_prefix(account: Account, customer: Data, prefix: str) -> None:
     if not _PREFIX.fullmatch(prefix):
         raise Refused("Invoice prefixes must be 3 to 12 uppercase letters or numbers.", param="invoice_prefix")
-    if any(one["invoice_prefix"] == prefix and one["id"] != customer["id"] for one in account.kind("customer").values()):
+    if any(
+        one["invoice_prefix"] == prefix and one["id"] != customer["id"] for one in account.kind("customer").values()
+    ):
         raise Refused(f"The invoice prefix {prefix} is already in use by another customer.", param="invoice_prefix")
     customer["invoice_prefix"] = prefix
 

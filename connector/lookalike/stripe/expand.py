@@ -45,7 +45,9 @@ def shown(account: Account, answer: Data, asked: Iterable[str] = ()) -> Data:
     for path in asked:
         steps = path.split(".")
         if len(steps) - (steps[0] == "data") > _DEEPEST:
-            raise Refused(f"You cannot expand more than {_DEEPEST} levels of a property. Property: {path}", param="expand")
+            raise Refused(
+                f"You cannot expand more than {_DEEPEST} levels of a property. Property: {path}", param="expand"
+            )
         _open(account, made, answer, steps, path)
     return made
 

@@ -134,16 +134,20 @@ class Faults:
         return [one for one in self.log if method in ("*", one.method) and re.search(path, one.path)]
 
 
+_KNOBS: dict[str, type] = {
+    **dict.fromkeys(("method", "path", "type", "code", "message", "decline_code"), str),
+    **dict.fromkeys(("after", "times", "status"), int),
+}
+
+
 def fault_from(body: Mapping[str, Any], faults: Faults) -> Fault:
     """Let a fault wait as a control request describes it. Raises: Refused."""
     knobs = dict(body)
     kind = knobs.pop("kind", None)
     if not isinstance(kind, str):
         raise Refused(f"kind: one of {', '.join(KINDS)}", param="kind")
-    wanted = {one.name: one.type for one in fields(Fault)}
     for name, value in knobs.items():
-        said = str(wanted.get(name, ""))
-        fits = {"str": str, "int": int, "float": (int, float)}.get(said)
-        if fits is not None and (isinstance(value, bool) or not isinstance(value, fits)):
-            raise Refused(f"{name}: {said} is required", param=name)
+        fits = _KNOBS.get(name, object)
+        if isinstance(value, bool) or not isinstance(value, fits):
+            raise Refused(f"{name}: {'a text' if fits is str else 'a number'} is required", param=name)
     return faults.add(kind, **knobs)

@@ -39,7 +39,9 @@ class Keys:
         for name, right in rights.items():
             if name not in RIGHTS.values() or right not in ("read", "write", "none"):
                 known = ", ".join(sorted(set(RIGHTS.values())))
-                raise Refused(f"rights: {name}: {right} is no right; there are {known}, each read, write or none", param="rights")
+                raise Refused(
+                    f"rights: {name}: {right} is no right; there are {known}, each read, write or none", param="rights"
+                )
         self._rights[key] = dict(rights)
 
     def revoke(self, key: str) -> None:
@@ -91,5 +93,5 @@ def _key_in(authorization: str) -> str:
 
 def _hidden(key: str) -> str:
     """Return a key with its middle hidden, as Stripe names it."""
-    head, tail = key[: len("sk_test_")], key[-4:]
-    return f"{head}{'*' * max(4, len(key) - len(head) - len(tail))}{tail}"
+    shown = len("sk_test_") if len(key) > 2 * len("sk_test_") else 2
+    return f"{key[:shown]}{'*' * max(4, len(key) - shown - 4)}{key[-4:] if shown > 2 else ''}"

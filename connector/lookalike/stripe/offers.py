@@ -55,7 +55,10 @@ def _check_off(params: Data) -> None:
 def _check_duration(params: Data) -> None:
     is_repeating = params.get("duration", "once") == "repeating"
     if is_repeating != ("duration_in_months" in params):
-        raise Refused("duration_in_months is required if duration is `repeating`, and must not be set otherwise.", param="duration_in_months")
+        raise Refused(
+            "duration_in_months is required if duration is `repeating`, and must not be set otherwise.",
+            param="duration_in_months",
+        )
     if is_repeating and params["duration_in_months"] < 1:
         raise Refused("Invalid positive integer", code="parameter_invalid_integer", param="duration_in_months")
 
@@ -111,7 +114,9 @@ def create_promotion_code(account: Account, _ids: Mapping[str, str], params: Dat
         account.get("customer", params["customer"], param="customer")
     id_ = account.new_id("promo")
     code = params.get("code") or _code(id_)
-    taken = [one for one in account.kind("promotion_code").values() if one["active"] and one["code"].lower() == code.lower()]
+    taken = [
+        one for one in account.kind("promotion_code").values() if one["active"] and one["code"].lower() == code.lower()
+    ]
     if any(one["customer"] in (None, params.get("customer")) or "customer" not in params for one in taken):
         raise Refused("An active promotion code with the same code already exists.", param="code")
     restrictions = params.get("restrictions", {})

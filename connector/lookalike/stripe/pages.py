@@ -31,7 +31,11 @@ class Pages:
                 body = page(self._account, rest, request)
             return Reply(body=body, media="text/html; charset=utf-8")
         except Refused as refused:
-            return Reply(status=refused.status, body=framed("Not possible", f"<p>{escaped(refused.message)}</p>"), media="text/html; charset=utf-8")
+            return Reply(
+                status=refused.status,
+                body=framed("Not possible", f"<p>{escaped(refused.message)}</p>"),
+                media="text/html; charset=utf-8",
+            )
 
 
 def framed(title: str, inside: str) -> str:

@@ -122,7 +122,9 @@ def _of_fields(cls: Any) -> Reader:
             _refuse(f"Received unknown {word}: {named}", _below(path, strange[0]), "parameter_unknown")
         lacking = sorted(needed - sent.keys())
         if lacking:
-            _refuse(f"Missing required param: {_below(path, lacking[0])}.", _below(path, lacking[0]), "parameter_missing")
+            _refuse(
+                f"Missing required param: {_below(path, lacking[0])}.", _below(path, lacking[0]), "parameter_missing"
+            )
         made = {}
         for name, value in sent.items():
             if name not in readers:
@@ -169,7 +171,9 @@ def _any_of(args: tuple[Any, ...]) -> Reader:
 
 def _one_of(words: tuple[Any, ...]) -> Reader:
     said = [str(word) for word in words if word != ""]
-    listed = said[0] if len(said) == 1 else f"one of {', '.join(said[:-1])}, or {said[-1]}" if said else "an empty string"
+    listed = (
+        said[0] if len(said) == 1 else f"one of {', '.join(said[:-1])}, or {said[-1]}" if said else "an empty string"
+    )
 
     def read(sent: Any, path: str) -> Any:
         for word in words:
@@ -213,7 +217,11 @@ def _text(sent: Any, path: str) -> str:
             "parameter_invalid_empty",
         )
     if len(sent) > _LONGEST_TEXT:
-        _refuse(f"Invalid string: {sent[:20]}...; must be at most {_LONGEST_TEXT} characters", path, "parameter_invalid_string")
+        _refuse(
+            f"Invalid string: {sent[:20]}...; must be at most {_LONGEST_TEXT} characters",
+            path,
+            "parameter_invalid_string",
+        )
     return str(sent)
 
 
@@ -249,9 +257,15 @@ def _check_metadata(metadata: dict[str, str], path: str) -> None:
         _refuse(f"Metadata can have up to {_METADATA_KEYS} keys, but you passed in {len(metadata)}.", path)
     for key, value in metadata.items():
         if len(key) > _METADATA_KEY:
-            _refuse(f"Metadata keys can have up to {_METADATA_KEY} characters, but you passed in a key that is {len(key)} characters. Invalid key: {key}", path)
+            _refuse(
+                f"Metadata keys can have up to {_METADATA_KEY} characters, but you passed in a key that is {len(key)} characters. Invalid key: {key}",
+                path,
+            )
         if len(value) > _METADATA_VALUE:
-            _refuse(f"Metadata values can have up to {_METADATA_VALUE} characters, but you passed in a value that is {len(value)} characters. Invalid value: {value}", f"{path}[{key}]")
+            _refuse(
+                f"Metadata values can have up to {_METADATA_VALUE} characters, but you passed in a value that is {len(value)} characters. Invalid value: {value}",
+                f"{path}[{key}]",
+            )
 
 
 def _below(path: str, name: str) -> str:

@@ -128,7 +128,9 @@ class StripeServer:
         )  # fmt: skip
         server = uvicorn.Server(config)
         self._server = server
-        self._thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="demo-stripe", daemon=True)
+        self._thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="demo-stripe", daemon=True
+        )
         self._thread.start()
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not server.started:
