@@ -90,6 +90,11 @@ def _item_coupons(plan: Timeline, charge: Charge) -> tuple[Coupon, ...]:
     return tuple(found)
 
 
+def coupons_of(plan: Timeline, piece: Slice, charge: Charge) -> tuple[Coupon, ...]:
+    """Return the coupons that count for a charge, its own first, in order of application; whoever bills it elsewhere needs them."""
+    return (*_item_coupons(plan, charge), *_contract_coupons(plan, piece, charge))
+
+
 def _used(plan: Timeline, piece: Slice, charge: Charge) -> Decimal:
     used = (u.quantity for u in piece.usage if charge.start <= u.at < charge.end and _is_of(plan, u, charge))
     return sum(used, Decimal(0))

@@ -48,22 +48,36 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldItem:
-    """One item in a phase as it was sent; *price* is the key of its shared price, unique in its group at any time."""
+    """One item in a phase as it was sent; *price* is the key of its shared price, unique in its group at any time.
+
+    quantity - as sent. end - its period ends there instead of where *interval* says, so that it is billed once.
+    """
 
     item_id: str
     price: str
     quantity: Decimal | None = None
+    interval: Interval | None = None
+    end: date | None = None
+    is_metered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldPhase:
     """A phase as it was sent, in civil days `[start, end)`; *end* None: as long as the subscription runs. kind - trial: free;
-    part: a stretch whose items carry the price of a part of a period (first or last), billed once at its start."""
+    part: a stretch with items that carry the price of a part of a period (first or last), billed once at its start.
+
+    anchor - where its periods are counted from, None: the group's. began - where the phase begins at Stripe, if other items were
+    sent for its first days. terms - digest of what else was sent (discounts, taxes). once - keys of our lines that are billed with its start.
+    """
 
     start: date
     end: date | None
     items: tuple[HeldItem, ...]
     kind: Literal["full", "trial", "part"] = "full"
+    anchor: date | None = None
+    began: date | None = None
+    terms: str = ""
+    once: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +86,9 @@ class HeldGroup:
 
     name - unique in the contract and stable ("month", "year", "month-2"). at_time - UTC time of day that its days go to Stripe
     with. anchor - civil day its periods are counted from. since - the day from which its phases hold as sent last: what
-    begins earlier was billed by other phases. ends_with - release: runs on after its last phase, cancel: ends there.
-    schedule, subscription - Stripe's ids, "" while unknown or none.
+    begins earlier was billed by the phases before it, which stay here for a year. ends_with - release: runs on after its last phase, cancel: ends there.
+    bills_from - the first day whose boundary it bills: later than its start where it began in the past without a charge.
+    schedule, subscription - Stripe's ids, "" while unknown or none. told - digest of how its invoices are collected.
     """
 
     name: str
@@ -86,16 +101,22 @@ class HeldGroup:
     schedule: str = ""
     subscription: str = ""
     is_paused: bool = False
+    told: str = ""
+    bills_from: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What Stripe holds of a contract, as it was sent last; *notes* say in plain words what is emulated there."""
+    """What Stripe holds of a contract, as it was sent last; *notes* say in plain words what is emulated there.
+
+    told - digest of the customer's details as they were sent.
+    """
 
     contract_id: str
     customer: str = ""
     groups: tuple[HeldGroup, ...] = ()
     notes: tuple[str, ...] = ()
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +124,14 @@ class Plan:
     """What has to be sent so that Stripe holds what a contract says, and what it holds then.
 
     lines - lines that we bill ourselves in these steps (parts of periods, credits, one-time charges …), in full as the engine
-    made them; their keys stand in the metadata `connector_line` of their invoice items. Empty steps: nothing to send.
+    made them; their keys stand in the metadata `connector_line` of their invoice items. dropped - keys of lines sent earlier that
+    will never be billed, because the schedule that bore them never began. Empty steps: nothing to send.
     """
 
     steps: tuple[Step, ...] = ()
     held: Held
     lines: tuple[Line, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,125 @@
+"""Who bills a line: Stripe, because a phase that was sent covers its period, or we ourselves.
+
+The one definition for whoever sends lines and whoever reads them back. A line is Stripe's where a period of its item begins on
+its day in a phase that was sent for that day, ends where that period ends there, and fell due with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+
+from connector.billing.stripe_backend.compiling.days import midnight, moment
+from connector.billing.stripe_backend.compiling.outlook import Outlook
+from connector.billing.stripe_backend.compiling.phases import natural_end
+from connector.billing.stripe_backend.compiling.wanted import Wanted
+from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase
+from connector.core.invoicing import next_due_on
+from connector.core.lines import Line
+from connector.core.period import is_boundary, to_utc
+
+MARGIN = timedelta(minutes=10)
+
+
+def is_stripes(held: Held | None, line: Line) -> bool:
+    """Whether Stripe bills (or billed) a line by itself."""
+    return home_of(held, line) is not None
+
+
+def home_of(held: Held | None, line: Line) -> tuple[HeldGroup, HeldPhase] | None:
+    """Return the subscription and the phase that bill a line, None where it is ours."""
+    for group in held.groups if held is not None else ():
+        for phase in group.phases:
+            if line.key in phase.once:
+                return group, phase
+            item = next((i for i in phase.items if i.item_id == line.item_id), None)
+            if item is not None and line.kind == "charge" and _is_billed(group, phase, item, line):
+                return group, phase
+    return None
+
+
+def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -> bool:
+    day, end = line.start.date(), line.end.date()
+    if day < phase.start or (phase.end is not None and day >= phase.end):
+        return False
+    anchor, interval = phase.anchor or group.anchor, item.interval or group.interval
+    from_day = group.bills_from or group.phases[0].start
+    if phase.kind == "trial":
+        return line.amount == 0 and end == item.end and day >= from_day
+    if item.is_metered:
+        return end >= from_day and is_boundary(midnight(anchor), interval, midnight(day)) and end <= natural_end(anchor, interval, day)
+    if day < from_day or (line.is_proration and day < group.since and day != from_day):
+        return False
+    if not line.is_pending and line.due.date() != day:
+        return False
+    is_start = is_boundary(midnight(anchor), interval, midnight(day))
+    return is_start and end == (item.end or natural_end(anchor, interval, day))
+
+
+def instant_billed(held: Held, line: Line) -> datetime | None:
+    """Return when Stripe bills a line: where its period begins, usage where it ends; None where it is ours."""
+    home = home_of(held, line)
+    if home is None:
+        return None
+    group, phase = home
+    item = next((i for i in phase.items if i.item_id == line.item_id), None)
+    day = line.end.date() if item is not None and item.is_metered else line.start.date()
+    return moment(day, group.at_time)
+
+
+def own_lines(wanted: Wanted, held: Held | None) -> list[Line]:
+    """Return the lines that are to be billed by ourselves now: neither facts nor sent; nothing that adds nothing."""
+    return own_of(Outlook(wanted), held)
+
+
+def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
+    """Return what `own_lines` does, of an outlook that was drawn already."""
+    return [line for line in outlook.due if line.amount and not is_stripes(held, line)]
+
+
+def expected(wanted: Wanted, held: Held, day: date) -> list[Line]:
+    """Return the core lines that Stripe bills on a civil day and that are no facts yet."""
+    outlook = Outlook(wanted)
+    found = []
+    for line in outlook.lines:
+        at = instant_billed(held, line)
+        if at is not None and at.date() == day:
+            found.append(line)
+    return found
+
+
+def unread(wanted: Wanted) -> bool:
+    """Whether Stripe billed something by now, or does within minutes, that is no fact yet; the contract as it was sent."""
+    held = wanted.held
+    if held is None:
+        return False
+    until = wanted.now + MARGIN
+    return any(at is not None and at <= until for at in (instant_billed(held, line) for line in Outlook(wanted).lines))
+
+
+def next_own(wanted: Wanted, held: Held | None) -> datetime | None:
+    """Return when the run must look again: the next line of our own, the next pause, more phases, the next term; None: never."""
+    outlook = Outlook(wanted)
+    found = _instants(outlook, held)
+    zone = wanted.contract.terms.timezone
+    later = [to_utc(at, zone) for at in found if at > outlook.local]
+    return min(later, default=None)
+
+
+def _instants(outlook: Outlook, held: Held | None) -> Iterable[datetime]:
+    for line in outlook.lines:
+        if line.amount and not is_stripes(held, line):
+            yield line.start if line.is_pending else line.due
+    for start, end, _ in outlook.plan.pauses:
+        yield start
+        if end is not None:
+            yield end
+    for at in (outlook.plan.end, outlook.plan.term_end):
+        if at is not None:
+            yield at
+    if outlook.plan.term_end is not None:
+        yield outlook.plan.term_end - timedelta(days=390)
+    for group in held.groups if held is not None else ():
+        if group.ends_with == "release" and group.phases and group.phases[-1].end is not None:
+            yield midnight(group.phases[-1].end - timedelta(days=40))
+    yield from filter(None, [next_due_on(outlook.plan, outlook.piece, outlook.local)] if not outlook.lines else [])

@@ -1,0 +1,346 @@
+"""The plan: the steps that bring Stripe from what it holds of a contract to what the contract says, in the order in which they are sent.
+
+The same function serves a new contract, every change, and the daily run. Where nothing has to change it returns no steps.
+
+Worked example: 10 seats at 30.00 a month from today. Steps: the customer, the product, its price, a schedule with one phase from now on; then
+the subscription is looked at for its first invoice, which is finalized so that its page can be shown at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+from connector.billing.stripe_backend.compiling import limits
+from connector.billing.stripe_backend.compiling.days import instant_of, moment, noon
+from connector.billing.stripe_backend.compiling.groups import Group, current_phase, grouped, has_begun, is_over
+from connector.billing.stripe_backend.compiling.outlook import Outlook
+from connector.billing.stripe_backend.compiling.own import Items
+from connector.billing.stripe_backend.compiling.owning import own_of
+from connector.billing.stripe_backend.compiling.people import (
+    collection,
+    customer_step,
+    details_step,
+    rate_step,
+    settings,
+    told_of,
+)
+from connector.billing.stripe_backend.compiling.prices import digest, price_steps
+from connector.billing.stripe_backend.compiling.sending import (
+    MOST_PHASES,
+    bills_later_today,
+    held_phases,
+    is_let_go,
+    joined,
+    phases_params,
+    says_the_same,
+)
+from connector.billing.stripe_backend.compiling.wanted import Wanted
+from connector.billing.stripe_backend.steps import Held, HeldGroup, Plan, Ref, Step
+from connector.core.lines import Line
+from connector.errors import RejectedError
+
+MOST_RIDERS = 20
+_BEHAVIORS = {"credit": "void", "void": "void", "keep_as_draft": "keep_as_draft", "mark_uncollectible": "mark_uncollectible"}
+
+
+def planned(wanted: Wanted) -> Plan:
+    """Return the steps that bring Stripe to what is wanted, and what it holds then.
+
+    Raises: RejectedError with everything at once that Stripe cannot hold.
+    """
+    return _Planning(wanted).plan()
+
+
+class _Planning:
+    """One plan in the making."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.outlook = Outlook(wanted)
+        self.held = wanted.held or Held(contract_id=wanted.contract.id)
+        self.steps: list[Step] = []
+        self.shared: dict[str, Step] = {}
+        self.lines: list[Line] = []
+        self.notes: list[str] = []
+        self.claimed: set[str] = set()
+        self.metadata = {"connector_org": wanted.org, "connector_contract": wanted.contract.id, "connector_deal": wanted.deal[:500]}
+        self.items = Items(self.outlook, self.metadata)
+        self.details = replace(wanted.details, tax_exempt=wanted.tax.exempt) if wanted.tax.exempt != "none" else wanted.details
+        self.how = digest(settings(wanted.how, automatic_tax=wanted.automatic_tax))
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        groups = [] if self.wanted.contract.withdrawn else grouped(self.outlook)
+        self.claimed = {key for g in groups for key in g.laid.taken}
+        problem = limits.problem_of(self.outlook, groups)
+        if problem is not None:
+            raise RejectedError(problem)
+        over = [g for g in self.held.groups if is_over(g, self.outlook)]
+        mine = {g.name: g for g in groups}
+        kept = [*over, *(self._ended(g) for g in self.held.groups if g not in over and g.name not in mine)]
+        kept += [self._converged(g) for g in groups]
+        held = replace(self.held, groups=tuple(kept))
+        if not self.wanted.contract.withdrawn:
+            self._own(held)
+        self._pauses(held)
+        return self._whole(held)
+
+    def _whole(self, held: Held) -> Plan:
+        told = told_of(self.wanted.customer_id, self.details, self.wanted.org)
+        if self.held.customer and self.held.told and self.held.told != told:
+            self.steps.insert(0, details_step(self.held.customer, self.wanted.customer_id, self.details, self.wanted.org))
+            held = replace(held, told=told)
+        if not self.steps:
+            return Plan(held=self.wanted.held or held)
+        steps = [*self.shared.values(), *{s.name: s for s in self.items.shared if s.name not in self.shared}.values(), *self.steps]
+        if not self.held.customer:
+            steps.insert(0, customer_step(self.wanted.customer_id, self.details, self.wanted.org))
+            held = replace(held, told=told)
+        gone = self.wanted.not_begun - {k for g in held.groups for p in g.phases for k in p.once}
+        return Plan(steps=tuple(_in_order(steps)), held=replace(held, groups=self._paused(held)), lines=tuple(self.lines), dropped=tuple(sorted(gone)))
+
+    def _customer(self) -> Any:
+        return self.held.customer or Ref(step="customer")
+
+    def _need(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            self.shared.setdefault(step.name, step)
+
+    # ------------------------------------------------------------------ subscriptions
+
+    def _converged(self, group: Group) -> HeldGroup:
+        """Return a subscription as it is held after the steps that this adds."""
+        old = group.held
+        if old is None:
+            return self._made(group)
+        ends_now = group.laid.end is not None and group.laid.end <= self.outlook.today and not self._goes_on(group)
+        if not group.laid.stretches or ends_now:
+            return self._ended(old)
+        phases = held_phases(group)
+        riders = self._riders(group) if group.standing is None else []
+        same_riders = [(r.key, r.net) for r in riders] == [(k, self.wanted.sent[k].net) for k in old.phases[0].once if k in self.wanted.sent]
+        is_same = says_the_same(old, group, phases) and old.told == self.how and (group.standing is not None or same_riders)
+        return old if is_same else self._updated(group, old, riders)
+
+    def _goes_on(self, group: Group) -> bool:
+        return any(s.start >= group.floor for s in group.laid.stretches)
+
+    def _made(self, group: Group) -> HeldGroup:
+        """Add the steps of a new subscription."""
+        riders = self._riders(group)
+        phases, end_behavior = phases_params(group, self.metadata)
+        first = group.laid.stretches[0]
+        if group.how == "past":
+            self.notes.append(f"{group.name}: the days up to {group.floor.isoformat()} are billed by items of ours.")
+        else:
+            phases[0]["proration_behavior"] = "create_prorations"
+        if riders:
+            phases[0]["add_invoice_items"] = [self.items.rider(line, group.at_time) for line in riders]
+            self.lines += riders
+        self._objects(group)
+        params = {
+            "customer": self._customer(), "start_date": instant_of(first.start, group.at_time), "end_behavior": end_behavior,
+            "billing_mode": {"type": "flexible"}, "default_settings": settings(self.wanted.how, automatic_tax=self.wanted.automatic_tax),
+            "phases": phases, "metadata": {**self.metadata, "connector_group": group.name},
+        }  # fmt: skip
+        name = f"{group.name}/schedule"
+        self.steps.append(Step(name=name, call="subscription_schedules.create", params=params, keeps=("subscription",)))
+        if moment(first.start, group.at_time) <= self.wanted.now:
+            self._finalized(group, Ref(step=name, path="subscription"))
+        held = held_phases(group)
+        held = (replace(held[0], once=tuple(r.key for r in riders)), *held[1:])
+        return HeldGroup(
+            name=group.name, interval=group.interval, at_time=group.at_time, anchor=first.anchor, since=group.floor if group.how != "future" else first.start,
+            phases=held[:MOST_PHASES], ends_with=end_behavior, told=self.how, bills_from=group.floor if group.how == "past" else first.start,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def _finalized(self, group: Group, subscription: Ref) -> None:
+        """Finalize the first invoice, so that it has its page at once; what begins without a charge has none."""
+        how = self.wanted.contract.terms.trial_missing_payment
+        if group.laid.stretches[0].is_trial and how != "create_invoice":
+            ending = {"end_behavior": {"missing_payment_method": how}}
+            self.steps.append(
+                Step(name=f"{group.name}/trial", call="subscriptions.update", target=subscription, params={"trial_settings": ending}, needs=subscription)
+            )
+        if group.how == "past":
+            return
+        look = f"{group.name}/subscription"
+        self.steps.append(Step(name=look, call="subscriptions.retrieve", target=subscription, keeps=("latest_invoice",), needs=subscription))
+        invoice = Ref(step=look, path="latest_invoice")
+        self.steps.append(
+            Step(name=f"{group.name}/finalize", call="invoices.finalize_invoice", target=invoice, params={"auto_advance": True}, needs=invoice)
+        )
+
+    def _objects(self, group: Group) -> None:
+        """Note the prices, coupons and rates that the phases need."""
+        for stretch in group.laid.stretches[:MOST_PHASES]:
+            for entry in stretch.entries:
+                self._need(price_steps(entry.shown))
+                self._need(c.step() for c in entry.coupons)
+                self._need(rate_step(r) for r in entry.rates)
+            self._need(c.step() for c in stretch.coupons)
+
+    def _updated(self, group: Group, old: HeldGroup, riders: Sequence[Line]) -> HeldGroup:
+        """Add the steps that give a schedule all its current and future phases anew."""
+        phases, end_behavior = phases_params(group, self.metadata)
+        if riders:
+            phases[0]["add_invoice_items"] = [self.items.rider(line, group.at_time) for line in riders]
+            self.lines += riders
+        if group.standing is None:
+            phases[0]["proration_behavior"] = "create_prorations"
+        self._objects(group)
+        schedule: str | Ref = old.schedule
+        start: int | Ref = instant_of(group.laid.stretches[0].start, group.at_time)
+        if is_let_go(old, self.outlook.today):
+            name = f"{group.name}/schedule"
+            self.steps.append(
+                Step(name=name, call="subscription_schedules.create", params={"from_subscription": old.subscription}, keeps=("phases.0.start_date",))
+            )
+            schedule, start = Ref(step=name), Ref(step=name, path="phases.0.start_date")
+        phases[0] = {"start_date": start, **phases[0]}
+        params = {
+            "phases": phases, "end_behavior": end_behavior, "proration_behavior": "none",
+            "default_settings": settings(self.wanted.how, automatic_tax=self.wanted.automatic_tax),
+            "metadata": {**self.metadata, "connector_group": group.name},
+        }  # fmt: skip
+        self.steps.append(
+            Step(name=f"{group.name}/phases", call="subscription_schedules.update", target=schedule, params=params, keeps=("subscription",))
+        )
+        new = held_phases(group)[:MOST_PHASES]
+        new = (replace(new[0], once=tuple(r.key for r in riders)), *new[1:])
+        kept = joined(old.phases, new, group.floor) if group.standing is not None else new
+        from_day = new[0].start if group.standing is None else old.bills_from
+        return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day)  # type: ignore[arg-type]
+
+    def _ended(self, old: HeldGroup) -> HeldGroup:
+        """Add the step that ends a subscription now, without any invoice or proration of Stripe's own."""
+        name = f"{old.name}/cancel"
+        if is_let_go(old, self.outlook.today):
+            self.steps.append(
+                Step(name=name, call="subscriptions.cancel", target=old.subscription, params={"invoice_now": False, "prorate": False})
+            )
+        else:
+            self.steps.append(
+                Step(name=name, call="subscription_schedules.cancel", target=old.schedule, params={"invoice_now": False, "prorate": False})
+            )
+        today = self.wanted.now.date()
+        if not has_begun(old, self.outlook):
+            return replace(old, phases=(), ends_with="cancel")
+        return replace(old, phases=joined(old.phases, (), _ended_on(old, today, self.wanted)), ends_with="cancel")
+
+    # ------------------------------------------------------------------ our own lines
+
+    def _riders(self, group: Group) -> list[Line]:
+        """Return the lines of ours that are billed with the start of a subscription: due then, and on no other's first invoice."""
+        if any(s.name.endswith("/schedule") for s in self.steps) or group.how == "past" or not group.laid.stretches:
+            return []
+        start = group.laid.stretches[0].start
+        if group.how == "today":
+            found = [line for line in self.outlook.due if not line.is_pending]
+        elif not self.outlook.piece.facts and start == self.wanted.contract.terms.start.date():
+            found = [line for line in self.outlook.lines if line.due.date() == start]
+        else:
+            return []
+        return [line for line in found if line.amount and line.key not in self.claimed][:MOST_RIDERS]
+
+    def _own(self, held: Held) -> None:
+        """Add our own items: waiting ones on a subscription, all others on an invoice of their own."""
+        riding = {line.key for line in self.lines}
+        due = [line for line in own_of(self.outlook, held) if line.key not in riding]
+        host = self._host(held)
+        waiting = [line for line in due if host is not None and (line.due > self.outlook.local or host[1])]
+        now = [line for line in due if line not in waiting and line.due <= self.outlook.local]
+        at_time = noon(self.wanted.contract.terms.timezone)
+        for number, line in enumerate(waiting, 1):
+            assert host is not None
+            where = {"subscription": self._subscription(host[0])}
+            self.steps.append(Step(name=f"pending/item-{number}", call="invoice_items.create", params=self.items.item(line, self._customer(), at_time, where)))
+        if now:
+            self._invoice(now, at_time)
+        self.lines += [*waiting, *now]
+
+    def _host(self, held: Held) -> tuple[HeldGroup, bool] | None:
+        """Return the subscription whose next invoice comes first, and whether that is today."""
+        ahead = [g for g in held.groups if not is_over(g, self.outlook) and has_begun(g, self.outlook) and not g.is_paused]
+        found = []
+        for group in ahead:
+            phase = current_phase(group, self.outlook)
+            if phase is not None and phase.kind != "trial":
+                today = self.wanted.now.date()
+                is_today = moment(today, group.at_time) > self.wanted.now and today == self.outlook.today and bills_later_today(group, phase, today)
+                found.append((not is_today, group.interval.unit == "year", group.name, group, is_today))
+        return min(found, key=lambda f: f[:3])[3:] if found else None
+
+    def _subscription(self, group: HeldGroup) -> str | Ref:
+        """Return the id of a subscription, asking for it where only its schedule is known."""
+        if group.subscription:
+            return group.subscription
+        made = f"{group.name}/schedule"
+        if any(s.name == made for s in self.steps):
+            return Ref(step=made, path="subscription")
+        name = f"{group.name}/begun"
+        if not any(s.name == name for s in self.steps):
+            self.steps.append(Step(name=name, call="subscription_schedules.retrieve", target=group.schedule, keeps=("subscription",)))
+        return Ref(step=name, path="subscription")
+
+    def _invoice(self, lines: Sequence[Line], at_time: str) -> None:
+        """Add an invoice of ours with these lines, finalized at once."""
+        params = {
+            "customer": self._customer(), "currency": self.outlook.currency, "auto_advance": True, "pending_invoice_items_behavior": "exclude",
+            **collection(self.wanted.how), "metadata": self.metadata,
+        }  # fmt: skip
+        if self.wanted.automatic_tax:
+            params["automatic_tax"] = {"enabled": True}
+        self.steps.append(Step(name="own/invoice", call="invoices.create", params=params))
+        invoice = Ref(step="own/invoice")
+        for number, line in enumerate(lines, 1):
+            item = self.items.item(line, self._customer(), at_time, {"invoice": invoice})
+            self.steps.append(Step(name=f"own/item-{number}", call="invoice_items.create", params=item))
+        self.steps.append(Step(name="own/finalize", call="invoices.finalize_invoice", target=invoice, params={"auto_advance": True}))
+
+    # ------------------------------------------------------------------ pauses
+
+    def _pause_now(self) -> tuple[str, date | None] | None:
+        """Return how the contract is paused now and until when, None where it is not."""
+        for start, end, how in self.outlook.plan.pauses:
+            if start <= self.outlook.local and (end is None or end > self.outlook.local):
+                return _BEHAVIORS[how], end.date() if end is not None else None
+        return None
+
+    def _pauses(self, held: Held) -> None:
+        """Add the steps that let running subscriptions collect nothing, or collect again."""
+        pause = self._pause_now()
+        for group in held.groups:
+            if is_over(group, self.outlook) or not has_begun(group, self.outlook) or group.is_paused == (pause is not None):
+                continue
+            params: dict[str, Any] = {"pause_collection": ""}
+            if pause is not None:
+                params = {"pause_collection": {"behavior": pause[0]}}
+                if pause[1] is not None:
+                    params["pause_collection"]["resumes_at"] = instant_of(pause[1], group.at_time) - 60
+            name = f"{group.name}/{'pause' if pause is not None else 'resume'}"
+            self.steps.append(Step(name=name, call="subscriptions.update", target=self._subscription(group), params=params))
+
+    def _paused(self, held: Held) -> tuple[HeldGroup, ...]:
+        is_paused = self._pause_now() is not None
+        return tuple(
+            replace(g, is_paused=is_paused) if not is_over(g, self.outlook) and has_begun(g, self.outlook) else g for g in held.groups
+        )
+
+
+def _ended_on(group: HeldGroup, today: date, wanted: Wanted) -> date:
+    """Return the day up to which an ended subscription has billed: today's boundary, if it has passed, was billed."""
+    return today + timedelta(days=1) if moment(today, group.at_time) <= wanted.now else today
+
+
+_CALLS = {"products.create": 0, "billing.meters.create": 1, "prices.create": 2, "coupons.create": 2, "tax_rates.create": 2}
+
+
+def _in_order(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps with what others need first; everything else in its order."""
+    first = [s for s in steps if s.name == "customer"]
+    shared = sorted((s for s in steps if s.shared is not None and s.name != "customer"), key=lambda s: _CALLS.get(s.call, 3))
+    return [*first, *shared, *(s for s in steps if s.shared is None)]
