@@ -10,7 +10,7 @@ from fractions import Fraction
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import discounts, items, payments
 from connector.lookalike.stripe.machine.figures import rounded
-from connector.lookalike.stripe.machine.invoices import subscription_of
+from connector.lookalike.stripe.machine.invoices import closed, subscription_of
 from connector.lookalike.stripe.machine.keeping import falls_due, index, notes, wake
 from connector.lookalike.stripe.machine.lines import Draft, name_of
 from connector.lookalike.stripe.machine.pricing import amount_of, exact_amount, is_metered
@@ -239,6 +239,9 @@ def incomplete(account: Account, id_: str, at: int) -> None:
     subscription = account.kind("subscription").get(id_)
     if subscription is not None and subscription["status"] == "incomplete":
         subscription.update(status="incomplete_expired", ended_at=at)
+        invoice = account.get("invoice", subscription["latest_invoice"])
+        if invoice["status"] == "open":
+            closed(account, invoice, "void")
         account.emit("customer.subscription.updated", subscription, {"status": "incomplete"})
 
 

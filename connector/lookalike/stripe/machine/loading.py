@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from connector.lookalike.stripe.machine import (
+    credit_note_calls,
     disputes,
     invoice_calls,
     items,
+    preview,
     refunding,
     schedule_calls,
     subscription_calls,
 )
 
-ROOMS = (schedule_calls, subscription_calls, invoice_calls, items, refunding, disputes)
+ROOMS = (schedule_calls, subscription_calls, invoice_calls, items, credit_note_calls, refunding, disputes, preview)
