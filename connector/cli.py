@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -71,11 +71,13 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Play the story, print the summary, exit.")] = False,
     port: Annotated[int, typer.Option(help="Port of the web pages; 0 chooses a free one.")] = 8080,
     crm_port: Annotated[int, typer.Option(help="Port of the demo CRM; 0 chooses a free one.")] = 8081,
+    backend: Annotated[Literal["internal", "stripe"], typer.Option(help="Who bills: our own engine, or a small look-alike of Stripe.")] = "internal",
+    stripe_port: Annotated[int, typer.Option(help="Port of the look-alike of Stripe; 0 chooses a free one.")] = 8082,
 ) -> None:
     """Start the whole product on embedded defaults and play a sales story through it."""
     from connector import demo as story
 
-    raise typer.Exit(story.run(once=once, port=port, crm_port=crm_port, is_json=Global.is_json))
+    raise typer.Exit(story.run(once=once, port=port, crm_port=crm_port, is_json=Global.is_json, backend=backend, stripe_port=stripe_port))
 
 
 @app.command()

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,7 @@ from connector.billing.figures import Figures, figures
 from connector.config import demo_config
 from connector.core.money import major
 from connector.core.terms import Coupon, Interval, Price, Tier
+from connector.demo_stripe import AFTERNOON, Elsewhere, elsewhere, on_stripe
 from connector.errors import ConfigError, Problem, Where, invariant
 from connector.kit import observe, shipped, yamlpos
 from connector.kit.clock import ShiftedClock
@@ -114,12 +116,24 @@ def at_nine(day: date) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Where the story is played: the CRM's org, its records by name, the shared clock, and where to say what happens."""
+    """Where the story is played: the CRM's org, its records by name, the shared clock, where to say what happens, Stripe's look-alike."""
 
     org: Org
     ids: dict[str, str]
     clock: ShiftedClock
     say: Callable[[str], None]
+    stripe: Elsewhere | None = None
+
+    def customers_pay(self, house: app.House, today: date) -> None:
+        """Let the money arrive that customers sent up to today, wherever it is taken."""
+        if self.stripe is not None:
+            self.stripe.customers_pay(today)
+        else:
+            _customers_pay(house, today)
+
+    def hour(self, day: date) -> datetime:
+        """Return the hour of a day at which everything of it has happened."""
+        return at_nine(day).replace(hour=AFTERNOON) if self.stripe is not None else at_nine(day)
 
 
 # ---------------------------------------------------------------- what the seller knows beside the CRM: its catalogue, and what is used
@@ -196,9 +210,13 @@ def play(house: app.House, scenery: Stage) -> Tally:
         scenery.clock.move_to(at_nine(step.on))
         step.act(scenery.org, scenery.ids)
         deals, invoices = tally.applied, books_figures(house).invoices
-        _customers_pay(house, step.on)
+        scenery.customers_pay(house, step.on)
         rounds.sync(house.seam, tally)
         rounds.bill(house.seam, scenery.clock.now(), tally)
+        if scenery.stripe is not None:
+            scenery.clock.move_to(scenery.hour(step.on))
+            rounds.sync(house.seam, tally)
+            rounds.bill(house.seam, scenery.clock.now(), tally)
         made = books_figures(house).invoices - invoices
         scenery.say(f"{step.on:%d %b %Y}  {step.text}\n             -> {tally.applied - deals} deals applied, {made} invoices made")
     return tally
@@ -265,7 +283,7 @@ def books_total(house: app.House, currency: str) -> dict[str, Decimal]:
     return {"total": major(billed, currency), "count": Decimal(found.invoices)}
 
 
-def run(*, once: bool, port: int, crm_port: int, is_json: bool) -> int:
+def run(*, once: bool, port: int, crm_port: int, is_json: bool, backend: str = "internal", stripe_port: int = 0) -> int:
     """Start everything, play the story, print the summary; with *once* exit, else keep running until Ctrl-C."""
     clock = ShiftedClock(at_nine(START))
     say: Callable[[str], None] = (lambda _text: None) if is_json else (lambda text: print(text, flush=True))
@@ -273,17 +291,21 @@ def run(*, once: bool, port: int, crm_port: int, is_json: bool) -> int:
         org = Org(clock=clock.now, path=Path(folder) / "crm.db")
         ids = seed(org, START)
         seed_from(org, catalogue_products(), known=ids)
-        scenery = Stage(org=org, ids=ids, clock=clock, say=say)
-        with CrmServer(org, port=0 if once else crm_port) as crm:
+        with CrmServer(org, port=0 if once else crm_port) as crm, ExitStack() as stack:
             database = f"sqlite:///{folder}/connector.db"
             config = demo_config(database=database, crm_url=crm.url, mappings=_mappings(Path(folder)), port=port)
+            stripe = None
+            if backend == "stripe":
+                stripe = stack.enter_context(elsewhere(clock, org.currency, _PAYS_AFTER_DAYS, port=0 if once else stripe_port))
+                config = on_stripe(config, stripe.url)
+            scenery = Stage(org=org, ids=ids, clock=clock, say=say, stripe=stripe)
             observe.configure(config.log.format, "warning", sys.stderr)
             with app.writing_house(config, "demo", clock=clock) as house:
                 stock(house, org.currency)
                 _played(house, scenery, is_json=is_json)
                 if once:
                     return 0
-                crm.front.move_clock = lambda day: clock.move_to(at_nine(day))
+                crm.front.move_clock = lambda day: clock.move_to(scenery.hour(day))
                 return _keep_running(house, scenery)
 
 
@@ -292,18 +314,25 @@ def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
     org, ids = scenery.org, scenery.ids
     play(house, scenery)
     totals = books_total(house, org.currency)
+    there = scenery.stripe.totals(org.currency) if scenery.stripe is not None else None
     with house.database.read() as unit:
         console = service.console_view(house, unit, service.Watch())
     shown = {count.label: count.value for group in console.groups for count in group.counts}
     if is_json:
         records = [dict(org.get("Opportunity", ids[n])) for n in _SHOWN]
         result = {"opportunities": records, "books": totals, "console": shown}
+        if there is not None:
+            result["stripe"] = {"total": there[0], "count": there[1]}
         sys.stdout.write(printing.json_text(result) + "\n")
     else:
         billed = shown[f"billed, {org.currency}"]
-        scenery.say("\n" + summary(org, ids, totals, org.currency) + f"\nThe console says: billed {billed}.")
+        scenery.say("\n" + summary(org, ids, totals, org.currency))
+        if there is not None:
+            scenery.say(f"  {_amount(there[0])} {org.currency} on {there[1]} invoices at Stripe's look-alike, by its own arithmetic.")
+        scenery.say(f"The console says: billed {billed}.")
     in_crm = sum((r.get("Amount_Billed__c") or Decimal(0) for r in org.rows("Opportunity")), Decimal(0))
     invariant(in_crm == totals["total"], "the CRM's deals add up to the books' invoices")
+    invariant(there is None or there == (totals["total"], totals["count"]), "the books hold what Stripe billed")
 
 
 def _keep_running(house: app.House, scenery: Stage) -> int:
@@ -315,20 +344,21 @@ def _keep_running(house: app.House, scenery: Stage) -> int:
     with service.pages(house, service.Watch(runs=lambda: tuple(last))) as url:
         scenery.say(
             f"\nConsole:  {url}/console\nDemo CRM: {house.config.crm.url}/   (win a deal there; it is billed within seconds)\n"
-            "Time goes on at the pace of this machine; the demo CRM's page moves it by a day or a month.\nCtrl-C ends it."
+            + (f"Stripe:   {scenery.stripe.url}/   (the look-alike; links of invoices lead there)\n" if scenery.stripe is not None else "")
+            +             "Time goes on at the pace of this machine; the demo CRM's page moves it by a day or a month.\nCtrl-C ends it."
         )
         while not stop.wait(_TICK_S):
-            last[:] = [RunRow(job="round and billing run", state="ok", tone="good", next=f"every {_TICK_S} s", **turn(house, scenery.org, told))]
+            last[:] = [RunRow(job="round and billing run", state="ok", tone="good", next=f"every {_TICK_S} s", **turn(house, scenery, told))]
             told = house.clock.now().date()
     return 0
 
 
-def turn(house: app.House, org: Org, told: date) -> dict[str, str]:
+def turn(house: app.House, scenery: Stage, told: date) -> dict[str, str]:
     """Do what the daemon does in one turn, after customers paid and used what they have since *told*; return when and what it did."""
     began, tally = house.clock.now(), Tally()
     rounds.sync(house.seam, tally)
-    _customers_pay(house, began.date())
-    customers_use(house, org, told, began.date())
+    scenery.customers_pay(house, began.date())
+    customers_use(house, scenery.org, told, began.date())
     billed = rounds.bill(house.seam, began, tally, reads_crm=False)
     done = f"{tally.staged} read, {tally.applied} applied, {tally.written} written, {billed.invoices} invoices"
     return {"started": service.time_text(began, house.config.timezone), "summary": done}

@@ -1,0 +1,77 @@
+"""The demo with Stripe in place of the internal engine: a look-alike on this machine, on the demo's clock (decision D-30).
+
+The look-alike issues invoices by itself at the time of day at which a subscription began, an hour as drafts first, as Stripe does; so
+a day of the story has an afternoon, in which they are read back. Customers pay there, not in our books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from connector.config import Config
+from connector.config.billing import BillingConfig
+from connector.config.collecting import PaymentsConfig
+from connector.config.stripe import StripeConfig
+from connector.core.money import major
+from connector.kit.clock import ShiftedClock
+from connector.lookalike.stripe.account import Account, catch_up
+from connector.lookalike.stripe.controls import CONTROLS
+from connector.lookalike.stripe.server import StripeServer
+
+AFTERNOON = 15
+_KEY = "sk_test_demo"
+_BILLED = ("open", "paid", "uncollectible")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """The look-alike's account, and who pays there how many days after the invoice's date."""
+
+    account: Account
+    url: str
+    pays_after_days: Mapping[str, int]
+
+    def customers_pay(self, today: date) -> None:
+        """Let the bank transfers arrive that were sent up to today."""
+        with self.account.lock:
+            catch_up(self.account)
+            customers = self.account.kind("customer")
+            for invoice in list(self.account.kind("invoice").values()):
+                days = self.pays_after_days.get(str(customers[invoice["customer"]].get("name")))
+                if invoice["status"] == "open" and days is not None and _day(invoice) + timedelta(days=days) <= today:
+                    CONTROLS["pay"](self.account, {"invoice": invoice["id"]})
+
+    def totals(self, currency: str) -> tuple[Decimal, int]:
+        """Return the look-alike's own sum (major units) and number of invoices that stand."""
+        with self.account.lock:
+            found = [i for i in self.account.kind("invoice").values() if i["status"] in _BILLED and i["currency"] == currency.lower()]
+        return major(sum(int(i["total"]) for i in found), currency), len(found)
+
+
+def _day(invoice: Mapping[str, object]) -> date:
+    return datetime.fromtimestamp(int(str(invoice["created"])), UTC).date()
+
+
+@contextmanager
+def elsewhere(clock: ShiftedClock, currency: str, pays_after_days: Mapping[str, int], *, port: int = 0) -> Iterator[Elsewhere]:
+    """Give an account at the look-alike while the block runs."""
+    account = Account(clock=clock.now, country="FR", currency=currency.lower())
+    server = StripeServer(account, port=port).start()
+    try:
+        yield Elsewhere(account=account, url=server.url, pays_after_days=pays_after_days)
+    finally:
+        server.stop()
+
+
+def on_stripe(config: Config, url: str) -> Config:
+    """Return the demo's configuration with the look-alike as its billing backend."""
+    return replace(
+        config,
+        billing=BillingConfig(backend="stripe"),
+        stripe=StripeConfig(api_key=_KEY, api_base=url),
+        payments=PaymentsConfig(methods=("stripe",)),
+    )
