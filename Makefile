@@ -10,7 +10,7 @@ LOCKER := $(BIN)/python -m uv pip compile pyproject.toml --group build --univers
           --generate-hashes --no-emit-index-url --no-header --quiet
 
 help:
-	@echo "make demo          plays the sales story and keeps running until Ctrl-C (ONCE=1: plays it and exits)"
+	@echo "make demo          plays the sales story and keeps running until Ctrl-C (ONCE=1: plays it and exits; BACKEND=stripe: bills on a look-alike of Stripe)"
 	@echo "make test          every test, with ruff, mypy and the import contracts among them"
 	@echo "make bench         the benchmarks, each with the ratio to a floor measured in the same run"
 	@echo "make docs          writes docs/billing.md: examples with what the program prints for them"
@@ -35,7 +35,7 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml | $(VENV)/pyvenv.cf
 	@touch $@ $(VENV)/.installed
 
 demo: $(VENV)/.installed
-	$(BIN)/connector demo $(if $(filter-out 0,$(ONCE)),--once)
+	$(BIN)/connector demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(BACKEND),--backend $(BACKEND))
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -8,6 +8,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
 
     cli, printing     verbs of the command line, exit codes, what they print
     demo, verbs       the demo story; one function a verb
+    demo_stripe       the look-alike of Stripe that the demo may bill on
     service           pages and jobs over the house
     doctor            what `connector check` looks at, and what is wrong with it
     posting           mails of the outbox on their way to the server, with bounded tries

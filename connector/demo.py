@@ -332,7 +332,7 @@ def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
         scenery.say(f"The console says: billed {billed}.")
     in_crm = sum((r.get("Amount_Billed__c") or Decimal(0) for r in org.rows("Opportunity")), Decimal(0))
     invariant(in_crm == totals["total"], "the CRM's deals add up to the books' invoices")
-    invariant(there is None or there == (totals["total"], totals["count"]), "the books hold what Stripe billed")
+    invariant(there is None or there == (totals["total"], int(totals["count"])), "the books hold what Stripe billed")
 
 
 def _keep_running(house: app.House, scenery: Stage) -> int:
@@ -345,7 +345,7 @@ def _keep_running(house: app.House, scenery: Stage) -> int:
         scenery.say(
             f"\nConsole:  {url}/console\nDemo CRM: {house.config.crm.url}/   (win a deal there; it is billed within seconds)\n"
             + (f"Stripe:   {scenery.stripe.url}/   (the look-alike; links of invoices lead there)\n" if scenery.stripe is not None else "")
-            +             "Time goes on at the pace of this machine; the demo CRM's page moves it by a day or a month.\nCtrl-C ends it."
+            + "Time goes on at the pace of this machine; the demo CRM's page moves it by a day or a month.\nCtrl-C ends it."
         )
         while not stop.wait(_TICK_S):
             last[:] = [RunRow(job="round and billing run", state="ok", tone="good", next=f"every {_TICK_S} s", **turn(house, scenery, told))]
