@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from doctor_world import ALL, Doctor, doctors, everything
 
 from connector.billing.stripe_backend.client import API_VERSION
 from connector.billing.stripe_backend.rights import RIGHTS
 from connector.doctor import stripe
 from connector.doctor.account import PROBES
+from connector.doctor.findings import STRIPE_CHECKS
+from connector.lookalike.stripe.account import Account
+from connector.lookalike.stripe.keys import RIGHTS as OF_PATHS
+from connector.lookalike.stripe.server import StripeServer
 
+KEY = "rk_test_doctor"
+RIGHTS_THERE = frozenset(OF_PATHS.values())
 NOW = datetime(2026, 1, 1, 9, tzinfo=UTC)
 URL = "https://billing.example.com/webhooks/stripe"
 ENDPOINT = {"url": URL, "status": "enabled", "enabled_events": ["*"], "api_version": None}
@@ -139,3 +150,95 @@ def test_settings_that_do_nothing_are_named() -> None:
     assert stripe.settings(()).state == "ok"
     found = stripe.settings(("dunning.retry", "billing.invoice_prefix"))
     assert (found.state, "`dunning.retry`, `billing.invoice_prefix`" in found.message) == ("warn", True)
+
+
+# ---------------------------------------------------------------- the visit
+
+
+@pytest.fixture
+def there() -> Iterator[StripeServer]:
+    """A Stripe look-alike on this machine's time."""
+    with StripeServer(Account(clock=lambda: datetime.now(UTC))) as server:
+        yield server
+
+
+@pytest.fixture
+def doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: StripeServer
+) -> Iterator[Doctor]:
+    """A doctor at a demo CRM that bills on the look-alike."""
+    monkeypatch.setenv("STRIPE_API_KEY", KEY)
+    with doctors(tmp_path, monkeypatch, capsys) as make:
+        made = make()
+        made.names = ALL
+        made.change("  backend: internal ", "  backend: stripe ")
+        made.change("  methods: [manual]", "  methods: [stripe]")
+        made.change("# What is polled.", f"stripe: {{api_key: '${{STRIPE_API_KEY}}', api_base: '{there.url}'}}\n# What is polled.")
+        file = Path("config.yaml")
+        kept = [line for line in file.read_text().splitlines() if not re.match(r"  (invoice_|max_crm_age|remind:|retry:|after:)|dunning:", line)]
+        file.write_text("\n".join(kept) + "\n")
+        yield made
+
+
+def test_a_healthy_account_is_fine_in_every_check(doctor: Doctor, there: StripeServer, tmp_path: Path) -> None:
+    """All checks are made, Stripe's among them, all fine; nothing is written anywhere, and every request was a GET."""
+    before = everything(tmp_path)
+    status, found = doctor.check()
+    assert (status, [c for c in found if c["state"] != "ok"]) == (0, [])
+    assert [c["name"] for c in found] == ALL
+    assert everything(tmp_path) == before
+    assert {entry.method for entry in there.faults.log} == {"GET"}
+    said = {c["name"]: c["message"] for c in found}
+    assert "acct_demo" in said["stripe-account"]
+    assert "card" in said["stripe-payments"]
+
+
+def test_missing_rights_are_named(doctor: Doctor, there: StripeServer) -> None:
+    """A restricted key that lacks rights is told each of them; what no other check needs does not count."""
+    rights = {name: "read" for name in RIGHTS_THERE if name not in ("product", "event", "payment_method_configuration")}
+    there.front.keys.restrict(KEY, rights)
+    status, found = doctor.bad()
+    assert status == 3
+    assert [(c["name"], c["code"]) for c in found] == [("stripe-rights", "stripe-right")] * 2
+    assert {"'Products: write'" in c["message"] or "'Events: read'" in c["message"] for c in found} == {True}
+
+
+def test_a_key_that_stripe_does_not_know_stops_the_other_checks(doctor: Doctor, there: StripeServer) -> None:
+    """A revoked key fails once, with its fix; what cannot be known without it is not checked, and the rest goes on."""
+    there.front.keys.revoke(KEY)
+    status, found = doctor.bad()
+    assert status == 3
+    assert [(c["name"], c["state"]) for c in found if c["state"] == "fail"] == [("stripe-key", "fail")]
+    skipped = {c["name"] for c in found if c["state"] == "skip"}
+    assert skipped == {name for name in STRIPE_CHECKS if name not in ("stripe-key", "stripe-settings", "stripe-mails")}
+    assert KEY not in json.dumps(found)
+
+
+def test_a_stripe_that_does_not_answer(doctor: Doctor, there: StripeServer) -> None:
+    """Nobody at the address of the API is told as that, and the CRM's checks are made all the same."""
+    there.stop()
+    status, found = doctor.bad()
+    assert status == 3
+    assert [(c["name"], c["code"]) for c in found if c["state"] == "fail"] == [("stripe-account", "unreachable")]
+    assert not [c for c in found if c["name"] in ("login", "org", "fields", "ledger")]
+
+
+def test_another_account_than_expected(doctor: Doctor) -> None:
+    """`stripe.account` names the account; a key of another is refused with both named, before anything else is asked."""
+    doctor.change("api_base:", "account: acct_other, api_base:")
+    status, found = doctor.bad()
+    assert status == 3
+    (failed,) = [c for c in found if c["state"] == "fail"]
+    assert (failed["name"], failed["code"]) == ("stripe-account", "other-stripe-account")
+    assert "acct_other" in failed["message"]
+    assert "acct_demo" in failed["message"]
+
+
+def test_no_payment_method_and_settings_that_do_nothing(there: StripeServer, doctor: Doctor) -> None:
+    """No payment method is told; the settings that mean nothing there are, too."""
+    there.account.machine["payment_methods"] = []
+    file = Path("config.yaml")
+    file.write_text(file.read_text() + "dunning: {after: leave}\n")
+    status, found = doctor.bad()
+    assert status == 0
+    assert [(c["name"], c["state"]) for c in found] == [("stripe-settings", "warn"), ("stripe-payments", "warn")]

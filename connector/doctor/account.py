@@ -119,6 +119,8 @@ def _rights(calls: GuardedCalls, form: str) -> list[Finding]:
             if error.code != "stripe-right":
                 raise
             missing.append((right.resource, right.right))
+        except RejectedError:
+            pass  # what is wrong with the question is told after the right to ask it
     return stripe.rights(missing, len(probed), form)
 
 

@@ -116,7 +116,7 @@ BY_CODE = {
     "warn-few-digits": "digits", "warn-calculated-field": "formulas", "currency-literal": "currency", "currency-hidden": "currency",
     "currency-mode": "currency", "not-an-external-id": "external-ids", "warn-not-unique": "external-ids", "no-opportunities": "quotes",
     "crm-call-limit": "api-calls", "crm-api-version": "api-version", "other-org": "org", "live-key": "stripe-key", "other-stripe-mode": "stripe-key", "other-stripe-account": "stripe-account",
-    "stripe-right": "stripe-rights",
+    "stripe-right": "stripe-rights", "stripe-key": "stripe-key", "stripe-version": "stripe-version",
 }  # fmt: skip
 """Which check a problem of a mapping, or a refusal of the CRM, belongs to."""
 STRIPE_CHECKS = tuple(check.name for check in CHECKS if check.subject == _STRIPE)
