@@ -1,0 +1,349 @@
+"""The push pass: what was decided is carried out at Stripe, step by step, between transactions (decisions D-19, D-194).
+
+Before a call goes out it is written down that it begins, under which key; its answer is kept with the beginning of the next one. So
+whatever interrupts us, the next pass asks for the very same thing under the very same key, and Stripe answers what it did.
+
+| a call ends with | then |
+|---|---|
+| an answer | kept; the next step |
+| nothing: time ran out, the connection was lost | asked again at once under the same key, then after a wait |
+| a failure that Stripe keeps under the key (5xx) | looked up by our own id; found: taken over, else once more under the key's next suffix |
+| the same, 20 hours after the key was first used (Stripe forgets keys) | looked up first, likewise |
+| "not now" (429, a lock) | a short wait, then again; nothing happened |
+| no connection | the pass ends: everything waits and is tried again by itself |
+| a definite no | what was done stays kept, the push is refused, its contract says why; an edit, a retry or an hour makes a new plan |
+| a definite no to a step that may have been carried out before | looked up first: "already finalized" is as good as done |
+
+Two workers never send one push at the same time: who takes it holds a lease, and whoever holds the ledger alone takes over what a
+dead process left (`pushes.take_over`). If a lease ever ran out too early, the key would still make both ask for one and the same thing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from connector.billing.stripe_backend import lookup, pushes, settling, shared
+from connector.billing.stripe_backend.refusals import Refusal, Unanswered
+from connector.billing.stripe_backend.steps import Calls, Held, Push, Step
+from connector.core.lines import Line
+from connector.errors import ConnectorError, HaltError, InvariantError, Problem, RejectedError, RetryableError, Where, invariant
+from connector.ports import Pushed, Unit
+
+AT_ONCE = 1000  # pushes of one pass; more come with the next
+KEY_AGE = timedelta(hours=20)
+_QUICK_S = 5  # waits up to this long are waited out inside a pass
+_QUICK_TRIES = 3  # calls of one step in one pass
+_LONGEST_WAIT_S = 900
+_MOST_FAILURES = 3  # pushes in a row that end without an answer; then the pass ends
+
+
+class Transactions(Protocol):
+    """The database (kit.db)."""
+
+    def transaction(self) -> Any:
+        """Return a unit that commits at the end."""
+
+    def read(self) -> Any:
+        """Return a unit that only reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What is written when a push is over: what Stripe holds, our own lines there, and what was read back from Stripe meanwhile."""
+
+    push: Push
+    held: Held
+    lines: Sequence[Line]
+    items: dict[str, str]
+    read: Any = None
+    problem: Problem | None = None
+
+
+class Books(Protocol):
+    """What the pass asks of the books: once a push is over, outside a transaction what to read back, inside one to write it."""
+
+    def read_back(self, push: Push) -> Any:
+        """Return what Stripe says now of everything that a push touched. Raises: RetryableError."""
+
+    def settle(self, unit: Unit, settled: Settled, now: datetime) -> Sequence[str]:
+        """Write what came of a push; return the deals to tell."""
+
+
+class _Later(Exception):  # noqa: N818 - not an error
+    """This push goes on in a later pass; *ends*: so do all others."""
+
+    def __init__(self, error: RetryableError, *, ends: bool) -> None:
+        self.error, self.ends = error, ends
+        super().__init__(str(error))
+
+
+@dataclass(slots=True, kw_only=True)
+class Passage:
+    """One pass. now - the clock, asked before each call. tell - notes in the same transaction which deals' records now say something else."""
+
+    database: Transactions
+    calls: Calls
+    books: Books
+    now: Callable[[], datetime]
+    tell: Callable[[Unit, Sequence[str]], None]
+    stop: threading.Event
+    log: Callable[..., None]
+    progress: Callable[[int], None] = field(default=lambda _n: None)
+    sent: int = 0
+    done: int = 0
+    refused: int = 0
+    failures: int = 0
+    problem: Problem | None = None
+    _new_ids: list[tuple[tuple[str, str], str]] = field(default_factory=list)
+
+    def run(self) -> Pushed:
+        """Carry out what is pending. Raises: HaltError where Stripe wants another key, mode or account."""
+        after = ""
+        for _ in range(AT_ONCE):
+            if self.stop.is_set():
+                break
+            with self.database.transaction() as unit:
+                push = pushes.taken(unit, self.now(), after)
+            if push is None:
+                break
+            after = push.id
+            if not self._passed(push):
+                break
+        with self.database.read() as unit:
+            wait = pushes.waiting(unit)
+        return Pushed(sent=self.sent, done=self.done, refused=self.refused, wait=wait, problem=self.problem if wait else None)
+
+    def _passed(self, push: Push) -> bool:
+        """Carry out one push as far as it goes; return whether the pass may go on."""
+        walk = _Walk(passage=self, push=push)
+        try:
+            walk.go()
+            self.failures = 0
+        except _Later as later:
+            self._wait(walk.push, later.error)
+            self.failures += 1
+            return not later.ends and self.failures < _MOST_FAILURES
+        except HaltError:
+            self._release(walk.push)
+            raise
+        except RejectedError as error:
+            self._refuse(walk.push, error.problem)
+        except ConnectorError as error:
+            if not isinstance(error, InvariantError):
+                self._release(walk.push)
+                raise
+            self._refuse(walk.push, _own_error(walk.push, error))
+        except Exception as error:  # noqa: BLE001 - our bug in one push is told on its deal; the others go on (D-17)
+            self._refuse(walk.push, _own_error(walk.push, error))
+        return True
+
+    # ------------------------------------------------------------ what is kept
+
+    def keep(self, push: Push) -> None:
+        """Keep how far a push came, and the ids of shared objects that it found or made."""
+        with self.database.transaction() as unit:
+            self._keep_ids(unit)
+            pushes.save(unit, push)
+
+    def found_or_made(self, kind: tuple[str, str], stripe_id: str) -> None:
+        """Note the id of a shared object; it is written with what is kept next."""
+        self._new_ids.append((kind, stripe_id))
+
+    def _keep_ids(self, unit: Unit) -> None:
+        for kind, stripe_id in self._new_ids:
+            pushes.save_shared(unit, kind, stripe_id, self.now())
+        self._new_ids.clear()
+
+    def _wait(self, push: Push, error: RetryableError) -> None:
+        """Keep a push for later: the longer, the more often it was in vain."""
+        attempts = push.attempts + 1
+        wait_s = max(error.retry_after_s, min(_LONGEST_WAIT_S, 30 * 2 ** min(attempts - 1, 10)))
+        self.problem = Problem(code="stripe-unreachable", message=str(error), hint=error.hint or "It is tried again by itself.")
+        self.log("push.failed", key=push.key, step=push.begun, error=str(error), hint=error.hint, wait_s=wait_s, attempt=attempts)
+        self.keep(replace(push, attempts=attempts, next_try_at=self.now() + timedelta(seconds=wait_s)))
+
+    def _release(self, push: Push) -> None:
+        self.keep(replace(push, next_try_at=None))
+
+    def release(self, push: Push) -> None:
+        """Give a push back, to be taken by whoever comes next."""
+        self._release(push)
+
+    def settle(self, push: Push) -> None:
+        """Write what came of a push whose steps were all carried out."""
+        try:
+            read = self.books.read_back(push)
+        except RetryableError as error:
+            raise _Later(error, ends=not isinstance(error, Unanswered)) from error
+        with self.database.transaction() as unit:
+            self._keep_ids(unit)
+            if not pushes.finish(unit, push):
+                return
+            self.tell(unit, self._written(unit, push, read, None))
+        self.done += 1
+        self.progress(1)
+
+    def _refuse(self, push: Push, problem: Problem) -> None:
+        problem = replace(problem, where=Where(record=push.deal)) if push.deal else problem
+        self.log("push.refused", key=push.key, step=push.begun, error=problem.message, hint=problem.hint)
+        self._remove_drafts(push)
+        with self.database.transaction() as unit:
+            self._keep_ids(unit)
+            if not pushes.refuse(unit, push, problem, self.now()):
+                return
+            self._forget_lost(unit, push, problem)
+            self.tell(unit, self._written(unit, push, None, problem))
+        self.refused += 1
+        self.progress(1)
+
+    def _written(self, unit: Unit, push: Push, read: Any, problem: Problem | None) -> Sequence[str]:
+        before = pushes.held_of(unit, [push.contract_id]).get(push.contract_id) if push.contract_id else None
+        lines, items = settling.lines_after(push)
+        made = Settled(push=push, held=settling.held_after(push, before), lines=lines, items=items, read=read, problem=problem)
+        return self.books.settle(unit, made, self.now())
+
+    def _remove_drafts(self, push: Push) -> None:
+        """Delete the unfinished invoice that a refused push left; the next plan makes it anew."""
+        for invoice in settling.left_drafts(push):
+            try:
+                self.calls.do("invoices.delete", {}, target=invoice, key=f"{push.key}/left-{invoice}")
+            except ConnectorError as error:
+                self.log("push.left", key=push.key, invoice=invoice, error=str(error), hint="Delete this draft at Stripe.")
+
+    def _forget_lost(self, unit: Unit, push: Push, problem: Problem) -> None:
+        """Forget shared objects that the refusal names: they were deleted at Stripe, and the next plan looks for them anew."""
+        for step in push.plan.steps:
+            given = push.results.get(step.name)
+            if step.shared is not None and given and str(given.get("id")) in problem.text():
+                pushes.forget_shared(unit, step.shared)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """The way of one push through its steps; *push* is as it stands now."""
+
+    passage: Passage
+    push: Push
+
+    def go(self) -> None:
+        """Carry out every step that has no result yet, then settle."""
+        for step in self.push.plan.steps:
+            if step.name in self.push.results:
+                continue
+            if self.passage.stop.is_set():
+                self.passage.release(self.push)
+                return
+            self._keep(step, self._answer(step))
+        self.passage.settle(self.push)
+
+    def _keep(self, step: Step, answer: dict[str, Any]) -> None:
+        kept = settling.kept(step, answer) if answer else {}
+        if step.shared is not None and "id" in kept:
+            self.passage.found_or_made(step.shared, str(kept["id"]))
+        self.push = replace(self.push, results={**self.push.results, step.name: kept}, begun="", begun_at=None, attempts=0)
+
+    def _answer(self, step: Step) -> dict[str, Any]:
+        """Return what a step gives; {} where it is left out."""
+        results = self.push.results
+        if step.needs is not None and not settling.value_of(step.needs, results):
+            return {}
+        if step.shared is not None:
+            with self.passage.database.read() as unit:
+                known = pushes.shared_id(unit, step.shared)
+            if known is not None and not step.keeps:
+                return {"id": known}
+        target = settling.resolved(step.target, results)
+        invariant(step.target is None or isinstance(target, str), f"{step.call} has a target in the step {step.name}")
+        ready = replace(step, params=settling.resolved(step.params, results), target=target)
+        return self._asked(settling.marked(ready, self._full_key(step)))
+
+    def _asked(self, step: Step) -> dict[str, Any]:
+        """Ask for a step whose references are resolved until it is answered. Raises: _Later, RejectedError, HaltError."""
+        was_begun = self.push.begun == step.name
+        if was_begun and self._is_key_old():
+            found = self._looked_up(step)
+            if found is not None:
+                return found
+            self._next_key(step)
+        for tries_left in range(_QUICK_TRIES - 1, -1, -1):
+            self._begin(step)
+            try:
+                self.passage.sent += 1
+                return self._called(step)
+            except Unanswered as error:
+                was_begun = True
+                if error.is_stored:
+                    found = self._looked_up(step)
+                    if found is not None:
+                        return found
+                    self._next_key(step)
+                if not tries_left:
+                    raise _Later(error, ends=False) from error
+            except RetryableError as error:
+                if not tries_left or error.retry_after_s > _QUICK_S:
+                    raise _Later(error, ends=True) from error
+                self.passage.stop.wait(error.retry_after_s)
+            except RejectedError as error:
+                if was_begun or self.push.tries.get(step.name) or step.target is not None:
+                    found = self._looked_up(step, error)
+                    if found is not None:
+                        return found
+                raise
+        raise InvariantError("a step ends with an answer or a wait")
+
+    def _called(self, step: Step) -> dict[str, Any]:
+        key = self._key(step)
+        if step.shared is not None:
+            return shared.find_or_make(self.passage.calls, step, key)
+        if settling.is_read(step):
+            return self.passage.calls.do(step.call, step.params, target=_text(step.target))
+        return self.passage.calls.do(step.call, step.params, target=_text(step.target), key=key)
+
+    def _begin(self, step: Step) -> None:
+        """Write down that a step is being sent, with everything that was kept so far."""
+        now = self.passage.now()
+        began = self.push.begun_at if self.push.begun == step.name and self.push.begun_at else now
+        self.push = replace(self.push, begun=step.name, begun_at=began, next_try_at=now + pushes.LEASE)
+        self.passage.keep(self.push)
+
+    def _key(self, step: Step) -> str:
+        tries = int(self.push.tries.get(step.name, 0))
+        return self._full_key(step) + (f"/a{tries}" if tries else "")
+
+    def _full_key(self, step: Step) -> str:
+        return f"{self.push.key}/{step.name}"
+
+    def _next_key(self, step: Step) -> None:
+        tries = {**self.push.tries, step.name: int(self.push.tries.get(step.name, 0)) + 1}
+        self.push = replace(self.push, tries=tries, begun="", begun_at=None)
+
+    def _is_key_old(self) -> bool:
+        return self.push.begun_at is not None and self.passage.now() - self.push.begun_at > KEY_AGE
+
+    def _looked_up(self, step: Step, refusal: RejectedError | None = None) -> dict[str, Any] | None:
+        """Return the answer that a step would have given, where it was carried out after all."""
+        try:
+            since, said = int(self.push.made_at.timestamp()), refusal if isinstance(refusal, Refusal) else None
+            found = lookup.found(self.passage.calls, step, step.params, self._full_key(step), since=since, refusal=said)
+        except RetryableError as error:
+            raise _Later(error, ends=not isinstance(error, Unanswered)) from error
+        if found is not None:
+            self.passage.log("push.found", key=self.push.key, step=step.name, id=str(found.get("id") or ""))
+        return found
+
+
+def _text(target: Any) -> str | None:
+    return None if target is None else str(target)
+
+
+def _own_error(push: Push, error: BaseException) -> Problem:
+    return Problem(
+        code="internal-error",
+        message=f"Not billed: the connector itself failed on this deal ({type(error).__name__}: {error}).",
+        hint="Ask the people who run the billing connector; its log names the cause.",
+        where=Where(record=push.deal),
+    )
