@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from connector.billing.internal import InternalBilling
 from connector.billing.ladder import Ladder
 from connector.billing.outbox import Mailing
+from connector.billing.stripe_backend.backend import StripeBilling
 from connector.billing.stripe_backend.guard import Bound, GuardedCalls
 from connector.billing.taxing import Untaxed
 from connector.config import LOOPBACK, Config
-from connector.errors import HaltError
 from connector.payments.cards import TestCards
 from connector.ports import Org, TaxSource, Unit
 from connector.sync import ledger
@@ -64,7 +64,7 @@ def build_billing(config: Config, org_id: str, *, is_sandbox: bool, bound: Bound
     if is_stripe:
         guard = bound or Bound(mode=config.stripe.mode, expected=config.stripe.account)
         guard.refuse_mode()
-        raise HaltError("Billing on Stripe is not put together yet.", hint="Set `billing: {backend: internal}`.", code="not-built-yet")
+        return StripeBilling(**settings, calls=build_calls(config, guard), automatic_tax=config.tax.kind == "stripe")
     return InternalBilling(**settings, payments={"test": TestCards()} if "test" in config.payments.methods else {})
 
 

@@ -19,8 +19,8 @@ from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, He
 from connector.core.lines import Line
 from connector.core.terms import Interval
 from connector.errors import HaltError, Problem, RetryableError
-from connector.kit.db import Database, Unit
-from connector.ports import Pushed
+from connector.kit.db import Database
+from connector.ports import Pushed, Unit
 
 NOW = datetime(2026, 4, 1, 9, tzinfo=UTC)
 CONTRACT = "ct_1"
@@ -40,8 +40,7 @@ def plan_of(*, groups: Sequence[str] = ("month",), has_own: bool = True) -> Plan
     customer = Ref(step="customer")
     steps = [Step(name="customer", call="customers.create", shared=("customer", "cus_ours"),
                   params={"email": "a@example.com", "metadata": {"connector_customer": "cus_ours"}})]  # fmt: skip
-    for group in groups:
-        steps.append(Step(name=f"{group}/schedule", call="subscription_schedules.create", params={"customer": customer}, keeps=("subscription",)))
+    steps += [Step(name=f"{g}/schedule", call="subscription_schedules.create", params={"customer": customer}, keeps=("subscription",)) for g in groups]
     if has_own:
         steps += [
             Step(name="own/invoice", call="invoices.create", params={"customer": customer, "auto_advance": False}),

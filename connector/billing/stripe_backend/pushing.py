@@ -30,7 +30,16 @@ from connector.billing.stripe_backend import lookup, pushes, settling, shared
 from connector.billing.stripe_backend.refusals import Refusal, Unanswered
 from connector.billing.stripe_backend.steps import Calls, Held, Push, Step
 from connector.core.lines import Line
-from connector.errors import ConnectorError, HaltError, InvariantError, Problem, RejectedError, RetryableError, Where, invariant
+from connector.errors import (
+    ConnectorError,
+    HaltError,
+    InvariantError,
+    Problem,
+    RejectedError,
+    RetryableError,
+    Where,
+    invariant,
+)
 from connector.ports import Pushed, Unit
 
 AT_ONCE = 1000  # pushes of one pass; more come with the next
@@ -263,37 +272,41 @@ class _Walk:
 
     def _asked(self, step: Step) -> dict[str, Any]:
         """Ask for a step whose references are resolved until it is answered. Raises: _Later, RejectedError, HaltError."""
-        was_begun = self.push.begun == step.name
-        if was_begun and self._is_key_old():
+        if self.push.begun == step.name and self._is_key_old():
             found = self._looked_up(step)
             if found is not None:
                 return found
             self._next_key(step)
         for tries_left in range(_QUICK_TRIES - 1, -1, -1):
-            self._begin(step)
-            try:
-                self.passage.sent += 1
-                return self._called(step)
-            except Unanswered as error:
-                was_begun = True
-                if error.is_stored:
-                    found = self._looked_up(step)
-                    if found is not None:
-                        return found
-                    self._next_key(step)
-                if not tries_left:
-                    raise _Later(error, ends=False) from error
-            except RetryableError as error:
-                if not tries_left or error.retry_after_s > _QUICK_S:
-                    raise _Later(error, ends=True) from error
-                self.passage.stop.wait(error.retry_after_s)
-            except RejectedError as error:
-                if was_begun or self.push.tries.get(step.name) or step.target is not None:
-                    found = self._looked_up(step, error)
-                    if found is not None:
-                        return found
-                raise
+            answer = self._tried(step, is_first=tries_left == _QUICK_TRIES - 1, is_last=not tries_left)
+            if answer is not None:
+                return answer
         raise InvariantError("a step ends with an answer or a wait")
+
+    def _tried(self, step: Step, *, is_first: bool, is_last: bool) -> dict[str, Any] | None:
+        """Ask for a step once; None: it may be asked again at once."""
+        may_be_done = not is_first or self.push.begun == step.name or bool(self.push.tries.get(step.name)) or step.target is not None
+        self._begin(step)
+        self.passage.sent += 1
+        try:
+            return self._called(step)
+        except Unanswered as error:
+            found = self._looked_up(step) if error.is_stored else None
+            if error.is_stored and found is None:
+                self._next_key(step)
+            if found is None and is_last:
+                raise _Later(error, ends=False) from error
+            return found
+        except RetryableError as error:
+            if is_last or error.retry_after_s > _QUICK_S:
+                raise _Later(error, ends=True) from error
+            self.passage.stop.wait(error.retry_after_s)
+            return None
+        except RejectedError as error:
+            found = self._looked_up(step, error) if may_be_done else None
+            if found is None:
+                raise
+            return found
 
     def _called(self, step: Step) -> dict[str, Any]:
         key = self._key(step)

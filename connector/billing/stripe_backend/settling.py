@@ -84,7 +84,9 @@ def held_after(push: Push, before: Held | None) -> Held:
     new = {g.name: g for g in after.groups}
     groups = [_group_after(push, name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new])]
     customer = push.results.get("customer", {}).get("id") or after.customer or (before.customer if before else "")
-    return replace(after, customer=str(customer), groups=tuple(g for g in groups if g is not None))
+    made = replace(after, customer=str(customer), groups=tuple(g for g in groups if g is not None))
+    is_told = any(s.name == "customer" for s in push.plan.steps) or is_whole(push)
+    return made if is_told or before is None else replace(made, told=before.told)
 
 
 def _group_after(push: Push, name: str, old: HeldGroup | None, new: HeldGroup | None) -> HeldGroup | None:

@@ -1,0 +1,300 @@
+"""Billing on Stripe behind the `Billing` port: the internal engine's books and validation, with another way to issue (decision D-194).
+
+What is agreed is kept exactly as on the internal engine. What is billed is not: where that writes an invoice, this compiles what
+Stripe has to hold and writes a *push* into the same transaction; the push pass carries it out afterwards. A contract whose push is on
+its way takes nothing new (`Outcome.is_waiting`), so that every plan starts from what Stripe really holds.
+
+Worked example: a deal over 30.00 a month from 1 April is won on 1 April. `apply` writes customer, contract and a push of four steps
+(customer, product, price, schedule); the push pass sends them, reads the first invoice back and mirrors it; the CRM shows "Active" with
+Stripe's number and page. Had Stripe been away, the CRM would show "Queued" meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from connector.billing import store
+from connector.billing.commands import Copy
+from connector.billing.events import parked_events
+from connector.billing.internal import OVERDUE_INVOICES, InternalBilling, carried, credited
+from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, today_in
+from connector.billing.locking import hold_contracts
+from connector.billing.parts import mark_overdue
+from connector.billing.store import BookedContract, BookedInvoice, Customer
+from connector.billing.stripe_backend import pushes, pushing
+from connector.billing.stripe_backend.advancing import advanced
+from connector.billing.stripe_backend.compiling import owning
+from connector.billing.stripe_backend.compiling.plan import planned
+from connector.billing.stripe_backend.compiling.wanted import Wanted
+from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
+from connector.billing.taxing import refusal, state_of
+from connector.core.lines import Line
+from connector.core.settlement import CustomerState
+from connector.errors import Problem
+from connector.ports import BilledRun, Command, Outcome, Preview, Pushed, Standing, Unit
+
+BUSY_WAIT = timedelta(minutes=10)  # until the run looks again at a contract whose push is on its way
+REPLANNED = 100  # contracts of refused pushes that one pass plans anew
+
+
+class StripeBilling(InternalBilling):
+    """Billing on Stripe for one CRM org; *calls* is used by the passes alone. *automatic_tax*: Stripe knows the tax, not we."""
+
+    transactional = False
+    makes_drafts = False  # drafts in the books are Stripe's
+
+    def __init__(self, *, calls: Calls, automatic_tax: bool = False, **books: Any) -> None:
+        super().__init__(**books)
+        self.calls = calls
+        self.automatic_tax = automatic_tax
+
+    @property
+    def remote(self) -> StripeBilling:
+        """Return what the passes send to and read back from: this."""
+        return self
+
+    # ---------------------------------------------------------------- how commands are carried out
+
+    def _carried_out(self, copy: Copy, commands: Sequence[Command], unit: Unit) -> list[Outcome]:
+        held_up = pushes.busy(unit, copy.before)
+        late = self._unread(copy, unit, copy.before.keys() - held_up.keys())
+        held_up |= {contract_id: copy.before[contract_id].deal for contract_id in late}
+        return [_carried_or_waits(copy, command, held_up) for command in commands]
+
+    def _unread(self, copy: Copy, unit: Unit, contract_ids: Iterable[str]) -> list[str]:
+        """Return the contracts of which Stripe may have invoiced something that was not read back yet: no change may be counted against it."""
+        held = pushes.held_of(unit, sorted(contract_ids))
+        if not held:
+            return []
+        contracts = [copy.before[i] for i in sorted(held)]
+        windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
+        facts = store.facts(unit, windows) if windows else {}
+        people = {c.id: c for c in copy.customers.values()}
+        issue = self._issue(unit, contracts, self.moment(copy.now, hold=False), people, facts, copy=copy)
+        return [c.id for c in contracts if owning.unread(issue.wanted(c, facts.get(c.id, ())))]
+
+    def _issue(
+        self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment, people: Mapping[str, Customer],
+        facts: Mapping[str, Sequence[Line]], copy: Copy | None = None,
+    ) -> StripeIssue:  # fmt: skip
+        ids = [c.id for c in contracts]
+        return StripeIssue(
+            moment=moment, customers=people, credited=credited(unit, facts), source=self.tax, is_run=copy is None,
+            actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
+            sent=pushes.sent_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
+        )  # fmt: skip
+
+    def _trials_ended(self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment) -> Mapping[str, BookedContract]:
+        """Return nothing: Stripe knows the payment methods, and ends or pauses such a trial itself."""
+        del unit, contracts, moment
+        return {}
+
+    # ---------------------------------------------------------------- the billing run
+
+    def bill(self, unit: Unit, as_of: datetime, *, limit: int, hold: bool) -> BilledRun:
+        """Plan up to *limit* contracts that are due at *as_of*; what Stripe has to be told becomes pushes.
+
+        *hold*: the CRM has been silent for too long, so that nothing new is begun; Stripe goes on billing what it holds.
+        """
+        if not hold:
+            return super().bill(unit, as_of, limit=limit, hold=hold)
+        late = mark_overdue(unit, today_in(self.timezone, as_of), OVERDUE_INVOICES, as_of)
+        due = store.due_contracts(unit, store.at_text(as_of), 1, with_drafts=False)
+        return BilledRun(deals=tuple(store.deals_of_contracts(unit, late)), problems=(_HELD,) if due else ())
+
+    # ---------------------------------------------------------------- what the CRM is told
+
+    def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
+        """Return how the deals stand; what is on its way to Stripe is queued, what it refused says why."""
+        found = dict(super().standings(deals, unit, now))
+        on_way = pushes.standing(unit, {s.contract_id for s in found.values()})
+        for deal, standing in found.items():
+            push = on_way.get(standing.contract_id)
+            if push is None:
+                continue
+            if push.problem is not None and (deal == push.deal or not standing.is_change):
+                found[deal] = replace(standing, problem=push.problem)
+            elif push.problem is None and deal == push.deal and not push.is_run:
+                found[deal] = replace(standing, is_queued=True)
+        return found
+
+    def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
+        """Return what the command would cause, as the engine counts it, and what Stripe does in another way; nothing is sent."""
+        shown = super().preview(command, unit, now)
+        if shown.problem is not None:
+            return shown
+        work = self.worked_out([command], unit, now, hold=False)
+        (outcome,) = work.outcomes
+        if outcome.problem is not None and not outcome.is_waiting:
+            return Preview(problem=outcome.problem)
+        plans = work.issue.plans if isinstance(work.issue, StripeIssue) else {}
+        notes = dict.fromkeys(note for made in plans.values() for note in made.plan.held.notes)
+        return replace(shown, notes=tuple(notes), is_consolidated=False)
+
+    # ---------------------------------------------------------------- the passes
+
+    def push(
+        self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        stop: threading.Event, log: Callable[..., None], progress: Callable[[int], None],
+    ) -> Pushed:  # fmt: skip
+        """Carry out what was decided at Stripe. Raises: HaltError where Stripe wants another key, mode or account."""
+        with database.transaction() as unit:
+            again = pushes.due_again(unit, now(), REPLANNED)
+            if again:
+                run = self._bill_these(unit, again, self.moment(now(), hold=False), [], with_drafts=False)
+                tell(unit, run.deals)
+        passage = pushing.Passage(
+            database=database, calls=self.calls, books=self, now=now, tell=tell, stop=stop, log=log, progress=progress
+        )
+        return passage.run()
+
+    def pull(
+        self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        stop: threading.Event, log: Callable[..., None],
+    ) -> int:  # fmt: skip
+        """Mirror what happened at Stripe; return how many events were taken."""
+        del database, now, tell, stop, log
+        return 0
+
+    def again(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> None:
+        """Have contracts planned anew at the next pass whose last push was refused."""
+        pushes.again(unit, contract_ids, now)
+
+    def take_over(self, unit: Unit) -> None:
+        """Take what a process left that held the ledger before."""
+        pushes.take_over(unit)
+
+    def read_back(self, push: Push) -> Any:
+        """Return what Stripe says now of what a push touched."""
+        del push
+
+    def settle(self, unit: Unit, settled: pushing.Settled, now: datetime) -> Sequence[str]:
+        """Write what came of a push; return the deals to tell."""
+        push, at = settled.push, store.at_text(now)
+        told = [push.deal] if push.deal else []
+        if push.contract_id:
+            hold_contracts(unit, [push.contract_id])
+            pushes.save_held(unit, settled.held, now)
+            pushes.save_lines(unit, push, settled.lines, settled.items)
+            told += store.deals_of_contracts(unit, [push.contract_id])
+            problem = settled.problem
+            if problem is None:
+                pushes.drop_lines(unit, push.plan.dropped)
+                unit.execute("UPDATE contract SET problem = '' WHERE id = ? AND problem <> ''", (push.contract_id,))
+            else:
+                store.insert_events(unit, parked_events(unit, [(push.contract_id, problem)], now), at)
+                unit.execute("UPDATE contract SET problem = ?, updated_at = ? WHERE id = ?", (problem.text(), at, push.contract_id))
+        return list(dict.fromkeys(told))
+
+
+_HELD = Problem(
+    code="billing-held",
+    message="Nothing new is sent to Stripe: the CRM was last read too long ago. Stripe goes on billing what it holds.",
+    hint="It goes on by itself as soon as the CRM answers; `billing.max_crm_age` says how old may be.",
+)
+
+
+def _carried_or_waits(copy: Copy, command: Command, held_up: Mapping[str, str]) -> Outcome:
+    """Carry out a command, unless it would change a contract of which something is on its way."""
+    contract_id = copy.by_deal.get(command.deal) or command.contract_id or ""
+    if contract_id not in held_up:
+        return carried(copy, command)
+    trial = replace(copy, after=dict(copy.after), customers=dict(copy.customers), by_deal=dict(copy.by_deal), touched={}, merged={})
+    outcome = carried(trial, command)
+    if outcome.problem is not None or not trial.touched:
+        return outcome
+    problem = Problem(
+        code="contract-busy",
+        message=f"Something else of the contract {contract_id} is still on its way to Stripe.",
+        hint="It is tried again by itself in a moment.",
+    )
+    return Outcome(key=command.key, problem=problem, waits_for=held_up[contract_id])
+
+
+# ---------------------------------------------------------------- issuing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What is to be sent of one contract, and by what name."""
+
+    key: str
+    deal: str
+    plan: Plan
+
+
+@dataclass(slots=True, kw_only=True)
+class StripeIssue(Issue):
+    """What a chunk of contracts made: no invoices, but what Stripe has to be told.
+
+    held, sent, standing - by contract, what Stripe holds, our own lines there that are no facts yet, the push that is on its way or was
+    refused. asked - the commands that touched each contract.
+    """
+
+    org: str
+    automatic_tax: bool
+    held: Mapping[str, Held]
+    sent: Mapping[str, Mapping[str, Line]]
+    standing: Mapping[str, pushes.Standing]
+    asked: Mapping[str, Sequence[Command]]
+    plans: dict[str, _Made] = field(default_factory=dict)
+
+    def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
+        """Plan one contract and keep what has to be sent. Raises: RejectedError for what Stripe cannot hold or nobody can tax."""
+        state = self._state(contract)
+        before = self.standing.get(contract.id)
+        if before is not None and before.problem is None:  # only a run comes here: commands wait
+            made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + BUSY_WAIT)
+            self.done.append(made)
+            return made
+        wanted = self.wanted(contract, facts)
+        plan = planned(wanted)
+        tax = self.tax_of(contract.customer_id)
+        if plan.steps and tax.problem is not None and not self.automatic_tax:
+            raise refusal(contract, tax.problem)
+        look = owning.next_own(wanted, plan.held)
+        known = [*facts, *(line for line in (*wanted.sent.values(), *plan.lines) if not line.is_pending)]
+        made = advanced(contract, known, state, self.moment.at, self.credited, look_at=look)
+        deal = before.deal if before is not None else self._deal(contract)
+        self.plans[contract.id] = _Made(key=wanted.key, deal=deal, plan=plan)
+        self.done.append(made)
+        return made
+
+    def _state(self, contract: BookedContract) -> CustomerState:
+        return state_of(self.customers[contract.customer_id], self.tax_of(contract.customer_id))
+
+    def _deal(self, contract: BookedContract) -> str:
+        asked = self.asked.get(contract.id)
+        return asked[-1].deal if asked else contract.deal
+
+    def wanted(self, contract: BookedContract, facts: Sequence[Line]) -> Wanted:
+        """Return what the compiler needs of a contract."""
+        asked = self.asked.get(contract.id)
+        key = pushes.key_of(asked[-1].key) if asked else pushes.run_key(contract.id, self.moment.at)
+        return Wanted(
+            key=key,
+            org=self.org,
+            contract=contract.contract,
+            deal=contract.deal,
+            label=contract.label,
+            how=contract.how,
+            customer_id=contract.customer_id,
+            details=self.customers[contract.customer_id].details,
+            tax=self.tax_of(contract.customer_id),
+            held=self.held.get(contract.id),
+            piece=piece_of(contract, facts, self._state(contract), self.credited),
+            sent=self.sent.get(contract.id, {}),
+            now=self.moment.at,
+            automatic_tax=self.automatic_tax,
+        )
+
+    def save_invoices(self, unit: Unit, series: Series) -> list[tuple[Billed, BookedInvoice]]:
+        """Write a push for every contract of which Stripe has to be told something; there are no invoices."""
+        del series
+        for contract_id, made in self.plans.items():
+            pushes.begin(unit, key=made.key, contract_id=contract_id, deal=made.deal, plan=made.plan, now=self.moment.at)
+        return []
