@@ -1,50 +1,49 @@
-"""A Stripe look-alike on a port for tests, with a clock of its own and the real SDK before it."""
+"""A world whose billing is Stripe's: the demo CRM and the Stripe look-alike over loopback, one clock for all; nothing is mocked but time."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-import stripe
+from world import World, world
 
-from connector.kit.clock import FrozenClock
+from connector.config.stripe import StripeConfig
 from connector.lookalike.stripe.account import Account
 from connector.lookalike.stripe.server import StripeServer
 
-KEY = "sk_test_demo0001"
+
+@dataclass(slots=True, kw_only=True)
+class StripeWorld(World):
+    """A world with the Stripe account behind it; *stripe_server* is its address."""
+
+    account: Account
+    stripe_server: StripeServer
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        """Return the objects of a kind in the account, in order of creation."""
+        return list(self.account.kind(kind).values())
+
+    def counts(self, *kinds: str) -> dict[str, int]:
+        """Return how many objects of these kinds there are."""
+        return {kind: len(self.account.kind(kind)) for kind in kinds}
+
+    def pushes(self) -> list[tuple[Any, ...]]:
+        """Return (key, state) of every push."""
+        return self.query("SELECT key, state FROM stripe_push ORDER BY id")
 
 
-class StripeWorld:
-    """`with StripeWorld("2026-01-15") as world: world.v1.customers.create(...)`; `move` lets time pass."""
-
-    def __init__(self, start: str = "2026-01-15", **about: Any) -> None:
-        self.clock = FrozenClock(datetime.fromisoformat(start).replace(tzinfo=UTC))
-        self.account = Account(clock=self.clock.now, **about)
-        self.server = StripeServer(self.account)
-
-    def __enter__(self) -> Self:
-        self.server.start()
-        self.v1 = self.client(KEY.replace("test", "live") if self.account.is_live else KEY).v1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.stop()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return self.server.url
-
-    def client(self, key: str = KEY, **options: Any) -> stripe.StripeClient:
-        """Return the real SDK's client for a key; it repeats nothing by itself."""
-        base = {"api": self.url, "connect": self.url, "files": self.url, "meter_events": self.url}
-        return stripe.StripeClient(key, base_addresses=base, max_network_retries=0, **options)
-
-    def move(self, to: str) -> None:
-        """Let it be another moment (UTC); what falls due until then is done with the next request."""
-        self.clock.move_to(datetime.fromisoformat(to).replace(tzinfo=UTC))
-
-
-def seconds(text: str) -> int:
-    """Return the seconds of a UTC day or moment."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+@contextmanager
+def stripe_world(folder: Path, *, day: str = "2026-01-01", **how: Any) -> Iterator[StripeWorld]:
+    """Give a running world billed on Stripe; see `world.world`."""
+    with world(folder, day=day, **how) as made:
+        account = Account(clock=made.clock.now, country="FR", currency="eur")
+        with StripeServer(account) as server:
+            stripe = StripeConfig(api_key="sk_test_demo", api_base=server.url)
+            billing = replace(made.config.billing, backend="stripe")
+            config = replace(made.config, billing=billing, stripe=stripe)
+            yield StripeWorld(
+                org=made.org, crm=made.crm, config=config, clock=made.clock, ids=made.ids, account=account, stripe_server=server
+            )
