@@ -10,7 +10,7 @@ invoice of 1 April. Usage of 28 February is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -54,6 +54,9 @@ class Checked:
     records: tuple[Record, ...]
 
 
+WhyNot = Callable[[Record, str], str]
+
+
 class _Refused(Exception):  # noqa: N818 - a refused row is no error
     """Why a row is refused, in plain words."""
 
@@ -68,6 +71,10 @@ class _Desk:
     facts: Mapping[str, Sequence[Line]] = field(default_factory=dict)
     metered: dict[str, list[Segment]] = field(default_factory=dict)
 
+    def zone_of(self, record: Record) -> str:
+        """Return the time zone of a record's contract."""
+        return next(c.terms.timezone for c in self.contracts.values() if c.id == record.contract_id)
+
     def segments(self, contract: BookedContract) -> list[Segment]:
         """Return the metered stretches of a contract, drawn once."""
         found = self.metered.get(contract.id)
@@ -78,8 +85,13 @@ class _Desk:
         return found
 
 
-def checked(unit: Unit, org: str, rows: Sequence[Row], now: datetime, seen: dict[str, Record] | None = None) -> Checked:
-    """Return what would become of rows (id, contract, for, time, quantity; texts), reading only; *seen* - records of rows before them."""
+def checked(
+    unit: Unit, org: str, rows: Sequence[Row], now: datetime, seen: dict[str, Record] | None = None, why_not: WhyNot = lambda _record, _zone: ""
+) -> Checked:
+    """Return what would become of rows (id, contract, for, time, quantity; texts), reading only; *seen* - records of rows before them.
+
+    why_not - why a record cannot be taken, given the contract's time zone; "" where it can.
+    """
     names = [str(r.get("contract", "")) for r in rows]
     by_deal = store.contracts_of_deals(unit, org, names)
     booked = {c.id: c for c in store.contracts(unit, {by_deal.get(n, n) for n in names if n})}
@@ -100,6 +112,7 @@ def checked(unit: Unit, org: str, rows: Sequence[Row], now: datetime, seen: dict
             old = desk.known.get(record.id)
             if old is None:
                 _require_open(desk, record)
+                _require_taken(why_not(record, desk.zone_of(record)))
                 desk.known[record.id] = record
                 made.append(record)
                 if seen is not None:
@@ -214,6 +227,11 @@ def _require_open(desk: _Desk, record: Record) -> None:
             )
 
 
+def _require_taken(why_not: str) -> None:
+    if why_not:
+        raise _Refused(why_not)
+
+
 def _require_same(old: Record, new: Record) -> None:
     """Refuse an id that is recorded already with other content."""
     pairs = {
@@ -228,7 +246,11 @@ def _require_same(old: Record, new: Record) -> None:
 
 def recorded(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Record usage (data: rows); what is refused is listed by its place among the rows, the others count."""
-    found = checked(unit, engine.org, request.data["rows"], request.now)
+    return keep(request, checked(unit, engine.org, request.data["rows"], request.now), unit)
+
+
+def keep(request: Request, found: Checked, unit: Unit) -> IntentResult:
+    """Write the records of rows that were checked, and say what became of each row."""
     at = store.at_text(request.now)
     unit.executemany(
         "INSERT INTO usage_record (id, contract_id, item_id, price_id, used_at, quantity, made_at) VALUES (?,?,?,?,?,?,?)",

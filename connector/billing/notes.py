@@ -75,15 +75,20 @@ def credit(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Give money back: a credit note of `amount` (minor units, with tax; default all that was paid) whose paid part is refunded."""
     held = desk.held(unit, str(request.data.get("invoice", "")))
+    issued = write_note(request, engine, unit, held, refund_wanted(unit, held, request.data))
+    return _credited(request, unit, held, issued, "invoice.refunded")
+
+
+def refund_wanted(unit: Unit, held: Held, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the note that a refund is (see `credit`). Raises: RejectedError where nothing was paid."""
     left = held.invoice.amount_paid - desk.given_back(unit, held.id)
     free = held.invoice.total - held.invoice.credited - _add_prorated(unit, held, {})
     if held.invoice.status != "paid" or left <= 0:
         raise refused(
             "nothing-paid", f"{held.number} is {held.invoice.status}; only what was paid can be refunded.", "Credit it instead."
         )
-    amount = request.data.get("amount")
-    wanted = {"amount": (min(left, free) or left) if amount is None else amount, "refund": _ALL, "reason": request.data.get("reason", "")}
-    return _credited(request, unit, held, write_note(request, engine, unit, held, wanted), "invoice.refunded")
+    amount = data.get("amount")
+    return {"amount": (min(left, free) or left) if amount is None else amount, "refund": _ALL, "reason": data.get("reason", "")}
 
 
 def _credited(request: Request, unit: Unit, held: Held, issued: Issued, name: str) -> IntentResult:
@@ -100,19 +105,7 @@ def write_note(
     is_moved - the lines go to another invoice as they are, so that what changes credited of them counts there.
     """
     invoice = held.invoice
-    credited, on_others = _credited_before(unit, held), 0
-    if not is_moved:
-        on_others = _add_prorated(unit, held, credited)
-    lines = _lines(held, wanted.get("lines") or (), credited)
-    amount = wanted.get("amount")
-    if lines and amount is not None:
-        raise refused("two-amounts", "Give an amount or lines, not both.")
-    if not lines and amount is None:
-        amount = invoice.total - invoice.credited - on_others
-    total = _checked_total(held, amount, lines, on_others)
-    beyond = max(0, total - invoice.amount_remaining)
-    back = _back(unit, held, wanted, beyond)
-    note, after, to_balance = credit_note(invoice, amount=amount, lines=lines, paid_back=back, credited=credited)
+    note, after, to_balance = worked_out(unit, held, wanted, is_moved=is_moved)
     reduced = note.total - note.refund - note.credit - note.out_of_band
     on = today_in(engine.timezone, request.now)
     number = _number(engine.series, unit, on)
@@ -126,6 +119,24 @@ def write_note(
     told = {"note": number, "total": note.total, "currency": held.currency, "open": after.amount_remaining, "reason": issued.reason}
     engine.mailing.write(unit, [Entry(key=f"{number}/issued", kind="credit_note", invoice_id=held.id, data=told)], request.now)
     return issued
+
+
+def worked_out(unit: Unit, held: Held, wanted: Mapping[str, Any], *, is_moved: bool = False) -> tuple[CreditNote, Invoice, int]:
+    """Return the note that `credit` asks for, the invoice after it and what goes to the balance; nothing is written. Raises: RejectedError."""
+    invoice = held.invoice
+    credited, on_others = _credited_before(unit, held), 0
+    if not is_moved:
+        on_others = _add_prorated(unit, held, credited)
+    lines = _lines(held, wanted.get("lines") or (), credited)
+    amount = wanted.get("amount")
+    if lines and amount is not None:
+        raise refused("two-amounts", "Give an amount or lines, not both.")
+    if not lines and amount is None:
+        amount = invoice.total - invoice.credited - on_others
+    total = _checked_total(held, amount, lines, on_others)
+    beyond = max(0, total - invoice.amount_remaining)
+    back = _back(unit, held, wanted, beyond)
+    return credit_note(invoice, amount=amount, lines=lines, paid_back=back, credited=credited)
 
 
 def _checked_total(held: Held, amount: int | None, lines: Sequence[tuple[str, int]], on_others: int) -> int:
@@ -295,6 +306,20 @@ def write_void(request: Request, unit: Unit, held: Held, *, is_moved: bool = Fal
 
     is_moved - the lines go to another invoice as they are, so that what changes credited of them counts there.
     """
+    refuse_void(unit, held, is_moved=is_moved)
+    after = voided(held.invoice)
+    desk.set_status(unit, held.id, after.status, None)
+    used = held.invoice.ending_balance - held.invoice.starting_balance
+    if used > 0:
+        desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now, actor=request.actor)
+    before = _credited_before(unit, held)
+    taken = {desk.root_key(key): net - before.get(key, 0) for key, net in taken_back(held.invoice).items()}
+    take_from_lines(unit, held.id, taken)
+    return replace(held, invoice=after)
+
+
+def refuse_void(unit: Unit, held: Held, *, is_moved: bool = False) -> None:
+    """Raise RejectedError where an invoice cannot be voided; see `write_void`."""
     on_others = 0 if is_moved else _add_prorated(unit, held, {})
     if on_others:
         raise refused(
@@ -309,26 +334,22 @@ def write_void(request: Request, unit: Unit, held: Held, *, is_moved: bool = Fal
         raise refused(
             "not-voidable", f"{held.number} is {held.invoice.status} and {paid} was paid; it cannot be voided.", "Credit it instead."
         )
-    after = voided(held.invoice)
-    desk.set_status(unit, held.id, after.status, None)
-    used = held.invoice.ending_balance - held.invoice.starting_balance
-    if used > 0:
-        desk.move_balance(unit, held.customer_id, held.currency, -used, held.id, request.now, actor=request.actor)
-    before = _credited_before(unit, held)
-    taken = {desk.root_key(key): net - before.get(key, 0) for key, net in taken_back(held.invoice).items()}
-    take_from_lines(unit, held.id, taken)
-    return replace(held, invoice=after)
 
 
 def uncollectible(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Give up an open invoice: it stays on the books as owed, and nobody expects it to be paid."""
     held = desk.held(unit, str(request.data.get("invoice", "")))
-    if held.invoice.status != "open":
-        raise refused("not-open", f"{held.number} is {held.invoice.status}; only an open invoice can be given up.")
+    refuse_uncollectible(held)
     after = replace(held, invoice=marked_uncollectible(held.invoice))
     desk.set_status(unit, held.id, after.invoice.status, None)
     result = {"invoice": held.number, "status": "uncollectible"}
     return desk.save_event(unit, request, "invoice.given_up", result, before=held, after=after)
+
+
+def refuse_uncollectible(held: Held) -> None:
+    """Raise RejectedError where an invoice cannot be given up."""
+    if held.invoice.status != "open":
+        raise refused("not-open", f"{held.number} is {held.invoice.status}; only an open invoice can be given up.")
 
 
 def due(request: Request, engine: Engine, unit: Unit) -> IntentResult:

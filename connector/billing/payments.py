@@ -10,7 +10,7 @@ instead of words, because what its reader sees is written in the language of the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -34,8 +34,31 @@ def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     `reference` is what the bank or cheque says, `method` one of `WAYS`.
     """
     held = desk.held(unit, str(request.data.get("invoice", "")))
-    given, on = request.data.get("amount"), request.data.get("on")
-    today = today_in(engine.timezone, request.now)
+    said = payment_said(request, engine)
+    amount = due_amount(held, request.data.get("amount"))
+    book_payment(unit, held, amount, on=said.on, now=request.now, method=said.method, reference=said.reference)
+    after = desk.held(unit, held.number)
+    result = {
+        "invoice": held.number, "amount": amount, "currency": held.currency, "on": said.on.isoformat(), "open": after.invoice.amount_remaining,
+        "method": said.method, "reference": said.reference,
+    }  # fmt: skip
+    receipt = Entry(key=f"{request.key}/paid", kind="receipt", invoice_id=held.id, data=result)
+    engine.mailing.write(unit, [receipt], request.now)
+    return desk.save_event(unit, request, "payment.recorded", result, before=held, after=after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What is said of money that arrived outside: the day, the way and the bank's reference."""
+
+    on: date
+    method: str
+    reference: str
+
+
+def payment_said(request: Request, engine: Engine) -> Said:
+    """Return what a request says of a payment. Raises: RejectedError for a day in the future, or a way that nobody knows."""
+    on, today = request.data.get("on"), today_in(engine.timezone, request.now)
     day = date.fromisoformat(str(on)) if on else today
     if day > today:
         hint = "Give the day the money arrived, or record it on that day."
@@ -44,21 +67,11 @@ def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     method = str(request.data.get("method") or "manual")
     if method not in ("manual", *WAYS):
         raise refused("unknown-way", f"{method} is no way money arrives.", f"Known: {', '.join(WAYS)}.")
-    amount = _record(unit, held, given, day, request.now, method, reference)
-    after = desk.held(unit, held.number)
-    result = {
-        "invoice": held.number, "amount": amount, "currency": held.currency, "on": day.isoformat(), "open": after.invoice.amount_remaining,
-        "method": method, "reference": reference,
-    }  # fmt: skip
-    receipt = Entry(key=f"{request.key}/paid", kind="receipt", invoice_id=held.id, data=result)
-    engine.mailing.write(unit, [receipt], request.now)
-    return desk.save_event(unit, request, "payment.recorded", result, before=held, after=after)
+    return Said(on=day, method=method, reference=reference)
 
 
-def _record(  # noqa: PLR0913, PLR0917 - one value of the payment each
-    unit: Unit, held: Held, amount: int | None, on: date, now: datetime, method: str, reference: str
-) -> int:
-    """Record a payment of *amount* minor units (None: all that is open) for an invoice; return what was recorded.
+def due_amount(held: Held, amount: int | None) -> int:
+    """Return what a payment of *amount* minor units (None: all that is open) takes of an invoice.
 
     Raises: RejectedError if the invoice is not open, or the amount is not above zero and at most what is open.
     """
@@ -72,7 +85,6 @@ def _record(  # noqa: PLR0913, PLR0917 - one value of the payment each
         if given > left:
             hint = "Record what is open; put the rest on the customer's balance with `connector customers adjust-balance`, or send it back."
         raise refused("bad-amount", f"A payment for {held.number} is above zero and at most {most}.", hint)
-    book_payment(unit, held, given, on=on, now=now, method=method, reference=reference)
     return given
 
 
@@ -94,6 +106,12 @@ def enter(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 
     What cannot be recorded is no error of the request but its result: `refused` says why, with the figures that words need.
     """
+    typed = entered(request, engine, unit)
+    return typed if isinstance(typed, IntentResult) else pay(typed, engine, unit)
+
+
+def entered(request: Request, engine: Engine, unit: Unit) -> Request | IntentResult:
+    """Return what somebody typed on an invoice's row as the payment that it is, or the result that says why it is none."""
     rows = unit.query("SELECT number FROM invoice WHERE id = ?", (str(request.data["invoice_id"]),))
     if not rows or not rows[0][0]:
         notes = unit.query("SELECT number FROM credit_note WHERE id = ?", (str(request.data["invoice_id"]),))
@@ -106,7 +124,7 @@ def enter(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     if why:
         return IntentResult(result={"refused": why, **told})
     amount = int(minor(Decimal(told["amount"]), held.currency))
-    return pay(replace(request, data={**request.data, "invoice": held.number, "amount": amount}), engine, unit)
+    return replace(request, data={**request.data, "invoice": held.number, "amount": amount})
 
 
 def _why_not(held: Held, data: Mapping[str, Any], today: date) -> str:
