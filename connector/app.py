@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from connector import migrations
-from connector.backends import bound_to, build_billing, identity, is_trial
+from connector.backends import bound_to, build_billing, build_calls, identity, is_trial
 from connector.billing.books import go_on_after
 from connector.billing.following import QuoteBooks
 from connector.billing.internal import InternalBilling
 from connector.billing.sending import deals_about
+from connector.billing.stripe_backend.steps import Calls
 from connector.config import Config
 from connector.config.offers import problems_with
 from connector.crm.login import Login
@@ -44,6 +45,7 @@ from connector.sync.sourcing import made_source
 
 _INTENT_WAIT_S = 120
 _INTENT_LOOK_S = 0.5
+_PORTAL_TIMEOUT_S = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +370,21 @@ def reading_house(config: Config, *, clock: Clock | None = None) -> Iterator[Boo
         yield Books(config=config, database=database, billing=billing, now=(clock or SystemClock()).now)
     finally:
         database.close()
+
+
+def stripe_calls(config: Config, unit: Unit, *, timeout_s: float = 30) -> Calls:
+    """Return a door to Stripe of one's own. Raises: HaltError where nobody bills on Stripe, or the key is of the wrong mode."""
+    bound = bound_to(config, unit)
+    if bound is None:
+        raise HaltError("Nobody bills on Stripe.", hint="Set `billing: {backend: stripe}`.")
+    bound.refuse_mode()
+    return build_calls(config, bound, timeout_s=timeout_s)
+
+
+def portal_calls(house: House) -> Calls:
+    """Return a door to Stripe for somebody who waits before a page: with short timeouts."""
+    with house.database.read() as unit:
+        return stripe_calls(house.config, unit, timeout_s=_PORTAL_TIMEOUT_S)
 
 
 def has_database(config: Config) -> bool:

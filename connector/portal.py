@@ -3,14 +3,18 @@
 Nothing is done by the page itself. Before a change of a contract the customer sees what it will cost, by the same function as the
 invoice; when it agrees, a request is kept and the daemon's next round carries it out (decision D-35). At most `MOST_WAITING`
 requests of one customer wait at a time.
+
+Where Stripe bills, the link opens Stripe's own portal instead (`Door`): each visit a fresh session, a bounded number of them a minute.
 """
 
 from __future__ import annotations
 
 import re
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,18 +24,21 @@ from connector.billing import methods
 from connector.billing.books import ContractSheet, InvoiceListing, ItemView
 from connector.billing.contracting import command_for, contract_named
 from connector.billing.portal import FIELDS, PortalSheet, Visitor, flat_details, open_invoices, portal_sheet, visitor
+from connector.billing.stripe_backend.portal import Sessions, known_customer
 from connector.core.period import to_local
 from connector.core.terms import Change, ItemChange, change_to_data
 from connector.documents import formats
 from connector.documents.texts import texts_in
 from connector.documents.views import InvoiceStatus, Party
-from connector.errors import Problem, RejectedError
+from connector.errors import HaltError, Problem, RejectedError, RetryableError
+from connector.kit import observe
 from connector.ports import Preview, Unit
 from connector.sync import intents
 from connector.web.views import (
     PortalAnswer,
     PortalAsk,
     PortalContract,
+    PortalDoor,
     PortalField,
     PortalInvoice,
     PortalItem,
@@ -40,6 +47,9 @@ from connector.web.views import (
 )
 
 MOST_WAITING = 20
+VISITS, WITHIN = 10, timedelta(minutes=1)
+"""How often one link may open a session of Stripe's portal."""
+MOST_LINKS = 10_000  # whose visits are remembered
 REQUESTS_SHOWN = 5
 _KINDS = {"customer.details": "details", "invoice.charge": "pay", "customer.payment_method": "method"}
 _QUANTITY = re.compile(r"[0-9]{1,7}(?:[.,][0-9]{1,4})?")
@@ -70,7 +80,7 @@ def ask(house: app.House, token: str, asked: PortalAsk) -> PortalAnswer | None:
         if who is None:
             return None
         words = texts_in(_language(house, who))
-        allowed = house.config.portal.allow
+        allowed = () if house.config.billing.backend == "stripe" else house.config.portal.allow
         if asked.what not in allowed:
             return PortalAnswer(language=_language(house, who), complaint=words["portal_not_allowed"])
         if intents.waiting_of(unit, _actor(who)) >= MOST_WAITING:
@@ -95,6 +105,60 @@ def _actor(who: Visitor) -> str:
 
 def _language(house: app.House, who: Visitor) -> str:
     return who.details.language or house.config.crm.language
+
+
+# ---------------------------------------------------------------- where another backend has a portal
+
+
+class Door:
+    """Behind a link: our page, or the way to Stripe's portal; it counts how often a link is followed, and keeps its door to Stripe."""
+
+    def __init__(self) -> None:
+        self._visits: OrderedDict[str, deque[datetime]] = OrderedDict()
+        self._opened: tuple[app.House, Sessions] | None = None
+        self._lock = threading.Lock()
+
+    def open(self, house: app.House, token: str) -> PortalPage | PortalDoor | None:
+        """Return what is behind a link; None: nobody's link."""
+        if house.config.billing.backend != "stripe":
+            return page(house, token)
+        with house.database.read() as unit:
+            who = visitor(unit, token)
+            customer = known_customer(unit, who.customer_id) if who is not None else None
+        if who is None:
+            return None
+        language, now = _language(house, who), house.clock.now()
+        if customer is None:
+            return PortalDoor(language=language, why="early")
+        if not self._may_enter(token, now):
+            return PortalDoor(language=language, why="often")
+        try:
+            url = self._sessions(house).url(house.database, customer, language=language, now=now)
+        except (RetryableError, RejectedError, HaltError) as error:
+            observe.log("portal.closed", error=str(error))
+            return PortalDoor(language=language, why="closed")
+        return PortalDoor(language=language, url=url)
+
+    def _may_enter(self, token: str, now: datetime) -> bool:
+        """Count a visit; return whether the link was followed no more than `VISITS` times within `WITHIN`."""
+        with self._lock:
+            visits = self._visits.setdefault(token, deque())
+            self._visits.move_to_end(token)
+            while len(self._visits) > MOST_LINKS:
+                self._visits.popitem(last=False)
+            while visits and visits[0] <= now - WITHIN:
+                visits.popleft()
+            if len(visits) >= VISITS:
+                return False
+            visits.append(now)
+            return True
+
+    def _sessions(self, house: app.House) -> Sessions:
+        """Return the door to Stripe of this house, which a reload of the configuration makes anew."""
+        with self._lock:
+            if self._opened is None or self._opened[0] is not house:
+                self._opened = (house, Sessions(app.portal_calls(house), house.billing.org, house.config.portal.allow))
+            return self._opened[1]
 
 
 # ---------------------------------------------------------------- what can be asked

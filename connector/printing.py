@@ -301,6 +301,9 @@ def import_text(result: Mapping[str, Any]) -> str:
     return table(("row", "kind", "id", "result", "what"), rows) + f"{head}{counts}."
 
 
+_FOUND_BY = {"ours": "linked before", "account": "named in its metadata", "email": "found by e-mail", "name": "found by name"}
+
+
 def import_line(row: Mapping[str, Any]) -> str:
     """Return one row of an import of contracts: where it stands, its id, what became of it, when it is billed next."""
     head = f"{row['row']}  {row['id'] or '(no id)'}  {row['result']}"
@@ -309,6 +312,8 @@ def import_line(row: Mapping[str, Any]) -> str:
     said = []
     if row["contract"]:
         said.append(str(row["contract"]))
+    if row.get("by"):
+        said.append(f"account {row['account']}, {_FOUND_BY[row['by']]}")
     if row["billed_now"]:
         number = f" with {row['billed_now']['number']}" if row["billed_now"]["number"] else ""
         said.append(f"{row['billed_now']['total']} {row['currency']} at once{number}")
@@ -320,7 +325,8 @@ def import_line(row: Mapping[str, Any]) -> str:
     for problem in row["problems"]:
         where = problem["where"]
         place = ":".join(str(p) for p in (where["file"], where["line"], where["column"]) if p)
-        lines.append(f"  {place}: {problem['code']}: {problem['message']} {problem['hint']}".rstrip())
+        place = f"{place}: " if place else ""
+        lines.append(f"  {place}{problem['code']}: {problem['message']} {problem['hint']}".rstrip())
     return "\n".join(lines)
 
 

@@ -217,14 +217,14 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
         observe.CRM_CALLS.set(house.crm.usage().calls)
         return observe.render_metrics()
 
-    web = house_now().config.web
+    web, door = house_now().config.web, portal.Door()
     return WebServices(
         invoice_by_token=lambda token: shown.page(house_now(), token),
         invoice_pdf_by_token=lambda token: shown.document(house_now(), token),
         quote_by_token=lambda token: quoted.page(house_now(), token),
         quote_pdf_by_token=lambda token: quoted.document(house_now(), token),
         quote_answer=lambda token, given: quoted.answer(house_now(), token, given),
-        portal_by_token=lambda token: portal.page(house_now(), token),
+        portal_by_token=lambda token: door.open(house_now(), token),
         portal_ask=lambda token, asked: portal.ask(house_now(), token, asked),
         console=console,
         console_invoices=lambda status, search, before: cashier.listed(house_now(), status, search, before),

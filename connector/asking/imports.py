@@ -60,7 +60,7 @@ def contract_rows(config_path: Path, path: Path, *, is_dry: bool) -> Iterator[li
     found = contracts_of(path, common_of(config))
     first = next(found, None)
     if not is_dry:
-        _bound(config)
+        bound(config)
     show = progress_lines()
     waiting: list[Found] = [] if first is None else [first]
     while True:
@@ -73,7 +73,7 @@ def contract_rows(config_path: Path, path: Path, *, is_dry: bool) -> Iterator[li
         waiting = []
 
 
-def _bound(config: Any) -> None:
+def bound(config: Any) -> None:
     """Make sure that the books know their CRM org: customers and deals are of an org, also those of an import before the first sync."""
     if app.has_database(config):
         with app.reading_house(config) as books:

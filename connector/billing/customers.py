@@ -158,6 +158,28 @@ def currencies(unit: Unit, customer_id: str) -> list[str]:
 
 def adjust(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Move a customer's balance by `amount` minor units of `currency` (below zero = credit for the customer), for a `reason`."""
+    asked = adjustment(request, engine, unit)
+    customer_id, amount, currency, reason = asked.customer_id, asked.amount, asked.currency, asked.reason
+    hold_customers(unit, [customer_id])
+    (standing,) = store.customers(unit, ids=[customer_id])
+    before = standing.balances.get(currency, 0)
+    after = desk.move_balance(unit, customer_id, currency, amount, None, request.now, actor=None, reason=reason)
+    result = {"customer": customer_id, "name": standing.details.name, "currency": currency, "amount": amount, "balance": after, "was": before}
+    return _kept(unit, request, "customer.balance_adjusted", result, before={"balance": {currency: before}}, after={"balance": {currency: after}})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """By how much a balance is to be moved, and why; *amount* in minor units, below zero = credit for the customer."""
+
+    customer_id: str
+    amount: int
+    currency: str
+    reason: str
+
+
+def adjustment(request: Request, engine: Engine, unit: Unit) -> Adjustment:
+    """Return what a request asks of a balance. Raises: RejectedError for an unknown customer, no amount or no reason."""
     data = request.data
     customer_id = customer_named(unit, engine.org, str(data["customer"]))
     amount, currency, reason = int(data["amount"]), str(data["currency"]).lower(), str(data.get("reason", "")).strip()
@@ -165,12 +187,7 @@ def adjust(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         raise refused("bad-amount", "An adjustment by nothing changes nothing.", "Give an amount; below zero is credit for the customer.")
     if not reason:
         raise refused("no-reason", "Nobody will know why the balance was changed.", "Give a reason.")
-    hold_customers(unit, [customer_id])
-    (standing,) = store.customers(unit, ids=[customer_id])
-    before = standing.balances.get(currency, 0)
-    after = desk.move_balance(unit, customer_id, currency, amount, None, request.now, actor=None, reason=reason)
-    result = {"customer": customer_id, "name": standing.details.name, "currency": currency, "amount": amount, "balance": after, "was": before}
-    return _kept(unit, request, "customer.balance_adjusted", result, before={"balance": {currency: before}}, after={"balance": {currency: after}})
+    return Adjustment(customer_id=customer_id, amount=amount, currency=currency, reason=reason)
 
 
 def settle(request: Request, engine: Engine, unit: Unit) -> IntentResult:

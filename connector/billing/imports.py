@@ -33,7 +33,7 @@ from connector.ports import Address, Command, CustomerDetails, HowBilled, Intent
 
 AT_ONCE = 200  # contracts of one request; each request is one transaction
 _INSERT = "INSERT INTO imported (org, external_id, contract_id, digest, data, made_at) VALUES (?,?,?,?,?,?)"
-_OWN_DEAL = "import:"  # in place of a CRM deal's id where a contract belongs to none
+OWN_DEAL = "import:"  # in place of a CRM deal's id where a contract belongs to none
 
 
 # ---------------------------------------------------------------- in the engine: what was billed before
@@ -61,8 +61,8 @@ def save_lines(copy: Copy, unit: Unit) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """One contract of a request; *data* is the canonical text by which it is compared, without who the customer is."""
+class Entry:
+    """One contract of a request under another system's *id*; *data* is the canonical text by which it is compared, without who the customer is."""
 
     id: str
     command: Command
@@ -77,51 +77,51 @@ def import_contracts(request: Request, engine: Engine, unit: Unit) -> IntentResu
     """
     given: Sequence[Mapping[str, Any]] = request.data["contracts"]
     is_dry = bool(request.data.get("dry"))
-    wanted, rows = _sorted(unit, engine.org, given)
+    wanted, rows = sorted_entries(unit, engine.org, given)
     linked: list[tuple[str, str, str, str]] = []
     if wanted:
         work = engine.worked_out([w.command for w in wanted], unit, request.now, hold=False)
         if not is_dry:
             work.write(unit)
-            _note(unit, engine.org, wanted, work, store.at_text(request.now))
-        numbers = {} if is_dry else _numbers(unit, work)
+            note(unit, engine.org, wanted, work, store.at_text(request.now))
+        numbers = {} if is_dry else numbers_of(unit, work)
         made = {m.contract.id: m for m in work.issue.done}
         for entry, outcome in zip(wanted, work.outcomes, strict=True):
             if outcome.problem is not None or outcome.contract_id is None:
-                rows[entry.id] = _refused(entry.id, outcome.problem or Problem(code="internal-error", message="Nothing came of it."))
+                rows[entry.id] = refused_row(entry.id, outcome.problem or Problem(code="internal-error", message="Nothing came of it."))
                 continue
-            rows[entry.id] = _made_row(entry, work, made[outcome.contract_id], request.now, numbers, is_dry=is_dry)
-            if not entry.command.deal.startswith(_OWN_DEAL):
+            rows[entry.id] = made_row(entry, work, made[outcome.contract_id], request.now, numbers, is_dry=is_dry)
+            if not entry.command.deal.startswith(OWN_DEAL):
                 linked.append((entry.command.deal, entry.command.label, outcome.contract_id, entry.command.customer.account))
     ordered = [rows[str(e["id"])] for e in given]
     return IntentResult(result={"rows": ordered}, deals=tuple(deal for deal, *_ in linked), linked=tuple(linked))
 
 
-def _sorted(unit: Unit, org: str, given: Sequence[Mapping[str, Any]]) -> tuple[list[_Entry], dict[str, dict[str, Any]]]:
+def sorted_entries(unit: Unit, org: str, given: Sequence[Mapping[str, Any]]) -> tuple[list[Entry], dict[str, dict[str, Any]]]:
     """Return the contracts that are to be made, and the rows of all others by their ids."""
     known = _known(unit, org, [str(e["id"]) for e in given])
     accounts = {c.details.account: c.details for c in store.customers(unit, org=org, accounts=[str(e["account"]) for e in given])}
     taken = store.contracts_of_deals(unit, org, [str(e["deal"]) for e in given if e["deal"]])
     rows: dict[str, dict[str, Any]] = {}
-    wanted: dict[str, _Entry] = {}
+    wanted: dict[str, Entry] = {}
     for data in given:
         entry = _entry(data, accounts)
         if entry.id in known:
             rows[entry.id] = _standing_row(unit, entry, known[entry.id])
         elif entry.id in wanted:
-            rows[entry.id] = _refused(entry.id, Problem(code="duplicate-contract", message=f"The contract {entry.id} stands twice in the file."))
+            rows[entry.id] = refused_row(entry.id, Problem(code="duplicate-contract", message=f"The contract {entry.id} stands twice in the file."))
             del wanted[entry.id]
         elif data["deal"] in taken:
-            rows[entry.id] = _refused(entry.id, _taken(str(data["deal"]), taken[data["deal"]]))
+            rows[entry.id] = refused_row(entry.id, _taken(str(data["deal"]), taken[data["deal"]]))
         elif not entry.command.customer.name:
-            rows[entry.id] = _refused(entry.id, _unknown_customer(str(data["account"])))
+            rows[entry.id] = refused_row(entry.id, _unknown_customer(str(data["account"])))
         else:
             wanted[entry.id] = entry
             taken |= {str(data["deal"]): entry.id} if data["deal"] else {}
     return list(wanted.values()), rows
 
 
-def _entry(data: Mapping[str, Any], accounts: Mapping[str, CustomerDetails]) -> _Entry:
+def _entry(data: Mapping[str, Any], accounts: Mapping[str, CustomerDetails]) -> Entry:
     account, said = str(data["account"]), data["customer"]
     details = accounts.get(account) or CustomerDetails(account=account, name="")
     if not details.name and said:
@@ -129,11 +129,11 @@ def _entry(data: Mapping[str, Any], accounts: Mapping[str, CustomerDetails]) -> 
     compared = {k: data[k] for k in ("deal", "account", "billed_through", "how", "terms")}
     text = json.dumps(compared, sort_keys=True)
     command = Command(
-        key=f"import/{data['id']}", kind="create", deal=str(data["deal"] or f"{_OWN_DEAL}{data['id']}"), label=str(data["label"] or data["id"]),
+        key=f"import/{data['id']}", kind="create", deal=str(data["deal"] or f"{OWN_DEAL}{data['id']}"), label=str(data["label"] or data["id"]),
         customer=details, how=HowBilled(**data["how"]), terms=terms_from_data(data["terms"]),
         billed=through_from_data(data["billed_through"]) if data["billed_through"] else BilledThrough(),
     )  # fmt: skip
-    return _Entry(id=str(data["id"]), command=command, digest=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), data=compared)
+    return Entry(id=str(data["id"]), command=command, digest=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), data=compared)
 
 
 def _taken(deal: str, contract_id: str) -> Problem:
@@ -169,7 +169,8 @@ def contract_imported_as(unit: Unit, org: str, external_id: str) -> str | None:
     return found[external_id][0] if found else None
 
 
-def _note(unit: Unit, org: str, wanted: Sequence[_Entry], work: Work, at: str) -> None:
+def note(unit: Unit, org: str, wanted: Sequence[Entry], work: Work, at: str) -> None:
+    """Keep under which ids of another system contracts were made."""
     rows = [
         (org, entry.id, outcome.contract_id, entry.digest, json.dumps({k: v for k, v in entry.data.items() if k != "terms"}), at)
         for entry, outcome in zip(wanted, work.outcomes, strict=True)
@@ -178,10 +179,10 @@ def _note(unit: Unit, org: str, wanted: Sequence[_Entry], work: Work, at: str) -
     unit.executemany(_INSERT, rows)
 
 
-def _standing_row(unit: Unit, entry: _Entry, known: tuple[str, str, str]) -> dict[str, Any]:
+def _standing_row(unit: Unit, entry: Entry, known: tuple[str, str, str]) -> dict[str, Any]:
     contract_id, digest, data = known
     if digest == entry.digest:
-        return _row(entry.id, "unchanged", contract=contract_id)
+        return row_of(entry.id, "unchanged", contract=contract_id)
     (contract,) = store.contracts(unit, [contract_id])
     before = json.loads(data) | {"terms": json.loads(contract.data)}
     now = json.loads(json.dumps(entry.data)) | {"terms": json.loads(store.terms_text(_with_how_of(entry)))}
@@ -191,10 +192,10 @@ def _standing_row(unit: Unit, entry: _Entry, known: tuple[str, str, str]) -> dic
         code="contract-differs", message=f"It exists as {contract_id}, and differs in {shown}.",
         hint="A contract is imported once. Amend it (`connector contracts amend`), or set the row back.",
     )  # fmt: skip
-    return _refused(entry.id, problem, contract=contract_id)
+    return refused_row(entry.id, problem, contract=contract_id)
 
 
-def _with_how_of(entry: _Entry) -> Any:
+def _with_how_of(entry: Entry) -> Any:
     terms, how = entry.command.terms, entry.command.how
     assert terms is not None
     return replace(terms, collection_method=how.collection_method, days_until_due=how.days_until_due)
@@ -226,16 +227,19 @@ def _plain(path: str) -> str:
 # ---------------------------------------------------------------- rows of the report
 
 
-def _row(external_id: str, outcome: str, **more: Any) -> dict[str, Any]:
+def row_of(external_id: str, outcome: str, **more: Any) -> dict[str, Any]:
+    """Return a row of the report."""
     return {"id": external_id, "outcome": outcome, "contract": None, "billed_now": None, "next_on": None, "next_amount": None} | more
 
 
-def _refused(external_id: str, problem: Problem, **more: Any) -> dict[str, Any]:
+def refused_row(external_id: str, problem: Problem, **more: Any) -> dict[str, Any]:
+    """Return the row of a contract that cannot be made."""
     said = {"code": problem.code, "message": problem.message, "hint": problem.hint, "field": problem.where.field}
-    return _row(external_id, "refused", problem=said, **more)
+    return row_of(external_id, "refused", problem=said, **more)
 
 
-def _made_row(entry: _Entry, work: Work, made: Billed, now: datetime, numbers: Mapping[str, str], *, is_dry: bool) -> dict[str, Any]:
+def made_row(entry: Entry, work: Work, made: Billed, now: datetime, numbers: Mapping[str, str], *, is_dry: bool) -> dict[str, Any]:
+    """Return the row of a contract that was made, or would be."""
     contract = made.after
     tax = work.issue.tax_of(contract.customer_id)
     invoice = made.invoice
@@ -244,14 +248,14 @@ def _made_row(entry: _Entry, work: Work, made: Billed, now: datetime, numbers: M
     local, currency = to_local(now, contract.terms.timezone), contract.terms.currency
     plan = timeline(piece.contract, horizon=local)
     ahead = waiting_invoice(plan, piece, local) or next_invoice(plan, piece, local)
-    return _row(
+    return row_of(
         entry.id, "would be made" if is_dry else "made", contract=None if is_dry else contract.id, status=made.status, currency=currency.upper(),
         billed_now={"number": numbers.get(contract.id), "total": str(major(invoice.total, currency))} if invoice else None,
         next_on=ahead[0].isoformat() if ahead else None, next_amount=str(major(ahead[1], currency)) if ahead else None,
     )  # fmt: skip
 
 
-def _numbers(unit: Unit, work: Work) -> dict[str, str]:
+def numbers_of(unit: Unit, work: Work) -> dict[str, str]:
     """Return the number of the invoice that each contract got at once."""
     ids = [m.contract.id for m in work.issue.done if m.invoice is not None]
     if not ids:

@@ -35,7 +35,7 @@ _DAYS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
+class Wanted:
     """An invoice to issue: for whom, with which lines, and the contract and deal it belongs to, "" for none."""
 
     customer: Customer
@@ -44,9 +44,10 @@ class _Wanted:
     how: HowBilled
     contract_id: str = ""
     deal: str = ""
+    rates: tuple[TaxRate, ...] = ()
 
 
-def _issued(request: Request, engine: Engine, unit: Unit, wanted: _Wanted, invoice_id: str) -> Held:
+def _issued(request: Request, engine: Engine, unit: Unit, wanted: Wanted, invoice_id: str) -> Held:
     """Finalize and write an invoice dated now: the balance counts towards it, its number comes last (decision D-15)."""
     on = today_in(engine.timezone, request.now)
     start = datetime.combine(on, time())
@@ -98,7 +99,7 @@ def reissue(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         collection_method="send_invoice" if held.collection_method == "send_invoice" else "charge_automatically",
         days_until_due=max(0, days), po_number=held.po_number, memo=held.memo,
     )  # fmt: skip
-    new = _Wanted(
+    new = Wanted(
         customer=customer, currency=held.currency, lines=[replace(line, key=desk.copy_key(line.key)) for line in old.lines], how=how,
         contract_id=held.contract_id, deal=held.deal,
     )  # fmt: skip
@@ -118,6 +119,14 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     data: account or customer, currency, lines of {description, quantity, unit_amount in minor units, tax in percent on top}, and
     where wanted contract, days_until_due, po_number, memo. A line that says no tax bears the customer's rates of today.
     """
+    invoice_id = new_id("in", request.now)
+    made = _issued(request, engine, unit, asked := wanted(request, engine, unit, invoice_id), invoice_id)
+    result = {"number": made.number, "total": made.invoice.total, "currency": asked.currency, "status": made.invoice.status}
+    return desk.save_event(unit, request, "invoice.created", result, before=None, after=made)
+
+
+def wanted(request: Request, engine: Engine, unit: Unit, name_of_it: str) -> Wanted:
+    """Return the one-off invoice that is asked for (see `create`); its lines' keys begin with *name_of_it*. Raises: RejectedError."""
     data = request.data
     name = str(data.get("account") or data.get("customer") or "")
     (who,) = store.customers(unit, ids=[customer_named(unit, engine.org, name)])
@@ -129,19 +138,17 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
         if not rows:
             raise refused("unknown-contract", f"The customer has no contract {contract_id}.", "See `connector contracts list`.")
         deal = str(rows[0][0])
-    currency, invoice_id = str(data.get("currency", "")).lower(), new_id("in", request.now)
+    currency = str(data.get("currency", "")).lower()
     start = datetime.combine(today_in(engine.timezone, request.now), time())
     tax = engine.tax.tax_of(found[0].details)
-    lines = [_line(entry, n, f"{invoice_id}/{n}", currency, start, tax) for n, entry in enumerate(data.get("lines") or (), 1)]
+    read = [_line(entry, n, f"{name_of_it}/{n}", currency, start, tax) for n, entry in enumerate(data.get("lines") or (), 1)]
+    lines, rates = [line for line, _ in read], tuple(dict.fromkeys(rate for _, own in read for rate in own))
     if not lines or sum(line.gross for line in lines) <= 0:
         raise refused("nothing-to-bill", "The invoice has no lines, or adds up to nothing.", "Add lines above zero.")
     how = HowBilled(
         days_until_due=int(data.get("days_until_due", _DAYS)), po_number=str(data.get("po_number", "")), memo=str(data.get("memo", ""))
     )
-    wanted = _Wanted(customer=found[0], currency=currency, lines=lines, how=how, contract_id=contract_id, deal=deal)
-    made = _issued(request, engine, unit, wanted, invoice_id)
-    result = {"number": made.number, "total": made.invoice.total, "currency": currency, "status": made.invoice.status}
-    return desk.save_event(unit, request, "invoice.created", result, before=None, after=made)
+    return Wanted(customer=found[0], currency=currency, lines=lines, how=how, contract_id=contract_id, deal=deal, rates=rates)
 
 
 def _rates(entry: Mapping[str, Any], percent: Decimal, tax: AccountTax, start: datetime) -> tuple[TaxRate, ...]:
@@ -155,7 +162,7 @@ def _rates(entry: Mapping[str, Any], percent: Decimal, tax: AccountTax, start: d
     return rates_on(tax.rates, start.date())
 
 
-def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start: datetime, tax: AccountTax) -> Line:
+def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start: datetime, tax: AccountTax) -> tuple[Line, tuple[TaxRate, ...]]:
     try:
         quantity, percent = Decimal(str(entry.get("quantity", 1))), Decimal(str(entry.get("tax") or 0))
         price = Decimal(str(entry["unit_amount"]))
@@ -165,11 +172,12 @@ def _line(entry: Mapping[str, Any], number: int, key: str, currency: str, start:
         hint = "Give quantity, unit_amount (29000) and tax (20) as numbers, and a known currency."
         raise refused("bad-line", f"Line {number} cannot be read: {error!r}.", hint) from error
     rates = _rates(entry, percent, tax, start)
-    return Line(
+    line = Line(
         key=key, contract_id="", item_id="", price_id="", product="", description=str(entry.get("description", "")), quantity=quantity,
         unit_amount=price, amount=amount, kind="one_time", start=start, end=start, due=start,
         taxes=line_taxes(amount, rates) if rates else (), order=number,
     )  # fmt: skip
+    return line, rates
 
 
 HANDLED: dict[str, Handler] = {"invoice.create": desk.once(create), "invoice.reissue": desk.once(reissue)}

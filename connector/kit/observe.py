@@ -25,6 +25,7 @@ EVENTS = frozenset(
         "run.failed",
         "run.recovered",
         "pass.finished",
+        "portal.closed",
         "record.staged",
         "record.parked",
         "record.applied",

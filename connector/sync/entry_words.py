@@ -48,6 +48,10 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
             "Not recorded: {paid} is more than the {open} that are open of {number}. Enter {open}; the rest goes on the customer's balance"
             " (ask the people who run the billing connector), or back to the customer."
         ),
+        "not-whole": (
+            "Not recorded: Stripe takes a payment from outside only for all that is open of {number}, {open}. Enter {open} when all of it has"
+            " arrived, or ask the people who run the billing connector to credit what will not come."
+        ),
         "in-future": "Not recorded: {day} is in the future. Correct Payment Received On, or enter the payment on that day.",
         "failed": "Not recorded: something went wrong in the billing connector. The people who run it find it in its log; {hint}",
         "again": "change the amount or the date to try again.",
@@ -85,6 +89,10 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "too-much": (
             "Non enregistré : {paid} dépasse les {open} qui restent à payer de {number}. Saisissez {open} ; le reste va au solde du client"
             " (demandez aux responsables du connecteur) ou lui est renvoyé."
+        ),
+        "not-whole": (
+            "Non enregistré : Stripe n'accepte un paiement extérieur que pour tout ce qui reste à payer de {number}, {open}. Saisissez {open} quand"
+            " tout est arrivé, ou demandez aux responsables du connecteur d'établir un avoir pour le reste."
         ),
         "in-future": "Non enregistré : le {day} est dans le futur. Corrigez la date de réception, ou saisissez le paiement ce jour-là.",
         "failed": "Non enregistré : une erreur s'est produite dans le connecteur. Ses responsables la trouvent dans son journal ; {hint}",

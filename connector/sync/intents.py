@@ -77,9 +77,12 @@ class Answers(Protocol):
     """A backend whose answers come later than the request."""
 
     def answer(  # noqa: PLR0913 - what was asked, and by which names its outcome is found
-        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str, waits_for: Sequence[str]
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str, sent: Mapping[str, Any]
     ) -> IntentResult | None:
-        """Return what a request led to that waited for these names, None while it still does. Raises: RejectedError where it was refused."""
+        """Return what a request led to that was *sent*, None while nobody knows. Raises: RejectedError where it was refused.
+
+        sent - waits_for: the names it waits for; so_far: the values that its handler gave.
+        """
 
 
 Handler = Callable[[Intent, Unit, datetime], IntentResult]
@@ -178,8 +181,7 @@ def settle_sent(database: Transactions, backend: Answers, now: datetime) -> int:
         sent = [_intent(row) for row in unit.query(sql, (_SENT_AT_ONCE,))]
 
     def answer(intent: Intent, unit: Unit) -> IntentResult | None:
-        waits_for = intent.result["waits_for"]
-        return backend.answer(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor, waits_for=waits_for)
+        return backend.answer(intent.kind, intent.data, unit, now, key=intent.id, actor=intent.actor, sent=intent.result)
 
     return sum(_settled(database, intent, answer, now) for intent in sent)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, StringConstraints
 
 from connector.documents.texts import known_language, texts_in
 from connector.web.pages import Pages, is_token
-from connector.web.views import PortalAsk, WebServices
+from connector.web.views import PortalAsk, PortalDoor, WebServices
 
 _ASKED = ("details", "cancel", "quantity", "pay", "payment_method")
 _Text = Annotated[str | None, StringConstraints(max_length=500)]
@@ -49,6 +49,8 @@ def portal_routes(services: WebServices, pages: Pages) -> APIRouter:
         if found is None:
             return pages.missing(request)
         language = known_language(found.language)
+        if isinstance(found, PortalDoor):
+            return _elsewhere(found, language, pages)
         view = {"page": found, "language": language, "text": texts_in(language), "address": f"/portal/{token}"}
         return pages.page("portal.html", view, headers={"Content-Language": language})
 
@@ -67,3 +69,12 @@ def portal_routes(services: WebServices, pages: Pages) -> APIRouter:
         return pages.page("portal_answer.html", view, status=400 if answer.complaint else 200)
 
     return router
+
+
+def _elsewhere(door: PortalDoor, language: str, pages: Pages) -> Response:
+    """Return the way to a page outside, which nobody may keep: the next visit gets a fresh one; or a page that says why there is none."""
+    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    if door.url:
+        return RedirectResponse(door.url, status_code=303, headers=headers)
+    status, wait = {"early": (404, ""), "often": (429, "60"), "closed": (503, "60")}[door.why]
+    return pages.known_message(f"portal_{door.why}", status=status, language=language, headers=headers | ({"Retry-After": wait} if wait else {}))

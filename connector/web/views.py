@@ -281,6 +281,18 @@ class PortalPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortalDoor:
+    """Where a portal link leads that is not our own page: the address outside, or *why* nobody can be let in just now.
+
+    why - early: nothing of the customer is there yet; often: the link was followed too often; closed: the outside does not answer.
+    """
+
+    language: str
+    url: str = ""
+    why: Literal["", "early", "often", "closed"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortalAsk:
     """A form that a customer sent: *what* (details, cancel, quantity, pay, payment_method), its texts, and whether the cost was agreed to."""
 
@@ -389,7 +401,7 @@ class WebServices:
     quote_by_token: Callable[[str], QuotePage | None]
     quote_pdf_by_token: Callable[[str], Pdf | None]
     quote_answer: Callable[[str, QuoteAnswer], QuoteReply | None]
-    portal_by_token: Callable[[str], PortalPage | None]
+    portal_by_token: Callable[[str], PortalPage | PortalDoor | None]
     portal_ask: Callable[[str, PortalAsk], PortalAnswer | None]
     console: Callable[[], ConsoleView]
     console_invoices: Callable[[str, str, str], ConsoleInvoices]

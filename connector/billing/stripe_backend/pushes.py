@@ -72,6 +72,11 @@ def begin(unit: Unit, *, key: str, contract_id: str, deal: str, plan: Plan, now:
     )  # fmt: skip
 
 
+def drop(unit: Unit, key: str) -> None:
+    """Forget a push of which nothing was sent: what it would have made is there already."""
+    unit.execute("DELETE FROM stripe_push WHERE key = ? AND state = 'pending' AND attempts = 0", (key_of(key),))
+
+
 # ---------------------------------------------------------------- what is asked of pushes
 
 

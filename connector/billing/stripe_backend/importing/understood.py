@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from connector.billing.stripe_backend.money import minor_amount, minor_price
 from connector.core.elsewhere import BilledThrough, through_problems, through_to_data, with_months_left
 from connector.core.period import Interval, is_boundary, midnight, months_between, plus_months
 from connector.core.schedule import problems
@@ -112,7 +113,7 @@ class _Reader:
         is_metered = recurring.get("usage_type") == "metered"
         return Price(
             id=named, product=self._code(price, product), description=str(product.get("name") or price.get("nickname") or ""),
-            unit_amount=None if tiers else _decimal(price.get("unit_amount_decimal"), price.get("unit_amount")),
+            unit_amount=None if tiers else _decimal(price.get("unit_amount_decimal"), price.get("unit_amount"), self.currency),
             interval=Interval(unit=recurring.get("interval", "month"), count=int(recurring.get("interval_count") or 1)),
             timing="in_arrears" if is_metered else "in_advance", usage_type="metered" if is_metered else "licensed",
             tiers_mode=price.get("tiers_mode") if tiers else None, tiers=tiers, divide_by=transform.get("divide_by"),
@@ -129,8 +130,8 @@ class _Reader:
         up_to = tier.get("up_to")
         return Tier(
             up_to=None if up_to in (None, "inf") else Decimal(str(up_to)),
-            unit_amount=_decimal(tier.get("unit_amount_decimal"), tier.get("unit_amount")),
-            flat_amount=_decimal(tier.get("flat_amount_decimal"), tier.get("flat_amount")),
+            unit_amount=_decimal(tier.get("unit_amount_decimal"), tier.get("unit_amount"), self.currency),
+            flat_amount=_decimal(tier.get("flat_amount_decimal"), tier.get("flat_amount"), self.currency),
         )
 
     def coupons(self, discounts: Sequence[Any], billed_to: datetime) -> tuple[Coupon, ...]:
@@ -160,7 +161,7 @@ class _Reader:
         percent = coupon.get("percent_off")
         return Coupon(
             id=coupon_id, percent_off=None if percent is None else Decimal(str(percent)),
-            amount_off=coupon.get("amount_off") if percent is None else None, duration=duration,
+            amount_off=minor_amount(int(coupon["amount_off"]), self.currency) if percent is None else None, duration=duration,
             duration_in_months=months if duration == "repeating" else None,
         )  # fmt: skip
 
@@ -187,9 +188,9 @@ def _coupon_id(discount: Any) -> str:
     return _id(discount.get("coupon") or (discount.get("source") or {}).get("coupon"))
 
 
-def _decimal(exact: Any, whole: Any) -> Decimal:
-    """Return an amount in minor units; Stripe gives parts of one in a field of its own."""
-    return Decimal(str(exact if exact is not None else whole or 0))
+def _decimal(exact: Any, whole: Any, currency: str) -> Decimal:
+    """Return an amount in our minor units; Stripe gives parts of one in a field of its own."""
+    return minor_price(Decimal(str(exact if exact is not None else whole or 0)), currency)
 
 
 # ---------------------------------------------------------------- the whole
@@ -337,7 +338,8 @@ def _amounts(reader: _Reader, entries: Sequence[Data], items: Sequence[Item], bi
     for entry, item in zip(entries, items, strict=True):
         lines = [n for n in (invoice.get("lines") or {}).get("data") or () if _is_whole_of(n, entry)]
         if item.id in billed and item.price.usage_type == "licensed" and len(lines) == 1:
-            amount = int(lines[0]["amount"]) - sum(int(d["amount"]) for d in lines[0].get("discount_amounts") or ())
+            net = int(lines[0]["amount"]) - sum(int(d["amount"]) for d in lines[0].get("discount_amounts") or ())
+            amount = minor_amount(net, reader.currency)
             if amount >= 0:
                 found.append((item.id, amount))
     return tuple(found)

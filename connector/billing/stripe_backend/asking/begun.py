@@ -1,0 +1,76 @@
+"""How a request goes to Stripe: what it needs of an invoice or a customer there, and the push that carries its steps.
+
+A request's push belongs to no contract. Its key is the org and the request's own key, so that two ledgers of one account never
+share one; the request waits under that key until the push is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connector.billing import desk, store
+from connector.billing.desk import Held as HeldInvoice
+from connector.billing.desk import refused
+from connector.billing.intents import Engine, Request
+from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend.compiling.people import customer_step
+from connector.billing.stripe_backend.steps import Held, Plan, Push, Ref, Step
+from connector.core.lines import Line
+from connector.ports import IntentResult, Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnStripe:
+    """An invoice of the books and Stripe's behind it; *charge* - what it was paid with there, "" for nothing."""
+
+    held: HeldInvoice
+    stripe_id: str
+    charge: str
+
+
+def on_stripe(unit: Unit, number: str) -> OnStripe:
+    """Return an invoice with Stripe's behind it. Raises: RejectedError for an unknown one, or one that Stripe did not issue."""
+    held = desk.held(unit, number)
+    rows = unit.query("SELECT stripe_id, charge FROM stripe_invoice WHERE invoice_id = ?", (held.id,))
+    if not rows:
+        hint = "It is from before the connector billed on Stripe: settle it as you did then, outside the connector."
+        raise refused("not-on-stripe", f"{held.number} was not issued by Stripe.", hint)
+    return OnStripe(held=held, stripe_id=rows[0][0], charge=rows[0][1] or "")
+
+
+def customer_at(unit: Unit, engine: Engine, customer_id: str) -> tuple[tuple[Step, ...], str | Ref]:
+    """Return the steps that find or make a customer at Stripe (none where its id is known), and its id there."""
+    known = pushes.shared_id(unit, ("customer", customer_id))
+    if known is not None:
+        return (), known
+    (customer,) = store.customers(unit, ids=[customer_id])
+    step = customer_step(customer_id, customer.details, engine.org)
+    return (step,), Ref(step=step.name)
+
+
+def key_of(request: Request, engine: Engine, part: int = 0) -> str:
+    """Return the key of a request's push; *part* - of one that needs several."""
+    return f"{engine.org}/{request.key}" + (f"/{part}" if part else "")
+
+
+def sent(request: Request, engine: Engine, unit: Unit, steps: Sequence[Step], *, lines: tuple[Line, ...] = ()) -> IntentResult:
+    """Keep the steps of a request to be sent; whoever asked waits for them."""
+    key = key_of(request, engine)
+    plan = Plan(steps=tuple(steps), held=Held(contract_id=""), lines=lines)
+    pushes.begin(unit, key=key, contract_id="", deal="", plan=plan, now=request.now)
+    return IntentResult(result={}, waits_for=(key,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A request whose pushes are settled; *so_far* - what its handler said when it began."""
+
+    request: Request
+    so_far: Mapping[str, Any]
+    pushed: tuple[Push, ...]
+
+    def answer(self, step: str) -> Mapping[str, Any]:
+        """Return what is kept of a step's answer; nothing where it was left out."""
+        return next((p.results[step] for p in self.pushed if p.results.get(step)), {})

@@ -1,0 +1,214 @@
+"""Requests about invoices that Stripe issued: the books say whether one is possible, Stripe does it, and the answer is read from the books.
+
+Worked example: `invoices credit INV-7 --amount 60.00 --refund all` of a paid invoice over 120.00 is one credit note over 6000 with
+refund_amount 6000; when it is done, the note is mirrored, and whoever asked reads its number and amounts from the books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from connector.billing import desk, notes, sending
+from connector.billing.desk import money_text, refused
+from connector.billing.intents import Engine, Request
+from connector.billing.payments import due_amount, entered, payment_said
+from connector.billing.stripe_backend.asking.begun import Done, OnStripe, on_stripe, sent
+from connector.billing.stripe_backend.money import stripe_amount
+from connector.billing.stripe_backend.steps import Ref, Step
+from connector.core.money import quotient
+from connector.core.settlement import CreditNote
+from connector.ports import IntentResult, Unit
+
+MOST_LINES = 100  # that one call lists; a credit by line names one of them
+
+
+def _named(request: Request, unit: Unit) -> OnStripe:
+    return on_stripe(unit, str(request.data.get("invoice", "")))
+
+
+# ---------------------------------------------------------------- taking it back, giving it up
+
+
+def void(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Void an open invoice at Stripe. Raises: RejectedError as on the internal engine."""
+    invoice = _named(request, unit)
+    notes.refuse_void(unit, invoice.held)
+    return sent(request, engine, unit, [Step(name="void", call="invoices.void_invoice", target=invoice.stripe_id)])
+
+
+def uncollectible(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Mark an open invoice as uncollectible at Stripe."""
+    invoice = _named(request, unit)
+    notes.refuse_uncollectible(invoice.held)
+    return sent(request, engine, unit, [Step(name="give-up", call="invoices.mark_uncollectible", target=invoice.stripe_id)])
+
+
+def status_of(done: Done, engine: Engine, unit: Unit) -> IntentResult:
+    """Say how the invoice stands now."""
+    del engine
+    held = desk.held(unit, str(done.request.data["invoice"]))
+    return IntentResult(result={"invoice": held.number, "status": held.invoice.status}, deals=desk.deals_to_tell(unit, held))
+
+
+# ---------------------------------------------------------------- credit notes
+
+
+def credit(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Make a credit note at Stripe; see `notes.credit` for what can be asked."""
+    invoice = _named(request, unit)
+    note, _, _ = notes.worked_out(unit, invoice.held, request.data)
+    return sent(request, engine, unit, _note_steps(invoice, note, request.data))
+
+
+def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Make a credit note at Stripe whose paid part goes back to what it was paid with."""
+    invoice = _named(request, unit)
+    wanted = notes.refund_wanted(unit, invoice.held, request.data)
+    note, _, _ = notes.worked_out(unit, invoice.held, wanted)
+    return sent(request, engine, unit, _note_steps(invoice, note, wanted))
+
+
+def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any]) -> list[Step]:
+    held = invoice.held
+    if note.refund and not invoice.charge:
+        hint = f"Send it back as it came, and note that: `connector invoices credit {held.number} --amount … --out-of-band all`."
+        raise refused("paid-outside", f"{held.number} was not paid through Stripe, so Stripe cannot send money back.", hint)
+
+    def minor(amount: int) -> int:
+        return stripe_amount(amount, held.currency)
+
+    back = {"refund_amount": note.refund, "credit_amount": note.credit, "out_of_band_amount": note.out_of_band}
+    params: dict[str, Any] = {"invoice": invoice.stripe_id} | {k: minor(v) for k, v in back.items() if v}
+    if wanted.get("reason"):
+        params["memo"] = str(wanted["reason"])
+    if not wanted.get("lines"):
+        return [Step(name="note", call="credit_notes.create", params={**params, "amount": minor(note.total)}, keeps=("invoice", "number"))]
+    lines = held.invoice.lines
+    places = {line.key: number for number, line in enumerate(lines)}
+    if max(places[key] for key, _ in note.lines) >= MOST_LINES:
+        raise refused("line-too-far", f"Only the first {MOST_LINES} lines of {held.number} can be credited by line.", "Credit it by amount.")
+    params["lines"] = [
+        {
+            "type": "invoice_line_item", "invoice_line_item": Ref(step="lines", path=f"data.{places[key]}.id"),
+            "amount": minor(_before_discounts(lines[places[key]].amount, lines[places[key]].net, net)),
+        }
+        for key, net in note.lines
+    ]  # fmt: skip
+    listed = Step(
+        name="lines", call="invoices.line_items.list", target=invoice.stripe_id, params={"limit": MOST_LINES},
+        keeps=tuple(f"data.{places[key]}.id" for key, _ in note.lines),
+    )  # fmt: skip
+    return [listed, Step(name="note", call="credit_notes.create", params=params, keeps=("invoice", "number"))]
+
+
+def _before_discounts(amount: int, net: int, part: int) -> int:
+    """Return what a credit of *part* of a line's *net* is before the line's discounts, as Stripe counts it."""
+    return part if amount == net or not net else quotient(amount * part, net)
+
+
+def credited(done: Done, engine: Engine, unit: Unit) -> IntentResult:
+    """Say what the credit note came to, from the books."""
+    del engine
+    held, note = desk.held(unit, str(done.request.data["invoice"])), done.answer("note")
+    rows = unit.query(
+        "SELECT n.number, n.total, n.reduced, n.refunded, n.credited, n.out_of_band FROM credit_note n JOIN stripe_invoice s ON s.invoice_id = n.id"
+        " WHERE s.stripe_id = ?",
+        (str(note.get("id")),),
+    )
+    number, total, reduced, refunded, to_balance, outside = rows[0] if rows else (note.get("number", ""), 0, 0, 0, 0, 0)
+    result = {
+        "invoice": held.number, "note": number, "currency": held.currency, "total": total, "reduced": reduced, "refunded": refunded,
+        "credited": to_balance, "out_of_band": outside, "status": held.invoice.status, "open": held.invoice.amount_remaining,
+    }  # fmt: skip
+    return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
+
+
+# ---------------------------------------------------------------- payments
+
+
+def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Mark an invoice as paid outside Stripe; day, way and reference go into its metadata, from where they are mirrored.
+
+    Raises: RejectedError for a part of what is open: Stripe takes only all of it.
+    """
+    invoice, said = _named(request, unit), payment_said(request, engine)
+    held = invoice.held
+    given = due_amount(held, request.data.get("amount"))
+    if given != held.invoice.amount_remaining:
+        left = money_text(held.invoice.amount_remaining, held.currency)
+        raise refused(
+            "part-of-payment", f"Stripe takes a payment from outside only for all that is open of {held.number}, {left}.",
+            "Record it when all of it has arrived; or credit what will not come, then record the rest.",
+        )  # fmt: skip
+    metadata = {"connector_paid_on": said.on.isoformat(), "connector_paid_method": said.method, "connector_paid_reference": said.reference}
+    steps = [
+        Step(name="said", call="invoices.update", target=invoice.stripe_id, params={"metadata": metadata}),
+        Step(name="pay", call="invoices.pay", target=invoice.stripe_id, params={"paid_out_of_band": True}),
+    ]
+    so_far = {
+        "invoice": held.number, "amount": given, "currency": held.currency, "on": said.on.isoformat(), "method": said.method,
+        "reference": said.reference,
+    }  # fmt: skip
+    return replace(sent(request, engine, unit, steps), result=so_far)
+
+
+def enter(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Take a payment typed on an invoice's row in the CRM; what cannot be is answered by a code, with the figures for its words."""
+    typed = entered(request, engine, unit)
+    if isinstance(typed, IntentResult):
+        return typed
+    held = desk.held(unit, str(typed.data["invoice"]))
+    if int(typed.data["amount"]) != held.invoice.amount_remaining:
+        return IntentResult(
+            result={
+                "refused": "not-whole", "number": held.number, "currency": held.currency, "open": held.invoice.amount_remaining,
+                "amount": str(request.data["amount"]),
+            }
+        )  # fmt: skip
+    return pay(typed, engine, unit)
+
+
+def paid(done: Done, engine: Engine, unit: Unit) -> IntentResult:
+    """Say what was recorded, as the internal engine says it."""
+    del engine
+    held = desk.held(unit, str(done.so_far["invoice"]))
+    return IntentResult(result={**done.so_far, "open": held.invoice.amount_remaining}, deals=desk.deals_to_tell(unit, held))
+
+
+def charge(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Have Stripe charge what is open of an invoice (data: invoice, customer) to the customer's default payment method."""
+    invoice = _named(request, unit)
+    if invoice.held.customer_id != str(request.data["customer"]):
+        raise refused("unknown-invoice", f"{invoice.held.number} is not an invoice of this customer.")
+    due_amount(invoice.held, None)
+    return sent(request, engine, unit, [Step(name="pay", call="invoices.pay", target=invoice.stripe_id)])
+
+
+# ---------------------------------------------------------------- mails
+
+
+def send(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Have an invoice mailed again: by the connector where it is the one that mails, else by Stripe."""
+    if engine.mailing.is_on:
+        return sending.send(request, engine, unit)
+    invoice = _named(request, unit)
+    held = invoice.held
+    if held.invoice.status not in ("open", "uncollectible"):
+        raise refused("not-sendable", f"{held.number} is {held.invoice.status}; there is nothing to send.")
+    if held.collection_method != "send_invoice":
+        hint = "Give the customer its link: `connector invoices show` has it."
+        raise refused("not-sendable", f"{held.number} is charged by itself; Stripe mails only invoices that the customer pays.", hint)
+    ((email, name),) = unit.query("SELECT email, name FROM customer WHERE id = ?", (held.customer_id,))
+    if not email:
+        raise refused("no-email", f"{name} has no billing e-mail.", "Fill Billing Contact on the deal or Billing Email on the account.")
+    return sent(request, engine, unit, [Step(name="send", call="invoices.send_invoice", target=invoice.stripe_id)])
+
+
+def mailed(done: Done, engine: Engine, unit: Unit) -> IntentResult:
+    """Say to whom Stripe mailed the invoice."""
+    del engine
+    held = desk.held(unit, str(done.request.data["invoice"]))
+    ((email,),) = unit.query("SELECT email FROM customer WHERE id = ?", (held.customer_id,))
+    return IntentResult(result={"invoice": held.number, "to": email, "is_held": False, "is_sent": True})

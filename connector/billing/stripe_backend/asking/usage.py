@@ -1,0 +1,85 @@
+"""Usage on Stripe: each record is kept in the books once, and sent as a meter event under an id made of it.
+
+A meter counts for one customer, so every metered item has an event name of its own (`compiling.prices.event_name`). Stripe takes
+usage of the last 35 days and up to five minutes ahead; what lies outside is refused in the report, row by row.
+
+Worked example: 1,000 rows are one request of five pushes with 200 events each; a row that is sent twice has the same identifier and
+counts once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from connector.billing import metering, store
+from connector.billing.desk import refused
+from connector.billing.intents import Engine, Request
+from connector.billing.metering import Record
+from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend.asking.begun import Done, key_of
+from connector.billing.stripe_backend.compiling.prices import event_name
+from connector.billing.stripe_backend.steps import Held, Plan, Step
+from connector.core.period import to_utc
+from connector.ports import IntentResult, Unit
+
+EVENTS_A_PUSH = 200
+_OLDEST, _AHEAD = timedelta(days=35), timedelta(minutes=5)
+
+
+def outside(now: datetime) -> Callable[[Record, str], str]:
+    """Return why Stripe would not take a record of usage at *now*; "" where it would."""
+
+    def why_not(record: Record, timezone: str) -> str:
+        at = to_utc(datetime.fromisoformat(record.used_at), timezone)
+        if at < now - _OLDEST:
+            return f"Too late: Stripe takes usage of the last {_OLDEST.days} days, and this is of {at.date()}. Bill it by `connector invoices create`."
+        if at > now + _AHEAD:
+            return f"Too early: Stripe takes no usage of the future, and this is of {at:%Y-%m-%d %H:%M} UTC. Send it when it has happened."
+        return ""
+
+    return why_not
+
+
+def record(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Record usage (data: rows) and send what is new as meter events. Raises: RejectedError while a contract is on its way to Stripe."""
+    found = metering.checked(unit, engine.org, request.data["rows"], request.now, why_not=outside(request.now))
+    kept = metering.keep(request, found, unit)
+    steps = list(_steps(unit, engine, found.records))
+    keys = []
+    for part, start in enumerate(range(0, len(steps), EVENTS_A_PUSH)):
+        keys.append(key_of(request, engine, part))
+        plan = Plan(steps=tuple(steps[start : start + EVENTS_A_PUSH]), held=Held(contract_id=""))
+        pushes.begin(unit, key=keys[-1], contract_id="", deal="", plan=plan, now=request.now)
+    return replace(kept, waits_for=tuple(keys))
+
+
+def _steps(unit: Unit, engine: Engine, records: Sequence[Record]) -> Iterator[Step]:
+    ids = sorted({r.contract_id for r in records})
+    held = pushes.held_of(unit, ids)
+    contracts = {c.id: c for c in store.contracts(unit, ids)}
+    for number, used in enumerate(records, 1):
+        customer = held[used.contract_id].customer if used.contract_id in held else ""
+        if not customer:
+            raise refused("contract-busy", f"{used.contract_id} is on its way to Stripe.", "Its usage follows when it is there.")
+        at = to_utc(datetime.fromisoformat(used.used_at), contracts[used.contract_id].terms.timezone)
+        name = pushes.shared_id(unit, ("event", f"{used.contract_id}/{used.item_id}")) or event_name(used.contract_id, used.item_id)
+        yield Step(
+            name=f"usage-{number}", call="billing.meter_events.create",
+            params={
+                "event_name": name, "timestamp": int(at.timestamp()), "identifier": _identifier(engine.org, used.id),
+                "payload": {"stripe_customer_id": customer, "value": f"{used.quantity.normalize():f}"},
+            },
+        )  # fmt: skip
+
+
+def _identifier(org: str, name: str) -> str:
+    return f"cu_{hashlib.blake2b(f'{org}/{name}'.encode(), digest_size=20).hexdigest()}"
+
+
+def recorded(done: Done, engine: Engine, unit: Unit) -> IntentResult:
+    """Say what became of each row."""
+    del engine, unit
+    return IntentResult(result=done.so_far)

@@ -1,0 +1,176 @@
+"""Subscriptions of the account become contracts of the books, without anything made or billed anew (decision D-199).
+
+A contract is worked out as an imported one; what would be sent for it says what Stripe has to hold, and is held against what it does
+hold. Where both are the same, the steps are thrown away and the subscription is noted as the contract's; only our metadata is written
+to it. Where they differ, the subscription is left alone and the report says why.
+
+Worked example: sub_1 bills 3 x 20.00 EUR on the 15th. Its contract would be one monthly group with one item of quantity 3: noted as
+held by sub_1 with price_1 under that item. An amendment in May makes a schedule from it and goes on as with any contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from connector.billing import imports, store
+from connector.billing.intents import Engine, Request
+from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend.asking.begun import Done
+from connector.billing.stripe_backend.steps import Held, HeldGroup, Plan, Step
+from connector.errors import Problem
+from connector.ports import IntentResult, Unit
+
+AT_ONCE = 50  # subscriptions of one request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class There:
+    """What Stripe has of a contract: its subscription with schedule and customer, when its periods begin, and its items.
+
+    prices - by our item's id: Stripe's price and subscription item. events - by our item's id, the event name of its meter.
+    """
+
+    subscription: str
+    schedule: str
+    customer: str
+    anchor: date
+    at_time: str
+    prices: Mapping[str, tuple[str, str]]
+    quantities: Mapping[str, int]
+    events: Mapping[str, str]
+
+
+def there_from(data: Mapping[str, Any]) -> There:
+    """Return what a request says of Stripe's side."""
+    return There(
+        subscription=data["subscription"], schedule=data["schedule"], customer=data["customer"], anchor=date.fromisoformat(data["anchor"]),
+        at_time=data["at_time"], prices={i: (price, item) for i, price, item in data["prices"]}, quantities=dict(data["quantities"]),
+        events=dict(data["events"]),
+    )  # fmt: skip
+
+
+def adopt(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+    """Link subscriptions (data: contracts, each an entry of `billing.imports` with `stripe`: what is there; dry: nothing is written).
+
+    Each row of the result says what became of one subscription; one that cannot be linked holds back only itself.
+    """
+    given: Sequence[Mapping[str, Any]] = request.data["contracts"]
+    is_dry = bool(request.data.get("dry"))
+    there = {str(e["id"]): there_from(e["stripe"]) for e in given}
+    rows = _known(unit, there)
+    wanted, others = imports.sorted_entries(unit, engine.org, [e for e in given if e["id"] not in rows])
+    rows |= others
+    linked: list[tuple[str, str, str, str]] = []
+    for entry in wanted:  # one after the other: what is refused is taken back alone
+        rows[entry.id], link = _adopt_one(request, engine, unit, entry, there[entry.id], is_dry=is_dry)
+        linked += link
+    ordered = [rows[str(e["id"])] for e in given]
+    return IntentResult(result={"rows": ordered}, deals=tuple(deal for deal, *_ in linked), linked=tuple(linked))
+
+
+def _known(unit: Unit, there: Mapping[str, There]) -> dict[str, dict[str, Any]]:
+    """Return the rows of subscriptions that belong to a contract already."""
+    found: dict[str, dict[str, Any]] = {}
+    for external_id, at in there.items():
+        rows = unit.query("SELECT contract_id FROM stripe_subscription WHERE subscription = ?", (at.subscription,))
+        if rows:
+            found[external_id] = imports.row_of(external_id, "unchanged", contract=rows[0][0])
+    return found
+
+
+def _adopt_one(
+    request: Request, engine: Engine, unit: Unit, entry: imports.Entry, there: There, *, is_dry: bool
+) -> tuple[dict[str, Any], list[tuple[str, str, str, str]]]:
+    command = entry.command
+    work = engine.worked_out([command], unit, request.now, hold=False)
+    (outcome,) = work.outcomes
+    if outcome.problem is not None or outcome.contract_id is None:
+        return imports.refused_row(entry.id, outcome.problem or Problem(code="internal-error", message="Nothing came of it.")), []
+    contract_id = outcome.contract_id
+    made_of = getattr(work.issue, "plans", {}).get(contract_id)  # of Stripe's way to issue alone
+    plan: Plan | None = made_of.plan if made_of is not None else None
+    problem = _differs(plan or Plan(held=Held(contract_id=contract_id)), there)
+    if problem is not None or plan is None:
+        return imports.refused_row(entry.id, problem or Problem(code="internal-error", message="Nothing would be held.")), []
+    if not is_dry:
+        work.write(unit)
+        pushes.drop(unit, command.key)
+        imports.note(unit, engine.org, [entry], work, store.at_text(request.now))
+        _hold(request, unit, plan.held, there, contract_id, str(outcome.customer_id))
+        _tell(request, engine, unit, entry, there, contract_id, str(outcome.customer_id))
+    made = {m.contract.id: m for m in work.issue.done}
+    row = imports.made_row(entry, work, made[contract_id], request.now, {}, is_dry=is_dry)
+    is_of_deal = not command.deal.startswith(imports.OWN_DEAL)
+    return row, [(command.deal, command.label, contract_id, command.customer.account)] if is_of_deal and not is_dry else []
+
+
+def _differs(plan: Plan, there: There) -> Problem | None:
+    """Return why what Stripe holds is not what the contract would be there, None where it is."""
+    groups = plan.held.groups
+    if len(groups) != 1:
+        text = f"Here it would be {len(groups)} subscriptions." if groups else "Here nothing of it would be a subscription."
+        return Problem(code="not-alike", message=text, hint="Leave it at Stripe, or end it there and begin it anew from a deal.")
+    if plan.lines:
+        return Problem(
+            code="not-alike", message=f"The connector would bill {plan.lines[0].description or plan.lines[0].item_id} by itself.",
+            hint="Link it after its next invoice.",
+        )  # fmt: skip
+    running = {item.item_id: item.quantity for phase in groups[0].phases for item in phase.items}
+    if not set(there.prices) <= set(running):
+        missing = ", ".join(sorted(set(there.prices) - set(running)))
+        return Problem(code="not-alike", message=f"The connector would not bill {missing} in it.", hint="Leave it at Stripe.")
+    return None
+
+
+def _hold(
+    request: Request, unit: Unit, held: Held, there: There, contract_id: str, customer_id: str
+) -> None:
+    """Note what Stripe holds of the contract: the subscription as it is, its prices under our keys, its customer."""
+    (group,) = held.groups
+    adopted = _adopted(group, there, request.now.date())
+    pushes.save_held(unit, replace(held, customer=there.customer, groups=(adopted,)), request.now)
+    for phase in group.phases:
+        for item in phase.items:
+            found = there.prices.get(item.item_id)
+            if found is not None and pushes.shared_id(unit, ("price", item.price)) is None:
+                pushes.save_shared(unit, ("price", item.price), found[0], request.now)
+    if pushes.shared_id(unit, ("customer", customer_id)) is None:
+        pushes.save_shared(unit, ("customer", customer_id), there.customer, request.now)
+    for item_id, event in there.events.items():
+        pushes.save_shared(unit, ("event", f"{contract_id}/{item_id}"), event, request.now)
+
+
+def _adopted(group: HeldGroup, there: There, today: date) -> HeldGroup:
+    return replace(
+        group, at_time=there.at_time, anchor=there.anchor, since=today, subscription=there.subscription, schedule=there.schedule
+    )
+
+
+def _tell(  # noqa: PLR0913, PLR0917 - both sides of what is linked
+    request: Request, engine: Engine, unit: Unit, entry: imports.Entry, there: There, contract_id: str, customer_id: str
+) -> None:
+    """Have our metadata written to what was linked, so that a look at Stripe, and a ledger that is lost, know it."""
+    deal = "" if entry.command.deal.startswith(imports.OWN_DEAL) else entry.command.deal
+    ours = {"connector_org": engine.org, "connector_contract": contract_id} | ({"connector_deal": deal} if deal else {})
+    who = {"connector_org": engine.org, "connector_customer": customer_id, "crm_account": entry.command.customer.account}
+    steps = [
+        Step(name="customer", call="customers.update", target=there.customer, params={"metadata": who}),
+        Step(name="subscription", call="subscriptions.update", target=there.subscription, params={"metadata": ours}),
+    ]
+    if there.schedule:
+        steps.append(Step(name="schedule", call="subscription_schedules.update", target=there.schedule, params={"metadata": ours}))
+    steps += [
+        Step(name=f"item-{n}", call="subscription_items.update", target=item, params={"metadata": {"connector_item": item_id}})
+        for n, (item_id, (_, item)) in enumerate(there.prices.items(), 1)
+    ]
+    plan = Plan(steps=tuple(steps), held=Held(contract_id=""))
+    pushes.begin(unit, key=f"{engine.org}/adopt/{there.subscription}", contract_id="", deal="", plan=plan, now=request.now)
+
+
+def linked(done: Done, engine: Engine, unit: Unit) -> IntentResult:
+    """Say what became of each subscription."""
+    del engine, unit
+    return IntentResult(result=done.so_far)

@@ -1,0 +1,24 @@
+"""What the books know that helps to link an account: their customers, and the codes of products by name."""
+
+from __future__ import annotations
+
+from connector.billing.stripe_backend.importing.matching import Known
+from connector.ports import Unit
+
+
+def customers_known(unit: Unit, org: str) -> dict[str, Known]:
+    """Return the customers of the books by their CRM account."""
+    rows = unit.query("SELECT id, account, name, email FROM customer WHERE org = ?", (org,))
+    return {
+        account: Known(account=account, name=name, emails=(email,) if email else (), customer_id=customer_id)
+        for customer_id, account, name, email in rows
+    }
+
+
+def codes_by_name(unit: Unit) -> dict[str, str]:
+    """Return the codes of the catalogue's products by name; a name that several have is missing."""
+    rows = unit.query("SELECT name, code FROM product")
+    counted: dict[str, list[str]] = {}
+    for name, code in rows:
+        counted.setdefault(str(name), []).append(str(code))
+    return {name: codes[0] for name, codes in counted.items() if len(codes) == 1}
