@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend.pushes import forget_shared, save_shared, shared_id
 from connector.billing.stripe_backend.steps import Calls
 from connector.errors import RejectedError
 from connector.kit.db import Database
@@ -48,7 +48,7 @@ def _digest(allow: Sequence[str]) -> str:
 
 def known_customer(unit: Unit, customer_id: str) -> str | None:
     """Return Stripe's id of a customer, None where it has none yet."""
-    return pushes.shared_id(unit, ("customer", customer_id))
+    return shared_id(unit, ("customer", customer_id))
 
 
 class Sessions:
@@ -61,16 +61,16 @@ class Sessions:
         """Return the address of a fresh session. Raises: RetryableError, RejectedError, HaltError as every call."""
         shared = ("portal", _digest(self._allow))
         with database.read() as unit:
-            known = pushes.shared_id(unit, shared)
+            known = shared_id(unit, shared)
         if known is not None:
             try:
                 return self._open(customer, known, language)
             except RejectedError:  # somebody switched the configuration off: the next look finds or makes another
                 with database.transaction() as unit:
-                    pushes.forget_shared(unit, shared)
+                    forget_shared(unit, shared)
         known = self._configuration()
         with database.transaction() as unit:
-            pushes.save_shared(unit, shared, known, now)
+            save_shared(unit, shared, known, now)
         return self._open(customer, known, language)
 
     def _open(self, customer: str, configuration: str, language: str) -> str:

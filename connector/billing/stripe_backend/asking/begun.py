@@ -14,8 +14,8 @@ from connector.billing import desk, store
 from connector.billing.desk import Held as HeldInvoice
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
-from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.compiling.people import customer_step
+from connector.billing.stripe_backend.pushes import begin, shared_id
 from connector.billing.stripe_backend.steps import Held, Plan, Push, Ref, Step
 from connector.core.lines import Line
 from connector.ports import IntentResult, Unit
@@ -42,7 +42,7 @@ def on_stripe(unit: Unit, number: str) -> OnStripe:
 
 def customer_at(unit: Unit, engine: Engine, customer_id: str) -> tuple[tuple[Step, ...], str | Ref]:
     """Return the steps that find or make a customer at Stripe (none where its id is known), and its id there."""
-    known = pushes.shared_id(unit, ("customer", customer_id))
+    known = shared_id(unit, ("customer", customer_id))
     if known is not None:
         return (), known
     (customer,) = store.customers(unit, ids=[customer_id])
@@ -59,7 +59,7 @@ def sent(request: Request, engine: Engine, unit: Unit, steps: Sequence[Step], *,
     """Keep the steps of a request to be sent; whoever asked waits for them."""
     key = key_of(request, engine)
     plan = Plan(steps=tuple(steps), held=Held(contract_id=""), lines=lines)
-    pushes.begin(unit, key=key, contract_id="", deal="", plan=plan, now=request.now)
+    begin(unit, key=key, contract_id="", deal="", plan=plan, now=request.now)
     return IntentResult(result={}, waits_for=(key,))
 
 

@@ -18,9 +18,9 @@ from connector.billing import metering, store
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
 from connector.billing.metering import Record
-from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.asking.begun import Done, key_of
 from connector.billing.stripe_backend.compiling.prices import event_name
+from connector.billing.stripe_backend.pushes import begin, held_of, shared_id
 from connector.billing.stripe_backend.steps import Held, Plan, Step
 from connector.core.period import to_utc
 from connector.ports import IntentResult, Unit
@@ -52,20 +52,20 @@ def record(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     for part, start in enumerate(range(0, len(steps), EVENTS_A_PUSH)):
         keys.append(key_of(request, engine, part))
         plan = Plan(steps=tuple(steps[start : start + EVENTS_A_PUSH]), held=Held(contract_id=""))
-        pushes.begin(unit, key=keys[-1], contract_id="", deal="", plan=plan, now=request.now)
+        begin(unit, key=keys[-1], contract_id="", deal="", plan=plan, now=request.now)
     return replace(kept, waits_for=tuple(keys))
 
 
 def _steps(unit: Unit, engine: Engine, records: Sequence[Record]) -> Iterator[Step]:
     ids = sorted({r.contract_id for r in records})
-    held = pushes.held_of(unit, ids)
+    held = held_of(unit, ids)
     contracts = {c.id: c for c in store.contracts(unit, ids)}
     for number, used in enumerate(records, 1):
         customer = held[used.contract_id].customer if used.contract_id in held else ""
         if not customer:
             raise refused("contract-busy", f"{used.contract_id} is on its way to Stripe.", "Its usage follows when it is there.")
         at = to_utc(datetime.fromisoformat(used.used_at), contracts[used.contract_id].terms.timezone)
-        name = pushes.shared_id(unit, ("event", f"{used.contract_id}/{used.item_id}")) or event_name(used.contract_id, used.item_id)
+        name = shared_id(unit, ("event", f"{used.contract_id}/{used.item_id}")) or event_name(used.contract_id, used.item_id)
         yield Step(
             name=f"usage-{number}", call="billing.meter_events.create",
             params={
