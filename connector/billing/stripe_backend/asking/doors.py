@@ -9,8 +9,8 @@ from connector.billing.desk import refused
 from connector.billing.intents import HANDLERS, Engine, Handler, Request
 from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.asking import invoices, people, usage
-from connector.billing.stripe_backend.asking.begun import Done
 from connector.billing.stripe_backend.asking.kinds import KINDS
+from connector.billing.stripe_backend.begun import Done
 from connector.billing.stripe_backend.importing import adopting
 from connector.errors import Problem, RejectedError
 from connector.ports import IntentResult, Unit

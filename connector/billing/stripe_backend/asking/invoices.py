@@ -14,7 +14,7 @@ from connector.billing import desk, notes, sending
 from connector.billing.desk import money_text, refused
 from connector.billing.intents import Engine, Request
 from connector.billing.payments import due_amount, entered, payment_said
-from connector.billing.stripe_backend.asking.begun import Done, OnStripe, on_stripe, sent
+from connector.billing.stripe_backend.begun import Done, OnStripe, on_stripe, sent
 from connector.billing.stripe_backend.money import stripe_amount
 from connector.billing.stripe_backend.steps import Ref, Step
 from connector.core.money import quotient

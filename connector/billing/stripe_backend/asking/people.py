@@ -14,7 +14,7 @@ from connector.billing import customers, desk, reissues, store
 from connector.billing.customers import customer_named
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
-from connector.billing.stripe_backend.asking.begun import Done, customer_at, sent
+from connector.billing.stripe_backend.begun import Done, customer_at, sent
 from connector.billing.stripe_backend.compiling.people import collection, rate_step
 from connector.billing.stripe_backend.money import stripe_amount, stripe_price
 from connector.billing.stripe_backend.steps import Ref, Step

@@ -18,7 +18,7 @@ from connector.billing import metering, store
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
 from connector.billing.metering import Record
-from connector.billing.stripe_backend.asking.begun import Done, key_of
+from connector.billing.stripe_backend.begun import Done, key_of
 from connector.billing.stripe_backend.compiling.prices import event_name
 from connector.billing.stripe_backend.pushes import begin, held_of, shared_id
 from connector.billing.stripe_backend.steps import Held, Plan, Step

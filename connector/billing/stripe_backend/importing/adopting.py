@@ -18,7 +18,7 @@ from typing import Any
 from connector.billing import imports, store
 from connector.billing.intents import Engine, Request
 from connector.billing.stripe_backend import pushes
-from connector.billing.stripe_backend.asking.begun import Done
+from connector.billing.stripe_backend.begun import Done
 from connector.billing.stripe_backend.steps import Held, HeldGroup, Plan, Step
 from connector.errors import Problem
 from connector.ports import IntentResult, Unit
