@@ -6,7 +6,6 @@ seconds since 1970. Resources register functions with `endpoint`; the server fin
 
 from __future__ import annotations
 
-import copy
 import itertools
 import threading
 from collections.abc import Callable, Mapping
@@ -39,6 +38,13 @@ class Refused(Exception):  # noqa: N818 - what the account says no to
             param,
             more,
         )
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy of plain data that later changes do not reach."""
+    if isinstance(value, dict):
+        return {key: snapshot(one) for key, one in value.items()}
+    return [snapshot(one) for one in value] if isinstance(value, list) else value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +89,7 @@ class Account:
     def emit(self, type_: str, about: Data, previous: Mapping[str, Any] | None = None) -> None:
         """Note an event with the object as it stands now, and tell the listeners."""
 
-        data: Data = {"object": copy.deepcopy(about)}
+        data: Data = {"object": snapshot(about)}
         if previous is not None:
             data["previous_attributes"] = dict(previous)
         event: Data = {

@@ -37,6 +37,8 @@ HIDDEN: dict[tuple[str, str], Shown | None] = {
 """(object, field) that is shown only where it is asked for -> how it is made; None: it stands in the object that is kept."""
 
 _DEEPEST = 4
+_LINES = 10
+"""How many lines stand inside an invoice or credit note; the others are listed at its `lines`."""
 
 
 def shown(account: Account, answer: Data, asked: Iterable[str] = ()) -> Data:
@@ -56,17 +58,28 @@ def _bare(value: Any) -> Any:
     """Return a copy without what is hidden."""
     if isinstance(value, dict):
         kind = value.get("object")
-        return {key: _bare(one) for key, one in value.items() if (kind, key) not in HIDDEN}
+        return {
+            key: _bare(_first_lines(one) if key == "lines" else one)
+            for key, one in value.items()
+            if (kind, key) not in HIDDEN
+        }
     if isinstance(value, list):
         return [_bare(one) for one in value]
     return copy.copy(value)
+
+
+def _first_lines(held: Any) -> Any:
+    """Return the list of lines as it stands inside its object."""
+    if not isinstance(held, dict) or len(held.get("data", ())) <= _LINES:
+        return held
+    return {**held, "data": held["data"][:_LINES], "has_more": True}
 
 
 def _open(account: Account, made: Data, whole: Data, steps: list[str], path: str) -> None:
     """Expand the first of *steps* in *made* (as it is answered; *whole* as it is kept), then go on below it."""
     name, rest = steps[0], steps[1:]
     if made.get("object") == "list" and name == "data" and rest:
-        for one, kept in zip(made["data"], whole["data"], strict=True):
+        for one, kept in zip(made["data"], whole["data"], strict=False):
             _open(account, one, _kept(account, kept), rest, path)
         return
     kind = (str(made.get("object")), name)

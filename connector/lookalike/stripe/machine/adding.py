@@ -7,10 +7,10 @@ from fractions import Fraction
 
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import discounts, items
-from connector.lookalike.stripe.machine.keeping import merged
 from connector.lookalike.stripe.machine.lines import Draft, name_of
 from connector.lookalike.stripe.machine.pricing import amount_of, price_for
 from connector.lookalike.stripe.machine.taxes import rates_of
+from connector.lookalike.stripe.metadata import merged
 
 MOST = 20
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused
+from connector.lookalike.stripe.controls import control, number_of, text_of
+from connector.lookalike.stripe.customers import GONE
 from connector.lookalike.stripe.machine import (
+    cycle,
     disputes,
     invoice_calls,
     invoices,
@@ -15,6 +18,8 @@ from connector.lookalike.stripe.machine import (
     refunding,
     subscription_calls,
 )
+from connector.lookalike.stripe.machine.keeping import indexed
+from connector.lookalike.stripe.machine.subscriptions import ENDED
 
 
 def pay(account: Account, invoice: str, *, last4: str = "4242") -> Data:
@@ -97,3 +102,74 @@ def edit_subscription(account: Account, subscription: str, params: Mapping[str, 
 def cancel_subscription(account: Account, subscription: str, params: Mapping[str, Any] | None = None) -> Data:
     """Cancel a subscription by hand: parameters as of its cancellation."""
     return subscription_calls.cancel(account, {"id": subscription}, dict(params or {}))
+
+
+def _gone(account: Account, customer: Data) -> None:
+    """End the subscriptions of a customer who is deleted."""
+    for subscription in indexed(account, "subscription", "customer", customer["id"]):
+        if subscription["status"] not in ENDED:
+            cycle.end(account, subscription, is_invoiced=False, is_prorated=False)
+
+
+GONE.append(_gone)
+
+
+def _amount(body: Data) -> int | None:
+    return number_of(body, "amount") if body.get("amount") is not None else None
+
+
+@control("pay")
+def _pay(account: Account, body: Data) -> Data:
+    """`{"invoice": "in_…"}`, optionally `"last4"` of a card that fails."""
+    return pay(account, text_of(body, "invoice"), last4=text_of(body, "last4") if "last4" in body else "4242")
+
+
+@control("dispute")
+def _dispute(account: Account, body: Data) -> Data:
+    """`{"invoice": "in_…"}`, optionally `"amount"` and `"reason"`."""
+    return dispute(account, text_of(body, "invoice"), amount=_amount(body), reason=body.get("reason") or "fraudulent")
+
+
+@control("dispute-closed")
+def _dispute_closed(account: Account, body: Data) -> Data:
+    """`{"dispute": "dp_…", "won": true}`."""
+    return close_dispute(account, text_of(body, "dispute"), is_won=body.get("won") is True)
+
+
+@control("refund")
+def _refund(account: Account, body: Data) -> Data:
+    """`{"invoice": "in_…"}`, optionally `"amount"`."""
+    return refund(account, text_of(body, "invoice"), amount=_amount(body))
+
+
+@control("void")
+def _void(account: Account, body: Data) -> Data:
+    """`{"invoice": "in_…"}`."""
+    return void(account, text_of(body, "invoice"))
+
+
+@control("uncollectible")
+def _uncollectible(account: Account, body: Data) -> Data:
+    """`{"invoice": "in_…"}`."""
+    return mark_uncollectible(account, text_of(body, "invoice"))
+
+
+@control("invoice")
+def _invoice(account: Account, body: Data) -> Data:
+    """`{"customer": "cus_…", "amount": 1000, "currency": "eur", "description": "Training"}`."""
+    return add_invoice(
+        account,
+        text_of(body, "customer"),
+        amount=number_of(body, "amount"),
+        currency=text_of(body, "currency"),
+        description=text_of(body, "description"),
+    )
+
+
+@control("subscription")
+def _subscription(account: Account, body: Data) -> Data:
+    """`{"subscription": "sub_…", "change": {…}}` as its update, or `"cancel": {…}` as its cancellation."""
+    id_ = text_of(body, "subscription")
+    if body.get("cancel") is not None:
+        return cancel_subscription(account, id_, body["cancel"])
+    return edit_subscription(account, id_, body.get("change") or {})

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.lookalike.stripe.account import Account, Data, endpoint
+from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import credit_notes
-from connector.lookalike.stripe.machine.keeping import indexed, merged
-from connector.lookalike.stripe.machine.listing import page, within
+from connector.lookalike.stripe.machine.keeping import indexed
+from connector.lookalike.stripe.metadata import merged
 
 PATH = "/v1/credit_notes"
 

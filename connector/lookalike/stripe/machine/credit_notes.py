@@ -13,8 +13,9 @@ from fractions import Fraction
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import invoices, refunding
 from connector.lookalike.stripe.machine.figures import fraction_of, rounded
-from connector.lookalike.stripe.machine.keeping import index, indexed, merged, notes, put
+from connector.lookalike.stripe.machine.keeping import index, indexed, notes, put
 from connector.lookalike.stripe.machine.taxes import rates_of, share_of, summed
+from connector.lookalike.stripe.metadata import merged
 
 
 def drawn(account: Account, params: Data) -> Data:

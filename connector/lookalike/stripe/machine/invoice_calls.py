@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
+from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import discounts, invoices, items, payments
-from connector.lookalike.stripe.machine.keeping import index, indexed, merged, notes, wake
-from connector.lookalike.stripe.machine.listing import page, within
+from connector.lookalike.stripe.machine.keeping import index, indexed, notes, wake
 from connector.lookalike.stripe.machine.taxes import rates_of
 from connector.lookalike.stripe.machine.times import DAY, HOUR
+from connector.lookalike.stripe.metadata import merged
 
 PATH = "/v1/invoices"
 

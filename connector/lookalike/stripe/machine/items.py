@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
+from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import discounts, invoices
 from connector.lookalike.stripe.machine.figures import fraction_of, rounded
-from connector.lookalike.stripe.machine.keeping import index, indexed, merged, put
+from connector.lookalike.stripe.machine.keeping import index, indexed, put
 from connector.lookalike.stripe.machine.lines import Draft, draft_from_item, name_of, pricing_of, quantity_fields
-from connector.lookalike.stripe.machine.listing import page, within
 from connector.lookalike.stripe.machine.pricing import amount_of, price_for
 from connector.lookalike.stripe.machine.taxes import rates_of
+from connector.lookalike.stripe.metadata import merged
 
 
 def item_from(account: Account, customer: str, draft: Draft) -> Data:

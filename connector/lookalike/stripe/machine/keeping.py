@@ -74,11 +74,3 @@ def notes(account: Account, name: str) -> dict[str, Any]:
     """Return a small table that the machine keeps under *name*."""
     table: dict[str, Any] = account.machine.setdefault(name, {})
     return table
-
-
-def merged(old: Data | None, new: Data | str | None) -> Data:
-    """Return metadata after an update: "" for the whole clears it, an empty value deletes its key, an absent key stays."""
-    if new == "":
-        return {}
-    both = {**(old or {}), **(new if isinstance(new, dict) else {})}
-    return {key: str(value) for key, value in both.items() if value not in ("", None)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from connector.lookalike.stripe.machine import (
+    control,
     credit_note_calls,
     disputes,
     invoice_calls,
@@ -11,6 +12,18 @@ from connector.lookalike.stripe.machine import (
     refunding,
     schedule_calls,
     subscription_calls,
+    subscription_item_calls,
 )
 
-ROOMS = (schedule_calls, subscription_calls, invoice_calls, items, credit_note_calls, refunding, disputes, preview)
+ROOMS = (
+    schedule_calls,
+    subscription_calls,
+    subscription_item_calls,
+    invoice_calls,
+    items,
+    credit_note_calls,
+    refunding,
+    disputes,
+    preview,
+    control,
+)

@@ -10,10 +10,10 @@ from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import adding, discounts
-from connector.lookalike.stripe.machine.keeping import merged
 from connector.lookalike.stripe.machine.subscriptions import Wanted, checked_items, wanted_from
 from connector.lookalike.stripe.machine.taxes import rates_of
 from connector.lookalike.stripe.machine.times import every_of, length_rank, next_boundary, shifted
+from connector.lookalike.stripe.metadata import merged
 
 MOST_PHASES = 10
 

@@ -6,12 +6,11 @@ the change is made there and the clock goes on to the next boundary: the machine
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
+from connector.lookalike.stripe.account import Account, Data, Refused, endpoint, snapshot
 from connector.lookalike.stripe.machine import cycle, items, schedule_calls, schedules, subscription_calls
 from connector.lookalike.stripe.machine.keeping import due, index, put
 from connector.lookalike.stripe.machine.subscriptions import ENDED
@@ -38,14 +37,14 @@ def create_preview(account: Account, ids: Mapping[str, str], params: Data) -> Da
     found = _next_invoice(world, known)
     if found is None:
         raise Refused("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
-    found = copy.deepcopy(found)
-    found.update(
-        id=f"upcoming_{found['id']}", status="draft", number=None, hosted_invoice_url=None, invoice_pdf=None, automatically_finalizes_at=None,
-        attempted=False, attempt_count=0, amount_paid=0, amount_remaining=found["amount_due"],
+    shown: Data = snapshot(found)
+    shown.update(
+        id=f"upcoming_{shown['id']}", status="draft", number=None, hosted_invoice_url=None, invoice_pdf=None, automatically_finalizes_at=None,
+        attempted=False, attempt_count=0, amount_paid=0, amount_remaining=shown["amount_due"],
     )  # fmt: skip
-    if found["billing_reason"] == "subscription_cycle":
-        found["billing_reason"] = "upcoming"
-    return found
+    if shown["billing_reason"] == "subscription_cycle":
+        shown["billing_reason"] = "upcoming"
+    return shown
 
 
 def _concerned(account: Account, params: Data) -> tuple[Data | None, Data | None]:
@@ -77,16 +76,16 @@ def _copied(account: Account, customer: Data, subscription: Data | None, schedul
         world.objects[name] = account.kind(name)
     world.objects["price"] = dict(account.kind("price"))
     world.objects["coupon"] = {id_: dict(one) for id_, one in account.kind("coupon").items()}
-    put(world, "customer", copy.deepcopy(customer))
+    put(world, "customer", snapshot(customer))
     if subscription is not None:
-        copied = put(world, "subscription", copy.deepcopy(subscription), ["customer"])
+        copied = put(world, "subscription", snapshot(subscription), ["customer"])
         schedule = account.kind("subscription_schedule").get(subscription["schedule"] or "") or schedule
         for item in copied["items"]["data"]:
             world.kind("subscription_item")[item["id"]] = item
     if schedule is not None:
-        put(world, "subscription_schedule", copy.deepcopy(schedule), ["customer"])
+        put(world, "subscription_schedule", snapshot(schedule), ["customer"])
     for id_ in index(account, "pending", "customer", customer["id"]):
-        put(world, "invoiceitem", copy.deepcopy(account.kind("invoiceitem")[id_]), ["customer"])
+        put(world, "invoiceitem", snapshot(account.kind("invoiceitem")[id_]), ["customer"])
         index(world, "pending", "customer", customer["id"])[id_] = None
     _copy_notes(account, world)
     return world
@@ -96,7 +95,7 @@ def _copy_notes(account: Account, world: Account) -> None:
     """Take along what the machine keeps of what was copied: debits with the invoices they stand on, discounts, what is due."""
     debits = account.machine.get("debits", {})
     for id_ in world.kind("subscription_item"):
-        world.machine.setdefault("debits", {})[id_] = copy.deepcopy(debits.get(id_, []))
+        world.machine.setdefault("debits", {})[id_] = snapshot(debits.get(id_, []))
         for debit in debits.get(id_, ()):
             _lend(account, world, "invoiceitem", debit.get("item"))
             _lend(account, world, "invoice", debit.get("invoice"))

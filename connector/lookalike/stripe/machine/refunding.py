@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
-from connector.lookalike.stripe.machine.keeping import indexed, merged, put
-from connector.lookalike.stripe.machine.listing import page, within
+from connector.lookalike.stripe.listing import page, within
+from connector.lookalike.stripe.machine.keeping import indexed, put
+from connector.lookalike.stripe.metadata import merged
 
 
 def charge_of(account: Account, invoice: Data) -> Data:

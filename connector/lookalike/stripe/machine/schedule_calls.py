@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
+from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import adding, changing, cycle, schedules
-from connector.lookalike.stripe.machine.keeping import indexed, merged, put
-from connector.lookalike.stripe.machine.listing import page, within
+from connector.lookalike.stripe.machine.keeping import indexed, put
 from connector.lookalike.stripe.machine.phases import chained, default_settings, wanted_of
 from connector.lookalike.stripe.machine.subscriptions import DEAD_SCHEDULES, ENDED, checked_currency, period_end
+from connector.lookalike.stripe.metadata import merged
 
 PATH = "/v1/subscription_schedules"
 

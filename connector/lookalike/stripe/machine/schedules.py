@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from connector.lookalike.stripe.account import Account, Data
 from connector.lookalike.stripe.machine import adding, changing, cycle, discounts
-from connector.lookalike.stripe.machine.keeping import falls_due, merged, wake
+from connector.lookalike.stripe.machine.keeping import falls_due, wake
 from connector.lookalike.stripe.machine.phases import setting, wanted_of
 from connector.lookalike.stripe.machine.subscriptions import DEAD_SCHEDULES, ENDED, is_trialing, new_item, opened
 from connector.lookalike.stripe.machine.times import DAY
+from connector.lookalike.stripe.metadata import merged
 
 EXPIRING_DAYS = 7
 

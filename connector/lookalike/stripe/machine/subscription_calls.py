@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
+from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import adding, changing, cycle, discounts, payments, prebilling
 from connector.lookalike.stripe.machine.anchors import anchor_for
-from connector.lookalike.stripe.machine.keeping import indexed, merged, wake
-from connector.lookalike.stripe.machine.listing import page, within
+from connector.lookalike.stripe.machine.keeping import indexed, wake
 from connector.lookalike.stripe.machine.pricing import is_metered
 from connector.lookalike.stripe.machine.subscription_fields import changed_fields
 from connector.lookalike.stripe.machine.subscriptions import (
@@ -24,6 +24,7 @@ from connector.lookalike.stripe.machine.subscriptions import (
 )
 from connector.lookalike.stripe.machine.taxes import rates_of
 from connector.lookalike.stripe.machine.times import DAY, HOUR
+from connector.lookalike.stripe.metadata import merged
 
 PATH = "/v1/subscriptions"
 LONGEST_TRIAL_DAYS = 730
@@ -379,19 +380,3 @@ def cancel(account: Account, ids: Mapping[str, str], params: Data) -> Data:
         account, subscription, is_invoiced=params.get("invoice_now", False), is_prorated=params.get("prorate", False)
     )
     return subscription
-
-
-@endpoint("GET", "/v1/subscription_items", "SubscriptionItemListParams")
-def items_listed(account: Account, ids: Mapping[str, str], params: Data) -> Data:
-    """List the items of a subscription."""
-    return page(
-        account.get("subscription", params["subscription"], param="subscription")["items"]["data"],
-        params,
-        "/v1/subscription_items",
-    )
-
-
-@endpoint("GET", "/v1/subscription_items/{id}", "SubscriptionItemRetrieveParams")
-def item(account: Account, ids: Mapping[str, str], params: Data) -> Data:
-    """Return an item of a subscription."""
-    return account.get("subscription_item", ids["id"])

@@ -7,8 +7,8 @@ from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import discounts
-from connector.lookalike.stripe.machine.keeping import merged
 from connector.lookalike.stripe.machine.taxes import rates_of
+from connector.lookalike.stripe.metadata import merged
 
 Reading = Callable[[Account, Data, Any], Any]
 """(account, subscription, value of the request) -> value of the object."""

@@ -11,11 +11,12 @@ from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import discounts, invoices, payments
-from connector.lookalike.stripe.machine.keeping import SETTLED, index, indexed, merged, notes, put
+from connector.lookalike.stripe.machine.keeping import SETTLED, index, indexed, notes, put
 from connector.lookalike.stripe.machine.lines import Draft
 from connector.lookalike.stripe.machine.pricing import is_metered, price_for
 from connector.lookalike.stripe.machine.taxes import rates_of
 from connector.lookalike.stripe.machine.times import every_of, length_rank
+from connector.lookalike.stripe.metadata import merged
 
 MOST_ITEMS = 20
 ENDED = ("canceled", "incomplete_expired")
