@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from connector import migrations
-from connector.backends import bound_to, build_billing, build_calls, identity, is_trial
+from connector.backends import bound_to, build_billing, build_calls, identity, is_trial, refuse_backend
 from connector.billing.books import go_on_after
 from connector.billing.following import QuoteBooks
 from connector.billing.internal import InternalBilling
@@ -279,6 +279,7 @@ def build_seam(
     org = crm.connect()
     config.payments.refuse_in_production(org.name, is_trial=is_trial(config, is_sandbox=org.is_sandbox))
     with database.read() as unit:
+        refuse_backend(config, unit)
         bound = bound_to(config, unit, org)
     billing = build_billing(config, org.id, is_sandbox=org.is_sandbox, bound=bound)
     sources, describe = build_sources(config, crm, org)
@@ -365,6 +366,7 @@ def reading_house(config: Config, *, clock: Clock | None = None) -> Iterator[Boo
         with database.read() as unit:
             org = ledger.meta(unit, "org") or ""
             is_sandbox = ledger.meta(unit, "is_sandbox") == "yes"
+            refuse_backend(config, unit)
             bound = bound_to(config, unit)
         billing = build_billing(config, org, is_sandbox=is_sandbox, bound=bound)
         yield Books(config=config, database=database, billing=billing, now=(clock or SystemClock()).now)

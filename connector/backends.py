@@ -16,6 +16,7 @@ from connector.billing.stripe_backend.backend import StripeBilling
 from connector.billing.stripe_backend.guard import Bound, GuardedCalls
 from connector.billing.taxing import Untaxed
 from connector.config import LOOPBACK, Config
+from connector.errors import HaltError
 from connector.payments.cards import TestCards
 from connector.ports import Org, TaxSource, Unit
 from connector.sync import ledger
@@ -95,6 +96,17 @@ def bound_to(config: Config, unit: Unit | None, org: Org | None = None) -> Bound
         held_mode=held[MODE],
         crm=name if is_trial(config, is_sandbox=is_sandbox) else "",
     )
+
+
+def refuse_backend(config: Config, unit: Unit) -> None:
+    """Raise HaltError where the ledger began with another backend: its contracts are billed there, and would be made anew here."""
+    held = ledger.meta(unit, "backend")
+    if held not in (None, config.billing.backend):
+        raise HaltError(
+            f"This ledger belongs to backend {held}, but the configuration leads to backend {config.billing.backend}.",
+            hint="Set `billing.backend` back, or point `database:` to another file; a ledger keeps the backend that it began with.",
+            code="other-backend",
+        )
 
 
 def identity(config: Config, billing: InternalBilling) -> dict[str, str]:

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connector import __version__, app, cashier, portal, quoted, shown
+from connector import __version__, app, backends, cashier, portal, quoted, shown
 from connector.billing import outbox
 from connector.billing.figures import chasing, figures
+from connector.billing.stripe_backend import pushes
 from connector.config import Config
 from connector.documents import formats
 from connector.errors import Problem
@@ -64,7 +65,7 @@ def console_view(house: app.House, unit: Unit, watch: Watch) -> ConsoleView:
         where=f"{house.seam.org.name} ({house.seam.org.id}{', sandbox' if house.seam.org.is_sandbox else ''})",
         now=time_text(now, house.config.timezone),
         version=__version__,
-        groups=(_deal_counts(unit), _book_counts(unit), *_chasing_counts(unit), *_sweep_counts(house, unit), *_call_counts(house)),
+        groups=(_deal_counts(unit), _book_counts(unit), *_stripe_counts(house, unit), *_chasing_counts(unit), *_sweep_counts(house, unit), *_call_counts(house)),
         runs=tuple(watch.runs()),
         polls=_polls(house, unit, now),
         held=tuple(_held(house, d) for d in held[:_HELD_SHOWN]),
@@ -96,6 +97,19 @@ def _book_counts(unit: Unit) -> CountGroup:
         counts.append(Count(label=f"billed, {currency.upper()}", value=formats.amount_text(billed, currency, "en")))
         counts.append(Count(label=f"open, {currency.upper()}", value=formats.amount_text(due, currency, "en")))
     return CountGroup(title="Books", counts=tuple(counts))
+
+
+def _stripe_counts(house: app.House, unit: Unit) -> tuple[CountGroup, ...]:
+    """Return which Stripe account bills, and what is on its way there; nothing where our own engine bills."""
+    if house.config.billing.backend != "stripe":
+        return ()
+    on_its_way, refused = pushes.waiting(unit), pushes.refused(unit)
+    counts = (
+        Count(label=f"{house.config.stripe.mode} mode", value=ledger.meta(unit, backends.ACCOUNT) or "not bound yet"),
+        Count(label="being sent", value=f"{on_its_way:,}", tone="busy" if on_its_way else "plain"),
+        Count(label="refused there", value=f"{refused:,}", tone="bad" if refused else "plain"),
+    )
+    return (CountGroup(title="Stripe", counts=counts),)
 
 
 def _chasing_counts(unit: Unit) -> tuple[CountGroup, ...]:

@@ -67,13 +67,14 @@ def bind(seam: Seam, *, backend: str, beside: Mapping[str, str] | None = None) -
 
 def _other(key: str, held: str, value: str) -> HaltError:
     """Return the refusal of a ledger that belongs to something else."""
-    hint = f"Point `database:` to another file, or set the configuration back; a ledger never changes its {key}."
+    words = {"timezone": "time zone", "stripe_account": "Stripe account", "stripe_mode": "Stripe mode"}.get(key, key)
+    hint = f"Point `database:` to another file, or set the configuration back; a ledger never changes its {words}."
     if key == "org":
         hint = (
             "Set crm.url back, or point `database:` to another file. A refreshed sandbox is another org, and may hold copies of deals"
             " that are billed elsewhere: `connector crm rebind` shows what would follow, and confirms it."
         )
-    return HaltError(f"This ledger belongs to {key} {held}, but the configuration leads to {key} {value}.", hint=hint, code=f"other-{key}")
+    return HaltError(f"This ledger belongs to {words} {held}, but the configuration leads to {words} {value}.", hint=hint, code=f"other-{key}")
 
 
 def adopt_mappings(seam: Seam) -> int:

@@ -146,6 +146,11 @@ def waiting(unit: Unit) -> int:
     return int(unit.query("SELECT COUNT(*) FROM stripe_push WHERE state = 'pending'")[0][0])
 
 
+def refused(unit: Unit) -> int:
+    """Return how many contracts' last push was refused."""
+    return int(unit.query("SELECT COUNT(DISTINCT contract_id) FROM stripe_push WHERE state = 'refused' AND contract_id <> ''")[0][0])
+
+
 # ---------------------------------------------------------------- taking one, and how it goes on
 
 
