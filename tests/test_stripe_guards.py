@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from stripe_world import StripeWorld, stripe_world
 
+from connector import app
 from connector.billing.stripe_backend.guard import Bound, GuardedCalls
+from connector.config.stripe import StripeConfig
 from connector.errors import HaltError, RetryableError
+from connector.kit.db import Database
+from connector.lookalike.stripe.account import Account
+from connector.lookalike.stripe.server import StripeServer
 
 
 class Door:
@@ -115,3 +123,71 @@ def test_a_lost_first_answer_is_asked_again() -> None:
         calls.listed("events.list", {})
     assert calls.listed("events.list", {}) == [{"id": "x"}]
     assert door.asked == ["account", "account", "events.list"]
+
+
+# ---------------------------------------------------------------- a whole world
+
+
+def bound(here: StripeWorld) -> dict[str, str]:
+    """Return what the ledger belongs to."""
+    return dict(here.query("SELECT key, value FROM meta WHERE key IN ('org', 'backend', 'stripe_account', 'stripe_mode')"))
+
+
+def test_first_contact_binds_the_ledger_to_account_and_mode(tmp_path: Path) -> None:
+    """The first sync keeps whose account it is and its mode; the next one finds them and goes on; `check`'s account is the same."""
+    with stripe_world(tmp_path) as here:
+        here.sync()
+        assert bound(here) == {"org": here.org.org_id, "backend": "stripe", "stripe_account": here.account.id, "stripe_mode": "test"}
+        here.sync()
+        assert [e.method for e in here.stripe_server.faults.log if e.path == "/v1/account"] == ["GET", "GET"]
+
+
+def test_a_ledger_meets_no_other_account(tmp_path: Path) -> None:
+    """At the same address another account answers: sync halts and names both, verbs without a CRM too; there only its name was asked."""
+    with stripe_world(tmp_path) as here:
+        here.win("acme_seats")
+        here.sync()
+        held = here.counts("customer", "subscription_schedule")
+        with StripeServer(Account(clock=here.clock.now, id="acct_other")) as other:
+            here.config = replace(here.config, stripe=replace(here.config.stripe, api_base=other.url))
+            here.win("cobalt_licence")
+            with pytest.raises(HaltError) as caught:
+                here.sync()
+            assert caught.value.code == "other-stripe-account"
+            assert here.account.id in str(caught.value)
+            assert "acct_other" in str(caught.value)
+            with app.reading_house(here.config, clock=here.clock) as books, pytest.raises(HaltError, match="acct_other"):
+                books.billing.calls.do("customers.create", {"name": "x"}, key="k")  # type: ignore[attr-defined]
+            assert {(e.method, e.path) for e in other.faults.log} == {("GET", "/v1/account")}
+        assert here.counts("customer", "subscription_schedule") == held
+
+
+def test_a_live_key_is_refused_where_deals_are_made_up(tmp_path: Path) -> None:
+    """A demo CRM refuses a live key before Stripe is asked anything, whatever is wanted; the ledger stays unbound."""
+    with stripe_world(tmp_path) as here:
+        here.config = replace(here.config, stripe=StripeConfig(api_key="rk_live_1", api_base=here.config.stripe.api_base))
+        here.win("acme_seats")
+        for act in (here.sync, here.bill):
+            with pytest.raises(HaltError) as caught:
+                act()
+            assert caught.value.code == "live-key"
+        assert list(here.stripe_server.faults.log) == []
+
+
+def test_a_ledger_of_another_mode_or_backend_is_refused_by_every_verb(tmp_path: Path) -> None:
+    """A ledger that began live takes no test key, and one that began with the internal engine no Stripe: reading verbs say so, too."""
+    with stripe_world(tmp_path) as here:
+        here.sync()
+        for key, value, code in (("stripe_mode", "live", "other-stripe-mode"), ("backend", "internal", "other-backend")):
+            database = Database(here.config.database)
+            with database.transaction() as unit:
+                unit.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+            database.close()
+            before = len(here.stripe_server.faults.log)
+            with pytest.raises(HaltError) as caught:
+                here.sync()
+            assert caught.value.code == code
+            with pytest.raises(HaltError) as caught, app.reading_house(here.config):
+                pass
+            assert caught.value.code == code
+            assert len(here.stripe_server.faults.log) == before
