@@ -25,7 +25,7 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import pushes, pushing
+from connector.billing.stripe_backend import fetching, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
@@ -170,7 +170,7 @@ class StripeBilling(InternalBilling):
 
     def read_back(self, push: Push) -> Any:
         """Return what Stripe says now of what a push touched."""
-        del push
+        return fetching.touched(self.calls, push)
 
     def settle(self, unit: Unit, settled: pushing.Settled, now: datetime) -> Sequence[str]:
         """Write what came of a push; return the deals to tell."""
@@ -179,7 +179,8 @@ class StripeBilling(InternalBilling):
         if push.contract_id:
             hold_contracts(unit, [push.contract_id])
             pushes.save_held(unit, settled.held, now)
-            pushes.save_lines(unit, push, settled.lines, settled.items)
+        pushes.save_lines(unit, push, settled.lines, settled.items)
+        if push.contract_id:
             told += store.deals_of_contracts(unit, [push.contract_id])
             problem = settled.problem
             if problem is None:

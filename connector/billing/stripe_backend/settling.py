@@ -165,7 +165,10 @@ def left_drafts(push: Push) -> list[str]:
 
 
 def to_read(push: Push) -> tuple[list[str], list[str], list[str]]:
-    """Return (invoices, subscriptions, credit notes) that the steps touched, by Stripe's ids: what happened there is to be mirrored."""
+    """Return (invoices, subscriptions, credit notes) that the steps touched, by Stripe's ids: what happened there is to be mirrored.
+
+    Of subscriptions it is the latest invoice: those are named whose invoice no step looked for.
+    """
     invoices: dict[str, None] = {}
     subscriptions: dict[str, None] = {}
     notes: dict[str, None] = {}
@@ -174,12 +177,15 @@ def to_read(push: Push) -> tuple[list[str], list[str], list[str]]:
         if not given:
             continue
         resource, _, call = step.call.rpartition(".")
-        if resource == "invoices" and call != "delete":
+        if step.call == "subscriptions.retrieve":
+            latest = given.get("latest_invoice")
+            invoices |= {latest: None} if isinstance(latest, str) else {}
+        elif resource == "invoices" and call != "delete":
             invoices[str(given["id"])] = None
         elif step.call == "credit_notes.create":
             notes[str(given["id"])] = None
             invoices |= {str(i): None for i in [given.get("invoice") or step.params.get("invoice")] if isinstance(i, str)}
-        elif step.call.startswith((_SCHEDULES, _SUBSCRIPTIONS)):
+        elif call == "update" and step.call.startswith((_SCHEDULES, _SUBSCRIPTIONS)):
             found = given.get("subscription") if step.call.startswith(_SCHEDULES) else given["id"]
             subscriptions |= {str(found): None} if isinstance(found, str) else {}
     return list(invoices), list(subscriptions), list(notes)
