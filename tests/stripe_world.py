@@ -19,16 +19,16 @@ from connector.lookalike.stripe.server import StripeServer
 class StripeWorld(World):
     """A world with the Stripe account behind it; *stripe_server* is its address."""
 
-    account: Account
+    stripe: Account
     stripe_server: StripeServer
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return the objects of a kind in the account, in order of creation."""
-        return list(self.account.kind(kind).values())
+        return list(self.stripe.kind(kind).values())
 
     def counts(self, *kinds: str) -> dict[str, int]:
         """Return how many objects of these kinds there are."""
-        return {kind: len(self.account.kind(kind)) for kind in kinds}
+        return {kind: len(self.stripe.kind(kind)) for kind in kinds}
 
     def pushes(self) -> list[tuple[Any, ...]]:
         """Return (key, state) of every push."""
@@ -45,5 +45,5 @@ def stripe_world(folder: Path, *, day: str = "2026-01-01", **how: Any) -> Iterat
             billing = replace(made.config.billing, backend="stripe")
             config = replace(made.config, billing=billing, stripe=stripe)
             yield StripeWorld(
-                org=made.org, crm=made.crm, config=config, clock=made.clock, ids=made.ids, account=account, stripe_server=server
+                org=made.org, crm=made.crm, config=config, clock=made.clock, ids=made.ids, stripe=account, stripe_server=server
             )

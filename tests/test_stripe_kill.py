@@ -15,7 +15,6 @@ from stripe_world import StripeWorld, stripe_world
 
 from connector import app
 from connector.billing.stripe_backend import client
-from connector.lookalike.stripe.faults import Fault
 from connector.sync import rounds
 from connector.sync.seam import Tally
 
@@ -58,11 +57,11 @@ def sync_until(made: StripeWorld, n: int, where: str) -> None:
 def killed_at(made: StripeWorld, n: int, where: str) -> int:
     """Return how the forked process ended: -9 where it was killed, 0 where there is no call *n* any more."""
     if where == "during":
-        made.stripe_server.faults.list.append(Fault(kind="late", path=".", after=n, delay_s=1.0))
+        made.stripe_server.faults.add("late", path=".", after=n, delay_s=1.0)
     child = multiprocessing.get_context("fork").Process(target=sync_until, args=(made, n, where))
     child.start()
     child.join(60)
-    made.stripe_server.faults.list.clear()
+    made.stripe_server.faults.clear()
     assert child.exitcode is not None, "the forked process hangs"
     return child.exitcode
 
@@ -74,6 +73,7 @@ def prepared(made: StripeWorld) -> None:
         "harbor_mix",
         {"UnitPrice": "60.00", "Quantity": 2},
         {"product": "platform", "UnitPrice": "900.00", "Billing_Frequency__c": "Annual"},
+        {"product": "setup", "UnitPrice": "250.00"},
         account="harbor", CloseDate=DAY, Contract_Start_Date__c=DAY,
     )  # fmt: skip
     made.win(*DEALS)
