@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import requests
 import stripe
-
-from tests.stripe_world import KEY, StripeWorld
+from stripe_server_world import KEY, StripeWorld
 
 
 @pytest.fixture(scope="module")

@@ -149,6 +149,20 @@ def test_to_look_makes_nothing() -> None:
         find_or_make(calls, Step(name="x", call="invoices.create"), "k")
 
 
+def test_a_step_that_says_no_more_than_the_key_makes_nothing() -> None:
+    """A price that is known by its lookup key alone is found, also archived, and refused where it is gone."""
+    known = step("price", "prices.create", {"lookup_key": "cn_p1"}, "cn_p1")
+    calls, wire = talking(page({"id": "price_1", "object": "price", "active": False}), page())
+    assert find_or_make(calls, known, "k")["id"] == "price_1"
+    with pytest.raises(RejectedError, match="no price cn_p1") as caught:
+        find_or_make(calls, known, "k")
+    assert caught.value.problem.code == "stripe-missing-price"
+    assert [s.method for s in wire.sent] == ["get", "get"]
+    calls, _ = talking(GONE)
+    with pytest.raises(RejectedError, match="no product cn_gone"):
+        find_or_make(calls, step("product", "products.create", {"id": "cn_gone"}, "cn_gone"), "k")
+
+
 MARKED = {"metadata": {"connector_step": "d-1/x"}, "created": 5}
 CREATES = [
     ("subscription_schedules.create", {"customer": "cus_1", "phases": [{"items": [{"price": "p"}]}]}, None, "/v1/subscription_schedules", [("customer", "cus_1")]),

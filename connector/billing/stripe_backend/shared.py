@@ -11,7 +11,8 @@
 
 An object with our key and other content is never used and never changed: that is a RejectedError that names what differs. Two processes
 that make the same one at once: the slower is told so by Stripe, and looks again. A customer without e-mail is only looked for among
-the hundred newest. A price that somebody archived is made anew and takes its lookup key along.
+the hundred newest. A price that somebody archived is made anew and takes its lookup key along. A step that says no more than the key
+(a price without currency) stands for something that was made long ago: it is found or refused, never made.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from connector.billing.stripe_backend.refusal_words import ACTIONS, WORDS
 from connector.billing.stripe_backend.refusals import Refusal
 from connector.billing.stripe_backend.steps import Calls, Step
 from connector.errors import Problem, RejectedError, invariant
@@ -42,6 +44,8 @@ def find_or_make(calls: Calls, step: Step, key: str) -> Data:
     kind, our_key = step.shared
     find, differences = _KINDS[kind]
     params = dict(step.params)
+    if not params.get(_SAYS[kind]):
+        return _known(calls, step)
     if kind in _OWN_IDS:  # made first: most often it is not there
         return _made_by_id(calls, step, params, key)
     found = find(calls, params, our_key)
@@ -63,6 +67,17 @@ def existing(calls: Calls, step: Step) -> Data | None:
         return None
     find, _ = _KINDS[step.shared[0]]
     return find(calls, step.params, step.shared[1])
+
+
+def _known(calls: Calls, step: Step) -> Data:
+    """Return what was made long ago; archived it still serves what it is used for."""
+    found = existing(calls, step)
+    if found is None:
+        kind, our_key = step.shared or ("", "")
+        message, action = WORDS["missing_price" if kind == "price" else "resource_missing"]
+        hint = f"{ACTIONS[action]} (Stripe has no {kind} {our_key})"
+        raise RejectedError(Problem(code=f"stripe-missing-{kind}".replace("_", "-"), message=message, hint=hint))
+    return found
 
 
 def _made_by_id(calls: Calls, step: Step, params: Data, key: str) -> Data:
@@ -214,6 +229,10 @@ def _nothing(found: Data, params: Params) -> list[str]:
     return []
 
 
+_SAYS: Mapping[str, str] = {
+    "product": "name", "coupon": "duration", "price": "currency", "tax_rate": "percentage", "customer": "metadata", "meter": "default_aggregation",
+}  # fmt: skip
+"""What a step must say to make an object of the kind."""
 _OWN_IDS = frozenset(("product", "coupon"))
 _TAKEN = frozenset(("stripe-lookup-key-taken", "stripe-resource-already-exists", "stripe-meter-exists"))
 _KINDS: Mapping[str, tuple[Callable[[Calls, Params, str], Data | None], Callable[[Data, Params], list[str]]]] = {
