@@ -17,7 +17,7 @@ from connector.charging import Charge, ChargeResult, Payments
 from connector.errors import Problem
 from connector.mapping.compile import Compiled
 from connector.offers import Quotes
-from connector.ports import Billing, Crm, Org, Pushed, Unit
+from connector.ports import Billing, Crm, IntentResult, Org, Pushed, Unit
 
 
 class Transactions(Protocol):
@@ -86,6 +86,11 @@ class Remote(Protocol):
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
         """Read back what happened; return how many events were taken."""
+
+    def answer(  # noqa: PLR0913 - what was asked, and by which names its outcome is found
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str, sent: Mapping[str, Any]
+    ) -> IntentResult | None:
+        """Return what a person's request led to that was sent, None while nobody knows; see `intents.settle_sent`."""
 
     def again(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> None:
         """Have contracts sent anew whose last decision was refused there."""

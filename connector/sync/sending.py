@@ -12,7 +12,7 @@ from datetime import datetime
 
 from connector.errors import Problem, RetryableError
 from connector.ports import Unit
-from connector.sync import ledger
+from connector.sync import intents, ledger
 from connector.sync.seam import Remote, Seam, Tally, Transactions
 
 
@@ -45,6 +45,7 @@ def send_books(  # noqa: PLR0913 - what a seam holds, without its CRM
     tally.sent += pushed.done
     tally.refused += pushed.refused
     tally.unsent, tally.away = pushed.wait, pushed.problem
+    intents.settle_sent(database, remote, now())
     return pushed.done + pushed.refused > 0 and pushed.problem is None
 
 

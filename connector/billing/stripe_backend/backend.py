@@ -20,6 +20,7 @@ from typing import Any
 from connector.billing import store
 from connector.billing.commands import Copy
 from connector.billing.events import parked_events
+from connector.billing.intents import Request
 from connector.billing.internal import OVERDUE_INVOICES, InternalBilling, carried, credited
 from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, today_in
 from connector.billing.locking import hold_contracts
@@ -27,6 +28,7 @@ from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
 from connector.billing.stripe_backend import fetching, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
+from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
@@ -35,7 +37,7 @@ from connector.billing.taxing import refusal, state_of
 from connector.core.lines import Line
 from connector.core.settlement import CustomerState
 from connector.errors import Problem
-from connector.ports import BilledRun, Command, Outcome, Preview, Pushed, Standing, Unit
+from connector.ports import BilledRun, Command, IntentResult, Outcome, Preview, Pushed, Standing, Unit
 
 BUSY_WAIT = timedelta(minutes=10)  # until the run looks again at a contract whose push is on its way
 REPLANNED = 100  # contracts of refused pushes that one pass plans anew
@@ -134,6 +136,20 @@ class StripeBilling(InternalBilling):
         plans = work.issue.plans if isinstance(work.issue, StripeIssue) else {}
         notes = dict.fromkeys(note for made in plans.values() for note in made.plan.held.notes)
         return replace(shown, notes=tuple(notes), is_consolidated=False)
+
+    # ---------------------------------------------------------------- what people ask for
+
+    def carry_out(
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str
+    ) -> IntentResult:
+        """Carry out a person's request, or send it; see `asking.kinds` for what each kind does here."""
+        return doors.carried_out(Request(kind=kind, data=data, key=key, actor=actor, now=now), self, unit)
+
+    def answer(  # noqa: PLR0913 - what was asked, and by which names its outcome is found
+        self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str, sent: Mapping[str, Any]
+    ) -> IntentResult | None:
+        """Return what a request that was sent led to, None while nobody knows. Raises: RejectedError where Stripe refused it."""
+        return doors.answered(Request(kind=kind, data=data, key=key, actor=actor, now=now), sent, self, unit)
 
     # ---------------------------------------------------------------- the passes
 
