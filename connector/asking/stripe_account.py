@@ -242,15 +242,16 @@ def _understood(
     entry["customer"] = _details(account.customers[str(subscription["customer"])], match.known)
     if not subscription.get("description"):
         entry["label"] = f"{match.known.name}, {subscription['id']}"
-    return entry | {"stripe": _there(account, subscription, str(schedule_id or ""), read)}
+    return entry | {"stripe": _there(account, subscription, schedule, read)}
 
 
-def _there(account: Account, subscription: Mapping[str, Any], schedule_id: str, read: Understood) -> dict[str, Any]:
+def _there(account: Account, subscription: Mapping[str, Any], schedule: Mapping[str, Any] | None, read: Understood) -> dict[str, Any]:
     anchor = int(subscription["billing_cycle_anchor"])
+    is_active = schedule is not None and schedule["status"] == "active"
     return {
-        "subscription": subscription["id"], "schedule": schedule_id, "customer": subscription["customer"], "anchor": day(anchor).isoformat(),
+        "subscription": subscription["id"], "schedule": schedule["id"] if is_active and schedule else "", "customer": subscription["customer"], "anchor": day(anchor).isoformat(),
         "at_time": at_time(anchor), "prices": [list(p) for p in read.prices],
-        "quantities": {i: e.get("quantity") for (i, _, _), e in zip(read.prices, subscription["items"]["data"], strict=True)},
+        "phase_start": day(int(schedule["current_phase"]["start_date"])).isoformat() if is_active and schedule else None,
         "events": {i: account.events[price] for i, price, _ in read.prices if price in account.events},
     }  # fmt: skip
 

@@ -30,7 +30,7 @@ AT_ONCE = 50  # subscriptions of one request
 class There:
     """What Stripe has of a contract: its subscription with schedule and customer, when its periods begin, and its items.
 
-    prices - by our item's id: Stripe's price and subscription item. events - by our item's id, the event name of its meter.
+    phase_start - the first day of the schedule's running phase, None without a schedule. prices - by our item's id: Stripe's price and subscription item. events - by our item's id, the event name of its meter.
     """
 
     subscription: str
@@ -38,8 +38,8 @@ class There:
     customer: str
     anchor: date
     at_time: str
+    phase_start: date | None
     prices: Mapping[str, tuple[str, str]]
-    quantities: Mapping[str, int]
     events: Mapping[str, str]
 
 
@@ -47,8 +47,8 @@ def there_from(data: Mapping[str, Any]) -> There:
     """Return what a request says of Stripe's side."""
     return There(
         subscription=data["subscription"], schedule=data["schedule"], customer=data["customer"], anchor=date.fromisoformat(data["anchor"]),
-        at_time=data["at_time"], prices={i: (price, item) for i, price, item in data["prices"]}, quantities=dict(data["quantities"]),
-        events=dict(data["events"]),
+        at_time=data["at_time"], prices={i: (price, item) for i, price, item in data["prices"]},
+        phase_start=date.fromisoformat(data["phase_start"]) if data["phase_start"] else None, events=dict(data["events"]),
     )  # fmt: skip
 
 
@@ -144,8 +144,11 @@ def _hold(
 
 
 def _adopted(group: HeldGroup, there: There, today: date) -> HeldGroup:
+    phases = group.phases
+    if there.phase_start is not None:  # Stripe wants its running phase back from where it began
+        phases = (replace(phases[0], start=min(there.phase_start, phases[0].start)), *phases[1:])
     return replace(
-        group, at_time=there.at_time, anchor=there.anchor, since=today, subscription=there.subscription, schedule=there.schedule
+        group, at_time=there.at_time, anchor=there.anchor, since=today, subscription=there.subscription, schedule=there.schedule, phases=phases
     )
 
 

@@ -271,6 +271,8 @@ def _phases(reader: _Reader, schedule: Data | None, start: datetime, items: Sequ
     if schedule is None or schedule.get("status") != "active":
         return ()
     now = int((schedule.get("current_phase") or {}).get("start_date") or 0)
+    if at_time(now) != at_time(int(reader.subscription["billing_cycle_anchor"])):
+        reader.problems.append("Its schedule's phase and its periods begin at different times of the day.")
     running = [p for p in schedule["phases"] if int(p["start_date"]) >= now]
     found: list[Phase] = []
     for number, phase in enumerate(running):
