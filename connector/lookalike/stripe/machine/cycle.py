@@ -29,6 +29,8 @@ from connector.lookalike.stripe.machine.usage import used
 MOST_LINES = 250
 TRIAL_NOTICE_DAYS = 3
 INCOMPLETE_HOURS = 23
+UPCOMING_DAYS = 7
+"""How long before a renewal `invoice.upcoming` comes; a setting of the Dashboard at Stripe."""
 
 
 def charge(account: Account, subscription: Data, item: Data, start: int, end: int) -> Draft:
@@ -134,6 +136,10 @@ def plan(account: Account, subscription: Data) -> None:
         moments = [subscription["cancel_at"]]
     if ahead := [at for at in moments if at is not None]:
         wake(account, "subscription", subscription["id"], min(ahead))
+    soon = period_end(subscription) - UPCOMING_DAYS * DAY
+    if soon > account.now() and notes(account, "upcoming").get(subscription["id"]) != soon:
+        notes(account, "upcoming")[subscription["id"]] = soon
+        wake(account, "upcoming", subscription["id"], soon)
 
 
 @falls_due("subscription", 20)

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint, snapshot
 from connector.lookalike.stripe.machine import cycle, items, schedule_calls, schedules, subscription_calls
-from connector.lookalike.stripe.machine.keeping import due, index, put
-from connector.lookalike.stripe.machine.subscriptions import ENDED
+from connector.lookalike.stripe.machine.keeping import due, falls_due, index, put
+from connector.lookalike.stripe.machine.subscriptions import ENDED, period_end
+from connector.lookalike.stripe.machine.times import DAY
 
 SHARED = ("product", "promotion_code", "tax_rate", "payment_method", "billing.meter", "billing.meter_event")
 MOST_STEPS = 50
@@ -37,6 +38,11 @@ def create_preview(account: Account, ids: Mapping[str, str], params: Data) -> Da
     found = _next_invoice(world, known)
     if found is None:
         raise Refused("No upcoming invoices for customer", status=404, code="invoice_upcoming_none")
+    return _as_upcoming(found)
+
+
+def _as_upcoming(found: Data) -> Data:
+    """Return an invoice of the copy as one that does not exist yet."""
     shown: Data = snapshot(found)
     shown.update(
         id=f"upcoming_{shown['id']}", status="draft", number=None, hosted_invoice_url=None, invoice_pdf=None, automatically_finalizes_at=None,
@@ -45,6 +51,25 @@ def create_preview(account: Account, ids: Mapping[str, str], params: Data) -> Da
     if shown["billing_reason"] == "subscription_cycle":
         shown["billing_reason"] = "upcoming"
     return shown
+
+
+@falls_due("upcoming", 60)
+def upcoming(account: Account, id_: str, at: int) -> None:
+    """Tell of the next invoice of a subscription a week ahead."""
+    subscription = account.kind("subscription").get(id_)
+    if account.machine.get("is_copy"):
+        return
+    if (
+        subscription is None
+        or subscription["status"] in (*ENDED, "paused")
+        or period_end(subscription) != at + cycle.UPCOMING_DAYS * DAY
+    ):
+        return
+    world = _copied(account, account.get("customer", subscription["customer"]), subscription, None)
+    known = set(world.kind("invoice"))
+    found = _next_invoice(world, known)
+    if found is not None:
+        account.emit("invoice.upcoming", _as_upcoming(found))
 
 
 def _concerned(account: Account, params: Data) -> tuple[Data | None, Data | None]:
@@ -70,7 +95,7 @@ def _copied(account: Account, customer: Data, subscription: Data | None, schedul
     """Return an account of its own with a customer and what is asked about."""
     clock = {"at": datetime.fromtimestamp(account.now(), UTC)}
     world = Account(clock=lambda: clock["at"], id=account.id, currency=account.currency, country=account.country)
-    world.machine["clock"] = clock
+    world.machine.update(clock=clock, is_copy=True)
     world._numbers = itertools.count(10**12)  # noqa: SLF001 - ids of the copy are told apart from real ones
     for name in SHARED:
         world.objects[name] = account.kind(name)

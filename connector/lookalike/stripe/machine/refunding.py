@@ -111,3 +111,15 @@ def charges(account: Account, ids: Mapping[str, str], params: Data) -> Data:
 def intent_retrieved(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Return a payment intent."""
     return account.get("payment_intent", ids["id"])
+
+
+@endpoint("GET", "/v1/payment_intents", "PaymentIntentListParams")
+def intents(account: Account, ids: Mapping[str, str], params: Data) -> Data:
+    """List payment intents by customer."""
+    if params.get("customer"):
+        found = indexed(account, "payment_intent", "customer", params["customer"])
+    else:
+        found = list(account.kind("payment_intent").values())
+    return page(
+        [one for one in reversed(found) if within(one["created"], params.get("created"))], params, "/v1/payment_intents"
+    )

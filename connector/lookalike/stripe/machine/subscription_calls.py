@@ -12,6 +12,7 @@ from connector.lookalike.stripe.machine.keeping import indexed, wake
 from connector.lookalike.stripe.machine.pricing import is_metered
 from connector.lookalike.stripe.machine.subscription_fields import changed_fields
 from connector.lookalike.stripe.machine.subscriptions import (
+    DEAD_SCHEDULES,
     ENDED,
     Wanted,
     checked_currency,
@@ -213,6 +214,7 @@ def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     subscription = account.get("subscription", ids["id"])
     if subscription["status"] in ENDED:
         return _only_words(subscription, params)
+    _not_scheduled(account, subscription, params)
     before = changed_fields(account, subscription, params)
     now, behavior = account.now(), params.get("proration_behavior", "create_prorations")
     at = _proration_date(subscription, params, now)
@@ -232,6 +234,20 @@ def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     account.emit("customer.subscription.updated", subscription, before)
     changing.invoiced(account, subscription, behavior, now, is_now=True)
     return subscription
+
+
+def _not_scheduled(account: Account, subscription: Data, params: Data) -> None:
+    """Refuse to change the end of a subscription that a schedule manages."""
+    schedule = account.kind("subscription_schedule").get(subscription["schedule"] or "")
+    if (
+        schedule is not None
+        and schedule["status"] not in DEAD_SCHEDULES
+        and {"cancel_at", "cancel_at_period_end"} & set(params)
+    ):
+        raise Refused(
+            f"The subscription is managed by the subscription schedule `{schedule['id']}`, and updating any cancelation behavior directly "
+            "is not allowed. Please update the schedule instead."
+        )
 
 
 def _prebilled(account: Account, subscription: Data, params: Data) -> None:
