@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,15 @@ from world import world
 
 from connector.billing.stripe_backend.client import StripeCalls
 from connector.core.money import rounded
+from connector.core.period import plus_months
 from connector.kit.db import Database
 from connector.lookalike.stripe.account import Account
 from connector.lookalike.stripe.server import StripeServer
+
+
+def day_of(seconds: int) -> date:
+    """Return the civil day of one of Stripe's timestamps."""
+    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 @dataclass(slots=True)
@@ -34,6 +40,8 @@ class Site:
     def do(self, call: str, target: str | None = None, **params: Any) -> dict[str, Any]:
         """Do something at Stripe as somebody did before the connector came."""
         self.number += 1
+        if call.endswith(".list"):
+            return self.calls.do(call, params)
         return self.calls.do(call, params, target=target, key=f"before-{self.number}")
 
     def customer(self, name: str, email: str = "", **metadata: str) -> str:
@@ -140,7 +148,7 @@ def test_a_deal_that_amends_a_linked_contract_changes_its_own_subscription(site:
     (item,) = changed["items"]["data"]
     assert (item["quantity"], item["price"]["id"]) == (5, site.price)
     assert changed["schedule"] is not None
-    start, end = (datetime.fromtimestamp(item[k], UTC).date() for k in ("current_period_start", "current_period_end"))
+    start, end = (day_of(item[k]) for k in ("current_period_start", "current_period_end"))
     left = Decimal((end - today).days) / (end - start).days
     (invoice,) = [i for i in site.account.kind("invoice").values() if i["billing_reason"] == "manual"]
     assert invoice["total"] == rounded(10_000 * left) - rounded(6_000 * left)
@@ -175,3 +183,55 @@ def test_a_subscription_under_a_schedule_is_linked_with_its_phases(site: Site) -
     after = site.account.get("subscription_schedule", made["id"])
     (item,) = site.account.get("subscription", after["subscription"])["items"]["data"]
     assert (after["end_behavior"], after["phases"][-1]["end_date"]) == ("cancel", item["current_period_end"])
+
+
+def test_a_contract_of_a_file_begins_at_stripe_without_a_charge(site: Site) -> None:
+    """Billed elsewhere through the running month, it is a subscription that began in the past: its first invoice is the next month's."""
+    site.now[0] = datetime.now(UTC)
+    start = plus_months(datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10), -3)
+    through = plus_months(start, 4) - timedelta(days=1)
+    account = site.shell.world.account("acme")
+    head = "contract,account,name,email,country,currency,start,billed_through,product,unit_price,interval,quantity\n"
+    row = f"OLD-1,{account},Acme,ap@acme.example,FR,EUR,{start.date()},{through.date()},SEAT-TEAM,20.00,month,3\n"
+    (site.shell.folder / "old.csv").write_text(head + row)
+    status, out, err = site.shell.run("import", "contracts", "old.csv")
+    assert status == 0, err + out
+    assert f"next invoice {through.date() + timedelta(days=1)}, 60.00 EUR" in out
+    (made,) = site.account.kind("subscription").values()
+    (item,) = made["items"]["data"]
+    assert (item["quantity"], day_of(item["current_period_end"])) == (3, through.date() + timedelta(days=1))
+    assert [i["total"] for i in site.account.kind("invoice").values() if i["total"]] == []
+    site.now[0] = datetime.fromtimestamp(item["current_period_end"], UTC) + timedelta(hours=2)
+    site.do("customers.list")
+    assert [i["total"] for i in site.account.kind("invoice").values() if i["total"]] == [6000]
+
+
+def test_only_those_that_fulfil_a_condition_are_linked(site: Site) -> None:
+    """`--where` chooses by status, customer and metadata; a name that a subscription does not have is said with those that it has."""
+    crm = site.shell.world
+    mine = site.subscribe(site.customer("Acme", salesforce_account_id=crm.account("acme")), metadata={"region": "EMEA"})
+    site.subscribe(site.customer("Bolt", salesforce_account_id=crm.account("bolt")))
+    site.now[0] = datetime.now(UTC)
+    status, shown = site.shell.json("import", "contracts", "--from", "stripe", "--where", "metadata.region = 'EMEA'")
+    assert (status, [r["id"] for r in shown["rows"]]) == (0, [mine])
+    status, _, err = site.shell.run("import", "contracts", "--from", "stripe", "--where", "region = 'EMEA'")
+    assert status == 2
+    assert "--where names region, which a subscription does not have. Known are id, customer," in err
+    status, _, err = site.shell.run("import", "contracts", "old.csv", "--from", "stripe")
+    assert (status, "Say either a file or --from stripe." in err) == (2, True)
+
+
+def test_a_subscription_linked_by_its_deal_is_the_deal_s(site: Site) -> None:
+    """An opportunity's id in the metadata gives the contract to that deal: its record says Active, and it is billed no second time."""
+    crm = site.shell.world
+    account = crm.account("acme")
+    deal = crm.deal("seats", {"Quantity": 3, "UnitPrice": "20.00"}, account="acme", CloseDate="2026-01-05")
+    site.subscribe(site.customer("Acme", salesforce_account_id=account), metadata={"salesforce_opportunity_id": deal})
+    site.now[0] = datetime.now(UTC)
+    crm.win("seats")
+    status, out, err = site.shell.run("import", "contracts", "--from", "stripe", "--yes")
+    assert status == 0, err + out
+    status, out, err = site.shell.run("sync")
+    assert status == 0, err + out
+    assert crm.said("seats")[0] == "Active", crm.said("seats")
+    assert len(site.account.kind("subscription")) == 1
