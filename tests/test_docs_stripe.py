@@ -6,6 +6,7 @@ import re
 
 from world import ROOT
 
+from connector.billing.stripe_backend.asking import kinds
 from connector.billing.stripe_backend.rights import RIGHTS, rights_needed
 from connector.config.keys import KNOWN
 
@@ -32,3 +33,8 @@ def test_every_setting_of_the_guide_exists() -> None:
     named = set(re.findall(r"`(billing|stripe|mail|web|quotes|schedule|crm)\.([a-z_]+)`", TEXT))
     assert named
     assert {f"{b}.{k}" for b, k in named if k not in KNOWN[b]} == set()
+
+
+def test_the_table_of_requests_is_the_code_s() -> None:
+    """What people ask for, and what it does on Stripe, is printed from the table that the doors go by."""
+    assert block("requests") == kinds.table().splitlines()
