@@ -16,7 +16,7 @@ from connector.billing.stripe_backend.backend import StripeBilling
 from connector.billing.stripe_backend.guard import Bound, GuardedCalls
 from connector.billing.taxing import Untaxed
 from connector.config import LOOPBACK, Config
-from connector.errors import HaltError
+from connector.errors import HaltError, RetryableError
 from connector.payments.cards import TestCards
 from connector.ports import Org, TaxSource, Unit
 from connector.sync import ledger
@@ -112,9 +112,16 @@ def refuse_backend(config: Config, unit: Unit) -> None:
 def identity(config: Config, billing: InternalBilling) -> dict[str, str]:
     """Return what else than org, backend and time zone a ledger is bound to: asks Stripe who the key belongs to.
 
-    Raises: HaltError for another account or mode than before, RetryableError where Stripe cannot be reached.
+    While Stripe cannot be reached a ledger that is bound already goes on: the guard compares before anything else is asked there.
+    Raises: HaltError for another account or mode than before, RetryableError at first contact where Stripe cannot be reached.
     """
     if config.billing.backend != "stripe":
         return {}
     calls: GuardedCalls = getattr(billing, "calls")  # noqa: B009 - of the Stripe backend alone
-    return {ACCOUNT: str(calls.account()["id"]), MODE: config.stripe.mode}
+    try:
+        account = str(calls.account()["id"])
+    except RetryableError:
+        if calls.bound.account is None:
+            raise
+        account = calls.bound.account
+    return {ACCOUNT: account, MODE: config.stripe.mode}

@@ -137,8 +137,7 @@ def _carried_through(seam: Seam, tally: Tally, *, hold: bool) -> HaltError | Non
             if seam.stop.is_set() or not _applied_any(seam, tally, hold=hold):
                 break
         try:
-            if not sending.send(seam, tally):
-                sending.pull(seam, tally)
+            if not sending.send(seam, tally) and not sending.pull(seam, tally):
                 break
         except HaltError as error:
             return error

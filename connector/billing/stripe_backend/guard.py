@@ -90,6 +90,11 @@ class GuardedCalls:
         self._door: Door | None = None
         self._account: dict[str, Any] = {}
 
+    @property
+    def bound(self) -> Bound:
+        """What the key must lead to."""
+        return self._bound
+
     def account(self) -> dict[str, Any]:
         """Return the account that the key belongs to, asked once. Raises: HaltError for a wrong one, and whatever the call raises."""
         self._opened()
