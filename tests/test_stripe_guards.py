@@ -137,7 +137,7 @@ def test_first_contact_binds_the_ledger_to_account_and_mode(tmp_path: Path) -> N
     """The first sync keeps whose account it is and its mode; the next one finds them and goes on; `check`'s account is the same."""
     with stripe_world(tmp_path) as here:
         here.sync()
-        assert bound(here) == {"org": here.org.org_id, "backend": "stripe", "stripe_account": here.account.id, "stripe_mode": "test"}
+        assert bound(here) == {"org": here.org.org_id, "backend": "stripe", "stripe_account": here.stripe.id, "stripe_mode": "test"}
         here.sync()
         assert [e.method for e in here.stripe_server.faults.log if e.path == "/v1/account"] == ["GET", "GET"]
 
@@ -154,7 +154,7 @@ def test_a_ledger_meets_no_other_account(tmp_path: Path) -> None:
             with pytest.raises(HaltError) as caught:
                 here.sync()
             assert caught.value.code == "other-stripe-account"
-            assert here.account.id in str(caught.value)
+            assert here.stripe.id in str(caught.value)
             assert "acct_other" in str(caught.value)
             with app.reading_house(here.config, clock=here.clock) as books, pytest.raises(HaltError, match="acct_other"):
                 books.billing.calls.do("customers.create", {"name": "x"}, key="k")  # type: ignore[attr-defined]
