@@ -34,6 +34,7 @@ EVENTS = frozenset(
         "invoice.finalized",
         "charge.failed",
         "pull.failed",
+        "pull.finished",
         "push.failed",
         "push.found",
         "push.left",

@@ -32,6 +32,8 @@ from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
+from connector.billing.stripe_backend.reading import events
+from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
 from connector.billing.taxing import refusal, state_of
 from connector.core.lines import Line
@@ -173,8 +175,27 @@ class StripeBilling(InternalBilling):
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
         """Mirror what happened at Stripe; return how many events were taken."""
-        del database, now, tell, stop, log
-        return 0
+        taken = 0
+        while not stop.is_set():
+            found = events.news(database.read, self.calls, now())
+            invoices = fetching.whole_invoices(self.calls, events.invoices_in(found))
+            for invoice in invoices:
+                with database.transaction() as unit:
+                    tell(unit, mirrored(unit, self, invoice, now()))
+            with database.transaction() as unit:
+                events.seen(unit, found, now())
+            taken += len(found)
+            if len(found) < events.AT_ONCE:
+                break
+        if taken:
+            log("pull.finished", events=taken)
+        return taken
+
+    def issue_of(self, unit: Unit, contract: BookedContract, now: datetime) -> tuple[StripeIssue, list[Line]]:
+        """Return the issue that plans one contract, and the contract's facts."""
+        facts = store.facts(unit, {contract.id: contract.window_on}) if contract.is_invoiced else {}
+        people = {c.id: c for c in store.customers(unit, ids=[contract.customer_id])}
+        return self._issue(unit, [contract], self.moment(now, hold=False), people, facts), list(facts.get(contract.id, ()))
 
     def again(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> None:
         """Have contracts planned anew at the next pass whose last push was refused."""
@@ -196,6 +217,8 @@ class StripeBilling(InternalBilling):
             hold_contracts(unit, [push.contract_id])
             pushes.save_held(unit, settled.held, now)
         pushes.save_lines(unit, push, settled.lines, settled.items)
+        for invoice in settled.read.invoices if settled.read is not None else ():
+            told += mirrored(unit, self, invoice, now)
         if push.contract_id:
             told += store.deals_of_contracts(unit, [push.contract_id])
             problem = settled.problem
@@ -262,7 +285,7 @@ class StripeIssue(Issue):
 
     def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
         """Plan one contract and keep what has to be sent. Raises: RejectedError for what Stripe cannot hold or nobody can tax."""
-        state = self._state(contract)
+        state = self.state_of(contract)
         before = self.standing.get(contract.id)
         if before is not None and before.problem is None:  # only a run comes here: commands wait
             made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + BUSY_WAIT)
@@ -281,7 +304,12 @@ class StripeIssue(Issue):
         self.done.append(made)
         return made
 
-    def _state(self, contract: BookedContract) -> CustomerState:
+    def bill_to(self, contract: BookedContract) -> str:
+        """Return who is billed, as the books keep it with an invoice."""
+        return store.bill_to_text(self.customers[contract.customer_id].details, self.tax_of(contract.customer_id).note)
+
+    def state_of(self, contract: BookedContract) -> CustomerState:
+        """Return the standing of a contract's customer."""
         return state_of(self.customers[contract.customer_id], self.tax_of(contract.customer_id))
 
     def _deal(self, contract: BookedContract) -> str:
@@ -303,7 +331,7 @@ class StripeIssue(Issue):
             details=self.customers[contract.customer_id].details,
             tax=self.tax_of(contract.customer_id),
             held=self.held.get(contract.id),
-            piece=piece_of(contract, facts, self._state(contract), self.credited),
+            piece=piece_of(contract, facts, self.state_of(contract), self.credited),
             sent=self.sent.get(contract.id, {}),
             now=self.moment.at,
             automatic_tax=self.automatic_tax,

@@ -57,7 +57,8 @@ def shown(account: Account, answer: Data, asked: Iterable[str] = ()) -> Data:
 def _bare(value: Any) -> Any:
     """Return a copy without what is hidden."""
     if isinstance(value, dict):
-        kind = value.get("object")
+        said = value.get("object")
+        kind = said if isinstance(said, str) else ""  # in an event it is the object itself
         return {
             key: _bare(_first_lines(one) if key == "lines" else one)
             for key, one in value.items()

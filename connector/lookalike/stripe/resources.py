@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from connector.lookalike.stripe import catalogue, customers, offers, settings
+from connector.lookalike.stripe import catalogue, customers, happenings, offers, settings
 from connector.lookalike.stripe.account import Account
 from connector.lookalike.stripe.machine import loading
 
-ROOMS = (catalogue, customers, offers, settings, *loading.ROOMS)
+ROOMS = (catalogue, customers, happenings, offers, settings, *loading.ROOMS)
 PREPARED = "prepared"
 
 

@@ -131,7 +131,7 @@ class _Planning:
     def _made(self, group: Group) -> HeldGroup:
         """Add the steps of a new subscription."""
         riders = self._riders(group)
-        phases, end_behavior = phases_params(group, self.metadata)
+        phases, end_behavior = phases_params(group, {**self.metadata, "connector_group": group.name})
         first = group.laid.stretches[0]
         if group.how == "past":
             self.notes.append(f"{group.name}: the days up to {group.floor.isoformat()} are billed by items of ours.")
@@ -185,7 +185,7 @@ class _Planning:
 
     def _updated(self, group: Group, old: HeldGroup, riders: Sequence[Line]) -> HeldGroup:
         """Add the steps that give a schedule all its current and future phases anew."""
-        phases, end_behavior = phases_params(group, self.metadata)
+        phases, end_behavior = phases_params(group, {**self.metadata, "connector_group": group.name})
         if riders:
             phases[0]["add_invoice_items"] = [self.items.rider(line, group.at_time) for line in riders]
             self.lines += riders

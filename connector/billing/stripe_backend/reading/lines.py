@@ -1,0 +1,120 @@
+"""Lines of a Stripe invoice as the engine's lines: which of its lines each one is, with the amounts that Stripe billed. Pure.
+
+Our own bear their key; a period of a subscription is the engine's charge of that item that begins on that day. What is neither
+keeps a key of its own, so that the books show the whole invoice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from connector.billing.stripe_backend.money import minor_amount
+from connector.billing.stripe_backend.steps import Held
+from connector.core.lines import Line, LineKind
+from connector.core.values import dataclass
+
+Data = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What lines are told by: *own* lines of ours by key, *proposed* what the engine would bill of the contract, *held* the phases as
+    sent, *prices* our keys of Stripe's prices by their id, *taken* the keys that stand on other invoices."""
+
+    contract_id: str
+    own: Mapping[str, Line]
+    proposed: Sequence[Line]
+    held: Held | None
+    prices: Mapping[str, Sequence[str]]
+    taken: frozenset[str]
+
+
+def told(invoice: Data, known: Known) -> list[Line]:
+    """Return the lines of an invoice in its order, each with the amounts that Stripe billed."""
+    found: list[Line] = []
+    taken = set(known.taken)
+    for place, line in enumerate(invoice["lines"]["data"], 1):
+        match = _own(line, known, taken) or _proposed(line, known, taken)
+        made = replace(_billed(match, line, invoice), order=place) if match else _unknown(line, invoice, known, place)
+        taken.add(made.key)
+        found.append(made)
+    return found
+
+
+def civil(seconds: int) -> datetime:
+    """Return the midnight that stands for the civil day of an instant of Stripe's: its UTC date (decision D-11)."""
+    return datetime.combine(datetime.fromtimestamp(seconds, UTC).date(), time())
+
+
+def price_of(line: Data) -> str:
+    """Return the id of the price that a line was billed at, "" for none."""
+    details = ((line.get("pricing") or {}).get("price_details")) or {}
+    price = details.get("price") or ""
+    return str(price["id"] if isinstance(price, Mapping) else price)
+
+
+def _own(line: Data, known: Known, taken: set[str]) -> Line | None:
+    key = str((line.get("metadata") or {}).get("connector_line") or "")
+    return known.own[key] if key in known.own and key not in taken else None
+
+
+def _proposed(line: Data, known: Known, taken: set[str]) -> Line | None:
+    """Return the engine's line for a period that a subscription billed."""
+    parent = ((line.get("parent") or {}).get("subscription_item_details")) or {}
+    if not parent:
+        return None
+    day = civil(line["period"]["start"]).date()
+    items = _items_at(line, known)
+    kind = "credit" if line["amount"] < 0 else "charge"
+    fits = [p for p in known.proposed if p.item_id in items and p.kind == kind and p.start.date() == day and p.key not in taken]
+    exact = [p for p in fits if p.end.date() == civil(line["period"]["end"]).date()]
+    return next(iter(exact or fits), None)
+
+
+def _items_at(line: Data, known: Known) -> set[str]:
+    """Return the items of the contract that are billed at the line's price."""
+    keys = set(known.prices.get(price_of(line), ()))
+    groups = known.held.groups if known.held is not None else ()
+    return {i.item_id for g in groups for p in g.phases for i in p.items if i.price in keys}
+
+
+def _billed(core: Line, line: Data, invoice: Data) -> Line:
+    """Return the engine's line with what Stripe billed, where that differs."""
+    currency = str(invoice["currency"])
+    amount = minor_amount(line["amount"], currency)
+    off = minor_amount(sum(d["amount"] for d in line.get("discount_amounts") or ()), currency)
+    taxes = _taxes(line, currency)
+    if amount - off == core.net and not off and core.discounts:
+        amount, off = core.amount, core.amount - core.net  # sent as its net
+    same_taxes = sum(t[1] for t in taxes) == sum(t[1] for t in core.taxes) and len(taxes) == len(core.taxes)
+    same_off = off == core.amount - core.net
+    return replace(
+        core, amount=amount, discounts=core.discounts if same_off else ((("discount", off),) if off else ()),
+        taxes=core.taxes if same_taxes else taxes,
+    )  # fmt: skip
+
+
+def _taxes(line: Data, currency: str) -> tuple[tuple[str, int, bool], ...]:
+    found = []
+    for tax in line.get("taxes") or ():
+        rate = (tax.get("tax_rate_details") or {}).get("tax_rate") or "tax"
+        found.append((str(rate), minor_amount(tax["amount"], currency), tax.get("tax_behavior") == "inclusive"))
+    return tuple(found)
+
+
+def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:
+    """Return a line that is none of the engine's: somebody made it at Stripe."""
+    currency = str(invoice["currency"])
+    start, end = civil(line["period"]["start"]), civil(line["period"]["end"])
+    kind: LineKind = "one_time"
+    off = minor_amount(sum(d["amount"] for d in line.get("discount_amounts") or ()), currency)
+    return Line(
+        key=f"stripe/{line['id']}", contract_id=known.contract_id, item_id="stripe", price_id=price_of(line), product="",
+        description=str(line.get("description") or ""), quantity=Decimal(str(line.get("quantity") or 1)), unit_amount=None,
+        amount=minor_amount(line["amount"], currency), kind=kind, start=start, end=end, due=start,
+        discounts=(("discount", off),) if off else (), taxes=_taxes(line, currency), order=place,
+    )  # fmt: skip
