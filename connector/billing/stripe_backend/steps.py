@@ -51,6 +51,7 @@ class HeldItem:
     """One item in a phase as it was sent; *price* is the key of its shared price, unique in its group at any time.
 
     quantity - as sent. end - its period ends there instead of where *interval* says, so that it is billed once.
+    coupons - their ids; rates - the keys of its tax rates.
     """
 
     item_id: str
@@ -59,6 +60,8 @@ class HeldItem:
     interval: Interval | None = None
     end: date | None = None
     is_metered: bool = False
+    coupons: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class HeldPhase:
     part: a stretch with items that carry the price of a part of a period (first or last), billed once at its start.
 
     anchor - where its periods are counted from, None: the group's. began - where the phase begins at Stripe, if other items were
-    sent for its first days. terms - digest of what else was sent (discounts, taxes). once - keys of our lines that are billed with its start.
+    sent for its first days. coupons - ids of those that stand on the phase. once - keys of our lines that are billed with its start.
     """
 
     start: date
@@ -76,7 +79,7 @@ class HeldPhase:
     kind: Literal["full", "trial", "part"] = "full"
     anchor: date | None = None
     began: date | None = None
-    terms: str = ""
+    coupons: tuple[str, ...] = ()
     once: tuple[str, ...] = ()
 
 
@@ -87,7 +90,7 @@ class HeldGroup:
     name - unique in the contract and stable ("month", "year", "month-2"). at_time - UTC time of day that its days go to Stripe
     with. anchor - civil day its periods are counted from. since - the day from which its phases hold as sent last: what
     begins earlier was billed by the phases before it, which stay here for a year. ends_with - release: runs on after its last phase, cancel: ends there.
-    bills_from - the first day whose boundary it bills: later than its start where it began in the past without a charge.
+    is_over - it was canceled. bills_from - the first day whose boundary it bills: later than its start where it began in the past without a charge.
     schedule, subscription - Stripe's ids, "" while unknown or none. told - digest of how its invoices are collected.
     """
 
@@ -103,6 +106,7 @@ class HeldGroup:
     is_paused: bool = False
     told: str = ""
     bills_from: date | None = None
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

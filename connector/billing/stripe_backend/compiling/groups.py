@@ -53,7 +53,7 @@ class Group:
 
 def is_over(group: HeldGroup, outlook: Outlook) -> bool:
     """Whether a subscription has ended, or was called off before it began."""
-    if not group.phases:
+    if not group.phases or group.is_over:
         return True
     last = group.phases[-1]
     return group.ends_with == "cancel" and last.end is not None and moment(last.end, group.at_time) <= outlook.wanted.now
@@ -115,7 +115,7 @@ def _later(strand: Strand, since: date | None) -> Strand:
 
 
 def _members(group: HeldGroup) -> set[tuple[str, Interval]]:
-    return {(i.item_id, i.interval) for p in group.phases for i in p.items if i.interval is not None and (i.end is None or p.kind == "trial")}
+    return {(i.item_id, i.interval) for p in group.phases for i in p.items if i.interval is not None}
 
 
 def _held_group(outlook: Outlook, held: HeldGroup) -> Group:
@@ -126,7 +126,7 @@ def _held_group(outlook: Outlook, held: HeldGroup) -> Group:
         entries = [
             Entry(
                 item_id=i.item_id, shown=Shown(key=i.price, quantity=None if i.quantity is None else int(i.quantity)),
-                interval=i.interval or held.interval, end=i.end, until=i.end, is_metered=i.is_metered,
+                interval=i.interval or held.interval, end=i.end, until=i.end, is_metered=i.is_metered, coupons=i.coupons, rates=i.rates,
             )
             for i in phase.items
         ]  # fmt: skip
@@ -141,11 +141,7 @@ def _fill(outlook: Outlook, group: Group) -> None:
     known = {s.item_id for s in group.strands}
     for entry in group.standing.entries if group.standing else ():
         if entry.item_id not in known:
-            key = (entry.item_id, entry.interval)
-            if entry.end is not None and outlook.running(*key) is None:
-                segment = next((s for s in outlook.plan.segments if s.item.id == entry.item_id and s.price.interval is not None), None)
-                key = (entry.item_id, segment.price.interval) if segment is not None and segment.price.interval is not None else key
-            group.strands.append(_strand(outlook, key, ()))
+            group.strands.append(_strand(outlook, (entry.item_id, entry.interval), ()))
 
 
 def _keys(group: Group) -> dict[str, list[str]]:

@@ -117,8 +117,14 @@ class Outlook:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Return every line up to the horizon that is no fact and was not sent."""
-        return proposed_on(self.plan, self.piece, self.horizon)
+        """Return every line up to the horizon that is no fact and was not sent.
+
+        What falls due together shares fixed discounts, so that of today is proposed together, whatever of it is on its way already.
+        """
+        known = {f.key for f in self.piece.facts}
+        today = midnight(self.today)
+        before = replace(self.piece, facts=tuple(f for f in self.piece.facts if f.due < today))
+        return [line for line in proposed_on(self.plan, before, self.horizon) if line.key not in known]
 
     @cached_property
     def due(self) -> list[Line]:

@@ -81,6 +81,11 @@ def rate_step(rate: TaxRate) -> Step:
     return Step(name=f"rate-{key}", call="tax_rates.create", shared=("tax_rate", key), params=params)
 
 
+def known_rate_step(key: str) -> Step:
+    """Return the step that finds a tax rate that is there already."""
+    return Step(name=f"rate-{key}", call="tax_rates.create", shared=("tax_rate", key), params={"metadata": {"connector_rate": key}})
+
+
 def collection(how: HowBilled) -> dict[str, Any]:
     """Return how an invoice of ours is collected and what it bears, as `invoices.create` takes it."""
     params: dict[str, Any] = {"collection_method": how.collection_method}

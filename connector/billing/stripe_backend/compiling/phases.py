@@ -16,6 +16,7 @@ from datetime import date, timedelta
 from connector.billing.stripe_backend.compiling.days import midnight
 from connector.billing.stripe_backend.compiling.discounts import Cut, line_cuts, shared_cuts
 from connector.billing.stripe_backend.compiling.outlook import MOST_DAYS, Claim, Outlook, days_long
+from connector.billing.stripe_backend.compiling.people import rate_key
 from connector.billing.stripe_backend.compiling.prices import Shown, event_name, flat, shown
 from connector.core.money import quotient
 from connector.core.period import Interval, is_boundary, next_boundary
@@ -24,13 +25,15 @@ from connector.core.terms import TaxRate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """An item in a phase. end - its coverage ends there, not where its interval says (None); until - where its coverage ends at all."""
+    """An item in a phase. *coupons* and *rates* by id and key; *cuts*, *taxes*: those of them that may have to be made. end - its coverage ends there, not where its interval says (None); until - where its coverage ends at all."""
 
     item_id: str
     shown: Shown
     interval: Interval
-    coupons: tuple[Cut, ...] = ()
-    rates: tuple[TaxRate, ...] = ()
+    coupons: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = field(default=(), compare=False)
+    taxes: tuple[TaxRate, ...] = field(default=(), compare=False)
     end: date | None = None
     until: date | None = None
     is_metered: bool = False
@@ -166,6 +169,9 @@ class Layout:
         found = self.laid.stretches
         if len(found) < 2 or found[0].start >= self.floor or found[1].is_new_cycle or found[0].is_trial or found[1].is_trial:
             return
+        before = max(found[0].anchor, self.floor - timedelta(days=1))
+        if any(natural_end(found[0].anchor, e.interval, before) < found[1].start for e in found[0].entries):
+            return  # it bills once more before that
         now, then = found[0], {e.item_id: e for e in found[1].entries}
         entries = [self._shown_now(e, then.get(e.item_id)) for e in now.entries]
         here = {e.item_id for e in now.entries}
@@ -245,17 +251,16 @@ class Layout:
     def _entry(self, claim: Claim, day: date, *, is_shared_apart: bool) -> Entry:
         assert self.anchor is not None
         currency = self.outlook.currency
-        coupons = () if claim.is_free else line_cuts(claim, currency, is_shared_apart=is_shared_apart)
-        end = None
-        interval = claim.interval
+        cuts = () if claim.is_free else line_cuts(claim, currency, is_shared_apart=is_shared_apart)
+        end, billed = None, claim.interval
         if claim.is_free:
             end = claim.end
-        elif not claim.is_metered and claim.end != natural_end(self.anchor, interval, day):
-            end, interval = claim.end, _long_enough(self.anchor, interval, day, claim.end)
-        one = self._shown(claim, interval, is_part=end is not None and not claim.is_free)
+        elif not claim.is_metered and claim.end != natural_end(self.anchor, billed, day):
+            end, billed = claim.end, _long_enough(self.anchor, billed, day, claim.end)
+        one = self._shown(claim, billed, is_part=end is not None and not claim.is_free)
         return Entry(
-            item_id=claim.item.id, shown=one, interval=interval, coupons=coupons, rates=claim.rates, end=end, until=claim.end,
-            is_metered=claim.is_metered,
+            item_id=claim.item.id, shown=one, interval=claim.interval, coupons=tuple(c.id for c in cuts), cuts=cuts,
+            rates=tuple(rate_key(r) for r in claim.rates), taxes=claim.rates, end=end, until=claim.end, is_metered=claim.is_metered,
         )  # fmt: skip
 
     def _shown(self, claim: Claim, interval: Interval, *, is_part: bool) -> Shown:

@@ -23,6 +23,7 @@ from connector.billing.stripe_backend.compiling.people import (
     collection,
     customer_step,
     details_step,
+    known_rate_step,
     rate_step,
     settings,
     told_of,
@@ -66,6 +67,7 @@ class _Planning:
         self.lines: list[Line] = []
         self.notes: list[str] = []
         self.claimed: set[str] = set()
+        self.rider_home = ""
         self.metadata = {"connector_org": wanted.org, "connector_contract": wanted.contract.id, "connector_deal": wanted.deal[:500]}
         self.items = Items(self.outlook, self.metadata)
         self.details = replace(wanted.details, tax_exempt=wanted.tax.exempt) if wanted.tax.exempt != "none" else wanted.details
@@ -75,6 +77,7 @@ class _Planning:
         """Return the plan."""
         groups = [] if self.wanted.contract.withdrawn else grouped(self.outlook)
         self.claimed = {key for g in groups for key in g.laid.taken}
+        self.rider_home = self._rider_home(groups)
         problem = limits.problem_of(self.outlook, groups)
         if problem is not None:
             raise RejectedError(problem)
@@ -118,7 +121,8 @@ class _Planning:
             return self._made(group)
         ends_now = group.laid.end is not None and group.laid.end <= self.outlook.today and not self._goes_on(group)
         if not group.laid.stretches or ends_now:
-            return self._ended(old)
+            is_told = bool(old.phases) and old.ends_with == "cancel" and old.phases[-1].end == group.laid.end
+            return old if is_told else self._ended(old)
         phases = held_phases(group)
         riders = self._riders(group) if group.standing is None else []
         same_riders = [(r.key, r.net) for r in riders] == [(k, self.wanted.sent[k].net) for k in old.phases[0].once if k in self.wanted.sent]
@@ -179,8 +183,9 @@ class _Planning:
         for stretch in group.laid.stretches[:MOST_PHASES]:
             for entry in stretch.entries:
                 self._need(price_steps(entry.shown))
-                self._need(c.step() for c in entry.coupons)
-                self._need(rate_step(r) for r in entry.rates)
+                self._need(c.step() for c in entry.cuts)
+                self._need(rate_step(r) for r in entry.taxes)
+                self._need(known_rate_step(key) for key in entry.rates)
             self._need(c.step() for c in stretch.coupons)
 
     def _updated(self, group: Group, old: HeldGroup, riders: Sequence[Line]) -> HeldGroup:
@@ -228,14 +233,20 @@ class _Planning:
             )
         today = self.wanted.now.date()
         if not has_begun(old, self.outlook):
-            return replace(old, phases=(), ends_with="cancel")
-        return replace(old, phases=joined(old.phases, (), _ended_on(old, today, self.wanted)), ends_with="cancel")
+            return replace(old, phases=(), ends_with="cancel", is_over=True)
+        return replace(old, phases=joined(old.phases, (), _ended_on(old, today, self.wanted)), ends_with="cancel", is_over=True)
 
     # ------------------------------------------------------------------ our own lines
 
+    def _rider_home(self, groups: Sequence[Group]) -> str:
+        """Return the subscription with whose start our lines are billed that fall due then: the one that bears them already, else the first."""
+        found = [g for g in groups if g.standing is None and g.laid.stretches]
+        bearing = [g for g in found if g.held is not None and any(p.once for p in g.held.phases)]
+        return next((g.name for g in [*bearing, *found]), "")
+
     def _riders(self, group: Group) -> list[Line]:
-        """Return the lines of ours that are billed with the start of a subscription: due then, and on no other's first invoice."""
-        if any(s.name.endswith("/schedule") for s in self.steps) or group.how == "past" or not group.laid.stretches:
+        """Return the lines of ours that are billed with the start of a subscription."""
+        if group.name != self.rider_home or not group.laid.stretches:
             return []
         start = group.laid.stretches[0].start
         if group.how == "today":

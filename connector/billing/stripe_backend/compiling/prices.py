@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from connector.billing.stripe_backend.compiling.money import to_stripe
+from connector.billing.stripe_backend.money import stripe_price
 from connector.billing.stripe_backend.steps import Ref, Step
 from connector.core.matching import product_of
 from connector.core.money import quotient, rounded
@@ -63,7 +63,7 @@ class Shown:
 
 def amount_params(amount: Decimal | int, currency: str, suffix: str = "unit_amount") -> dict[str, Any]:
     """Return an amount of ours as Stripe's parameter: whole as int, else with its decimals."""
-    value = to_stripe(Decimal(amount), currency)
+    value = stripe_price(Decimal(amount), currency)
     if value == value.to_integral_value():
         return {suffix: int(value)}
     return {f"{suffix}_decimal": value.normalize()}

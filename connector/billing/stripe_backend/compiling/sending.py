@@ -11,9 +11,7 @@ from typing import Any
 from connector.billing.stripe_backend.compiling.days import instant_of, midnight
 from connector.billing.stripe_backend.compiling.groups import Group
 from connector.billing.stripe_backend.compiling.outlook import days_long
-from connector.billing.stripe_backend.compiling.people import rate_key
 from connector.billing.stripe_backend.compiling.phases import Entry, Stretch, natural_end
-from connector.billing.stripe_backend.compiling.prices import digest
 from connector.billing.stripe_backend.steps import HeldGroup, HeldItem, HeldPhase, Ref
 from connector.core.period import Interval, plus_months
 
@@ -45,15 +43,9 @@ def held_item(entry: Entry) -> HeldItem:
     """Return an item as it is kept."""
     quantity = None if entry.shown.quantity is None else Decimal(entry.shown.quantity)
     return HeldItem(
-        item_id=entry.item_id, price=entry.shown.key, quantity=quantity, interval=entry.interval, end=entry.end, is_metered=entry.is_metered
-    )
-
-
-def terms_of(stretch: Stretch) -> str:
-    """Return a digest of a phase's discounts and taxes, "" where it has none."""
-    items = [[c.id for c in e.coupons] + [rate_key(r) for r in e.rates] for e in stretch.entries]
-    coupons = [c.id for c in stretch.coupons]
-    return digest(coupons, items) if coupons or any(items) else ""
+        item_id=entry.item_id, price=entry.shown.key, quantity=quantity, interval=entry.interval, end=entry.end, is_metered=entry.is_metered,
+        coupons=entry.coupons, rates=entry.rates,
+    )  # fmt: skip
 
 
 def held_phases(group: Group) -> tuple[HeldPhase, ...]:
@@ -64,7 +56,7 @@ def held_phases(group: Group) -> tuple[HeldPhase, ...]:
     for stretch, end in zip(laid.stretches, ends, strict=True):
         kind = "trial" if stretch.is_trial else "part" if any(e.end for e in stretch.entries) else "full"
         items = tuple(held_item(e) for e in stretch.entries)
-        found.append(HeldPhase(start=stretch.start, end=end, items=items, kind=kind, anchor=stretch.anchor, terms=terms_of(stretch)))  # type: ignore[arg-type]
+        found.append(HeldPhase(start=stretch.start, end=end, items=items, kind=kind, anchor=stretch.anchor, coupons=tuple(c.id for c in stretch.coupons)))  # type: ignore[arg-type]
     return tuple(found)
 
 
@@ -86,7 +78,7 @@ def joined(old: Sequence[HeldPhase], new: Sequence[HeldPhase], since: date) -> t
 
 
 def _content(phase: HeldPhase, group_anchor: date) -> tuple[object, ...]:
-    return (frozenset(phase.items), phase.terms, phase.anchor or group_anchor, phase.kind == "trial")
+    return (frozenset(phase.items), phase.coupons, phase.anchor or group_anchor, phase.kind == "trial")
 
 
 def _from(phases: Sequence[HeldPhase], day: date, anchor: date) -> list[tuple[date, date | None, tuple[object, ...]]]:
@@ -130,9 +122,9 @@ def _item_params(entry: Entry) -> dict[str, Any]:
     if entry.shown.quantity is not None:
         params["quantity"] = entry.shown.quantity
     if entry.coupons:
-        params["discounts"] = [{"coupon": c.id} for c in entry.coupons]
+        params["discounts"] = [{"coupon": id_} for id_ in entry.coupons]
     if entry.rates:
-        params["tax_rates"] = [Ref(step=f"rate-{rate_key(r)}") for r in entry.rates]
+        params["tax_rates"] = [Ref(step=f"rate-{key}") for key in entry.rates]
     return params
 
 
