@@ -284,23 +284,30 @@ class Model:
         was_trial = sub.trial_end is not None and sub.trial_end <= at
         if was_trial:
             sub.anchor, sub.trial_end = at, None
-        riders: Any = ()
-        if sub.at < len(sub.phases) and sub.phases[sub.at]["end_date"] <= at:
-            sub.at += 1
-            if sub.at < len(sub.phases):
-                phase = sub.phases[sub.at]
-                assert phase["proration_behavior"] == "none"
-                if phase.get("billing_cycle_anchor") == "phase_start":
-                    sub.anchor = at
-                    for item in sub.items:
-                        item.end = at
-                self._dress(sub, phase, at, is_entered=True)
-                riders = phase.get("add_invoice_items", ())
-            elif sub.end_behavior == "cancel":
+        riders = self._turn(sub, at)
+        if not sub.is_ended:
+            self._renew(sub, at, riders, was_trial=was_trial)
+
+    def _turn(self, sub: Sub, at: int) -> Any:
+        """Enter the next phase, if it is time, and return what is billed with its start."""
+        if sub.at >= len(sub.phases) or sub.phases[sub.at]["end_date"] > at:
+            return ()
+        sub.at += 1
+        if sub.at == len(sub.phases):
+            if sub.end_behavior == "cancel":
                 sub.is_ended = True
-                metered = [i for i in sub.items if self._is_metered(i) and i.start < at]
-                self._bill(sub, at, [], ended=metered)
-                return
+                self._bill(sub, at, [], ended=[i for i in sub.items if self._is_metered(i) and i.start < at])
+            return ()
+        phase = sub.phases[sub.at]
+        assert phase["proration_behavior"] == "none"
+        if phase.get("billing_cycle_anchor") == "phase_start":
+            sub.anchor = at
+            for item in sub.items:
+                item.end = at
+        self._dress(sub, phase, at, is_entered=True)
+        return phase.get("add_invoice_items", ())
+
+    def _renew(self, sub: Sub, at: int, riders: Any, *, was_trial: bool) -> None:
         lines, used = [], []
         for item in sub.items:
             if item.end <= at:

@@ -117,23 +117,30 @@ class Outlook:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Return every line up to the horizon that is no fact and was not sent.
-
-        What falls due together shares fixed discounts, so that of today is proposed together, whatever of it is on its way already.
-        """
-        known = {f.key for f in self.piece.facts}
-        today = midnight(self.today)
-        before = replace(self.piece, facts=tuple(f for f in self.piece.facts if f.due < today))
-        return [line for line in proposed_on(self.plan, before, self.horizon) if line.key not in known]
+        """Return every line up to the horizon that is no fact and was not sent."""
+        return self._together(self.horizon)
 
     @cached_property
     def due(self) -> list[Line]:
         """Return the lines that are to be billed now: due by now, or waiting for the next invoice since a change that counts by now."""
-        found = {line.key: line for line in proposed_on(self.plan, self.piece, self.local)}
+        found = {line.key: line for line in self._together(self.local)}
         for line in self.lines:
             if line.is_pending and line.start <= self.local:
                 found.setdefault(line.key, line)
         return list(found.values())
+
+    def _together(self, until: datetime) -> list[Line]:
+        """Return what is proposed, with the discounts of everything that falls due together, whatever of it was billed earlier today.
+
+        A fixed amount is shared by all lines of a day; Stripe's and ours are not billed in one moment.
+        """
+        lines = proposed_on(self.plan, self.piece, until)
+        today = midnight(self.today)
+        before = tuple(f for f in self.piece.facts if f.due < today)
+        if len(before) == len(self.piece.facts) or not (self.plan.has_coupons or self.piece.given):
+            return lines
+        whole = {line.key: line for line in proposed_on(self.plan, replace(self.piece, facts=before), until)}
+        return [_with_discounts(line, whole.get(line.key)) for line in lines]
 
     def segment_of(self, line: Line) -> Segment | None:
         """Return the segment that a charge stems from."""
@@ -206,3 +213,9 @@ class Outlook:
         paused = any(how == "credit" and start == last.end for start, _, how in self.plan.pauses)
         return self.plan.end if paused else last.end
 
+
+def _with_discounts(line: Line, other: Line | None) -> Line:
+    """Return a line with the discounts of the same line as it was proposed with all others of its day."""
+    if other is None or (other.amount, other.end, other.due) != (line.amount, line.end, line.due):
+        return line
+    return other

@@ -94,7 +94,8 @@ def unread(wanted: Wanted) -> bool:
     if held is None:
         return False
     until = wanted.now + MARGIN
-    return any(at is not None and at <= until for at in (instant_billed(held, line) for line in Outlook(wanted).lines))
+    found = (instant_billed(held, line) for line in Outlook(wanted).lines if line.amount)
+    return any(at is not None and at <= until for at in found)
 
 
 def next_own(wanted: Wanted, held: Held | None) -> datetime | None:
@@ -111,9 +112,9 @@ def _instants(outlook: Outlook, held: Held | None) -> Iterable[datetime]:
         if line.amount and not is_stripes(held, line):
             yield line.start if line.is_pending else line.due
     for start, end, _ in outlook.plan.pauses:
-        yield start
+        yield from (start - timedelta(days=1), start)
         if end is not None:
-            yield end
+            yield from (end - timedelta(days=1), end)
     for at in (outlook.plan.end, outlook.plan.term_end):
         if at is not None:
             yield at

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from connector.billing.stripe_backend.compiling import limits
-from connector.billing.stripe_backend.compiling.days import instant_of, moment, noon
+from connector.billing.stripe_backend.compiling.days import day_ahead, instant_of, moment, noon
 from connector.billing.stripe_backend.compiling.groups import Group, current_phase, grouped, has_begun, is_over
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.own import Items
@@ -88,8 +88,7 @@ class _Planning:
         held = replace(self.held, groups=tuple(kept))
         if not self.wanted.contract.withdrawn:
             self._own(held)
-        self._pauses(held)
-        return self._whole(held)
+        return self._whole(self._pauses(held))
 
     def _whole(self, held: Held) -> Plan:
         told = told_of(self.wanted.customer_id, self.details, self.wanted.org)
@@ -103,7 +102,7 @@ class _Planning:
             steps.insert(0, customer_step(self.wanted.customer_id, self.details, self.wanted.org))
             held = replace(held, told=told)
         gone = self.wanted.not_begun - {k for g in held.groups for p in g.phases for k in p.once}
-        return Plan(steps=tuple(_in_order(steps)), held=replace(held, groups=self._paused(held)), lines=tuple(self.lines), dropped=tuple(sorted(gone)))
+        return Plan(steps=tuple(_in_order(steps)), held=held, lines=tuple(self.lines), dropped=tuple(sorted(gone)))
 
     def _customer(self) -> Any:
         return self.held.customer or Ref(step="customer")
@@ -251,7 +250,7 @@ class _Planning:
         start = group.laid.stretches[0].start
         if group.how == "today":
             found = [line for line in self.outlook.due if not line.is_pending]
-        elif not self.outlook.piece.facts and start == self.wanted.contract.terms.start.date():
+        elif start == self.wanted.contract.terms.start.date():
             found = [line for line in self.outlook.lines if line.due.date() == start]
         else:
             return []
@@ -314,32 +313,36 @@ class _Planning:
 
     # ------------------------------------------------------------------ pauses
 
-    def _pause_now(self) -> tuple[str, date | None] | None:
-        """Return how the contract is paused now and until when, None where it is not."""
+    def _pause_of(self, group: HeldGroup) -> tuple[str, date | None] | None:
+        """Return how a subscription is to be paused now and until when, None where it collects.
+
+        A pause that begins (or ends) within a day counts already, if nothing is billed before: the boundary of its first day must meet it.
+        """
+        local, soon = self.outlook.local, timedelta(days=1)
+        ahead = day_ahead(self.wanted.now, group.at_time)
         for start, end, how in self.outlook.plan.pauses:
-            if start <= self.outlook.local and (end is None or end > self.outlook.local):
+            begins = start <= local or (start - local <= soon and start.date() <= ahead)
+            ends = end is not None and (end <= local or (end - local <= soon and end.date() <= ahead))
+            if begins and not ends:
                 return _BEHAVIORS[how], end.date() if end is not None else None
         return None
 
-    def _pauses(self, held: Held) -> None:
+    def _pauses(self, held: Held) -> Held:
         """Add the steps that let running subscriptions collect nothing, or collect again."""
-        pause = self._pause_now()
+        groups = []
         for group in held.groups:
-            if is_over(group, self.outlook) or not has_begun(group, self.outlook) or group.is_paused == (pause is not None):
-                continue
-            params: dict[str, Any] = {"pause_collection": ""}
-            if pause is not None:
-                params = {"pause_collection": {"behavior": pause[0]}}
-                if pause[1] is not None:
-                    params["pause_collection"]["resumes_at"] = instant_of(pause[1], group.at_time) - 60
-            name = f"{group.name}/{'pause' if pause is not None else 'resume'}"
-            self.steps.append(Step(name=name, call="subscriptions.update", target=self._subscription(group), params=params))
-
-    def _paused(self, held: Held) -> tuple[HeldGroup, ...]:
-        is_paused = self._pause_now() is not None
-        return tuple(
-            replace(g, is_paused=is_paused) if not is_over(g, self.outlook) and has_begun(g, self.outlook) else g for g in held.groups
-        )
+            pause = None if is_over(group, self.outlook) or not has_begun(group, self.outlook) else self._pause_of(group)
+            if group.is_paused != (pause is not None) and not is_over(group, self.outlook):
+                params: dict[str, Any] = {"pause_collection": ""}
+                if pause is not None:
+                    params = {"pause_collection": {"behavior": pause[0]}}
+                    if pause[1] is not None:
+                        params["pause_collection"]["resumes_at"] = instant_of(pause[1], group.at_time) - 60
+                name = f"{group.name}/{'pause' if pause is not None else 'resume'}"
+                self.steps.append(Step(name=name, call="subscriptions.update", target=self._subscription(group), params=params))
+                group = replace(group, is_paused=pause is not None)
+            groups.append(group)
+        return replace(held, groups=tuple(groups))
 
 
 def _ended_on(group: HeldGroup, today: date, wanted: Wanted) -> date:
