@@ -188,7 +188,7 @@ STORIES = (
     Story(name="edited", feature="A deal edited before its first invoice", begin=_deal(SEATS, Contract_Start_Date__c=date(2026, 2, 1)), acts={"2026-01-10": lambda here: here.edit("base_1", "OpportunityLineItem", Quantity=D(12))}, totals={"2026-02-01": D(360), "2026-03-01": D(360)}),
     Story(name="withdrawn", feature="A deal lost before its first invoice", begin=_deal(SEATS, Contract_Start_Date__c=date(2026, 2, 1)), acts={"2026-01-10": lambda here: here.edit("base", StageName="Closed Lost")}, totals={}, said={"base": "Withdrawn"}, days=("2026-02-01",)),
     # ---------------------------------------------------------------- around the invoice
-    Story(name="quote", feature="Accepted quote", begin=_quoted, acts={"2026-01-05": _accept}, totals={"2026-01-05": D(300), "2026-02-05": D(300)}),
+    Story(name="quote", feature="Accepted quote", begin=_quoted, acts={"2026-01-05": _accept}, totals={"2026-01-05": D(300), "2026-02-01": D(300)}),
     Story(name="credit_note", feature="Credit note", begin=_deal({}), acts={"2026-01-05": _credit}, totals={"2026-01-01": D(100), "2026-01-05": D(-25), "2026-02-01": D(100)}),
     Story(name="no_card", feature="Automatic payment without a payment method", begin=_deal({}, Payment_Terms__c="Charge automatically"), totals={"2026-01-01": D(100)}, days=("2026-01-03",), said={"base": "Past due"}, config={"payments": PaymentsConfig(methods=("manual", "test"))}),
 )  # fmt: skip
