@@ -12,7 +12,8 @@ import stripe
 from stripe_wire import RecordingHttp
 
 from connector.billing.stripe_backend.client import StripeCalls
-from connector.billing.stripe_backend.refusals import Refusal, Unanswered, decline_words, is_final_decline, translated
+from connector.billing.stripe_backend.refusals import Refusal, Unanswered, decline_words, is_final_decline
+from connector.documents.refused import told
 from connector.errors import ConfigError, HaltError, InvariantError, RejectedError, RetryableError
 
 KEY = "rk_test_" + "x" * 24
@@ -174,7 +175,7 @@ def test_a_refusal_speaks_to_a_rep_and_keeps_stripes_words_for_ops() -> None:
     assert problem.code == "stripe-missing-coupon"
     assert problem.message == "A discount of this deal no longer exists where it is billed."
     assert problem.hint.endswith("""(Stripe: "No such coupon: 'cn_1'", resource_missing, phases[0][discounts][0][coupon], req_1)""")
-    french = translated(problem, "fr")
+    french = told(problem, "fr")
     assert french.message == "Une remise de cette affaire n'existe plus là où elle est facturée."
     assert french.hint.startswith("Adressez-vous aux responsables")
     assert french.hint.endswith("req_1)")

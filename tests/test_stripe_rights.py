@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import stripe
 
-from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, FRENCH, PATTERNS, WORDS
-from connector.billing.stripe_backend.refusals import Answer, Refusal, meant, translated
+from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, PATTERNS, WORDS
+from connector.billing.stripe_backend.refusals import Answer, Refusal, meant
 from connector.billing.stripe_backend.rights import RIGHTS, right_for, right_named, rights_needed
+from connector.documents.refused import FRENCH, told
 from connector.documents.texts import failure_text
 from connector.errors import Problem
 
@@ -72,7 +73,7 @@ def test_every_word_has_its_french() -> None:
     english = {text for text, _ in WORDS.values()} | set(ACTIONS.values()) | {DEFAULT[0]}
     assert english - set(DECLINES.values()) == set(FRENCH)
     assert all(failure_text(text, "fr") != text for text in DECLINES.values())
-    assert all(translated(Problem(code="x", message=text), "fr").message != text for text in english | set(DECLINES.values()))
+    assert all(told(Problem(code="x", message=text), "fr").message != text for text in english | set(DECLINES.values()))
     assert all(text.endswith(".") for text in (*FRENCH, *FRENCH.values(), *DECLINES.values()))
     assert all(action in ACTIONS for _, action in WORDS.values())
     assert all(name in WORDS for name, _, _ in PATTERNS)

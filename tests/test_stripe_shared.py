@@ -271,10 +271,17 @@ def test_tax_numbers_payment_methods_and_usage_have_signs_of_their_own() -> None
 
 def test_a_shared_object_is_looked_for_as_it_is_found() -> None:
     """A lost creation of something shared is looked for by its own key."""
-    calls, _ = talking(page({"id": "txr_1", "metadata": {"connector_key": "vat-19"}, "created": 1}))
+    calls, _ = talking(page({"id": "txr_1", "percentage": 19.0, "inclusive": False, "metadata": {"connector_key": "vat-19"}, "created": 1}))
     answer = found(calls, RATE, RATE.params, "d-1/rate")
     assert answer is not None
     assert answer["id"] == "txr_1"
+
+
+def test_a_look_up_never_takes_over_other_content() -> None:
+    """A lost creation is not taken for done where the object with our key has other content."""
+    calls, _ = talking((200, {"id": "cn_10", "object": "coupon", "percent_off": 15.0, "duration": "forever"}))
+    with pytest.raises(RejectedError, match=r"percent_off is 15\.0"):
+        found(calls, COUPON, COUPON.params, "d-1/coupon")
 
 
 def test_a_look_up_that_fails_tells_nothing() -> None:

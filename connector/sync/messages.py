@@ -14,7 +14,9 @@ from connector.charging import Chased
 from connector.core.closing import Difference
 from connector.core.matching import quantity_text
 from connector.core.money import major
+from connector.documents.refused import told
 from connector.documents.texts import failure_text
+from connector.errors import Problem
 from connector.ports import InvoiceView, Standing
 
 _MONTHS = {
@@ -214,6 +216,11 @@ class Words:
         self._texts = _TEXTS[language if language in _TEXTS else "en"]
         self._language = language if language in _TEXTS else "en"
         self._today = today
+
+    def why(self, problem: Problem) -> str:
+        """Return a problem with what to do about it."""
+        said = told(problem, self._language)
+        return f"{said.message} {said.hint}".strip()
 
     def say(self, key: str, **values: str) -> str:
         """Return one sentence; a month that ends in a point (févr.) needs no second one."""

@@ -326,7 +326,7 @@ def _offered(telling: _Telling, deal: Deal, record: Record, quote: QuoteView | N
         return None
     problem = deal.problem if counted == "won" else record.problems[0] if record.problems else None
     if problem is not None and record.condition in ("open", "preview"):
-        return {"status": "Needs attention", "message": f"{problem.message} {problem.hint}".strip()}
+        return {"status": "Needs attention", "message": telling.words.why(problem)}
     return None if quote is None else telling.quote_words.shown(quote, waits=record.condition == "won")
 
 
@@ -339,7 +339,7 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
     if deal.state == "idle" and deal.contract_id is None:
         return {}
     if deal.state == "skipped" and deal.problem is not None:
-        return {"status": "Withdrawn", "message": f"{deal.problem.message} {deal.problem.hint}".strip()}
+        return {"status": "Withdrawn", "message": words.why(deal.problem)}
     if deal.is_withdrawn and deal.state not in ("parked", "waiting"):
         return {"status": "Withdrawn", "message": words.say("withdrawn")}
     standing = None if deal.is_withdrawn else standing
@@ -355,7 +355,7 @@ def _values(deal: Deal, standing: Standing | None, words: Words, public_url: str
     elif standing is None or standing.is_queued:
         values |= {"status": "Queued", "message": words.say("queued")}
     if problem is not None:
-        values |= {"message": f"{problem.message} {problem.hint}".strip()}
+        values |= {"message": words.why(problem)}
     return values
 
 

@@ -22,9 +22,8 @@ from connector.errors import Problem, RejectedError
 ZERO_DECIMAL = frozenset(["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"])
 THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 HUNDREDFOLD = frozenset(("isk", "ugx"))
+HUNDREDTHS_UNSAID = frozenset(("mga",))
 PRICE_DECIMALS = 12
-
-_KNOWN_DIGITS = (0, 2, 3)
 
 
 def stripe_amount(minor: int, currency: str) -> int:
@@ -74,9 +73,10 @@ def _shift(currency: str) -> int:
         ours = digits(currency)
     except ValueError as error:
         raise _unknown(currency) from error
-    if ours not in _KNOWN_DIGITS or (ours == 3 and currency not in THREE_DECIMAL):
+    theirs = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+    if ours != theirs and currency not in HUNDREDTHS_UNSAID:
         raise _unknown(currency)
-    return (0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2) - ours
+    return theirs - ours
 
 
 def _step(currency: str) -> int:

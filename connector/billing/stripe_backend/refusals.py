@@ -14,7 +14,7 @@
 
 Of calls that only read, what is unanswered is a RetryableError: nothing can have happened. What a rep reads is a whole sentence in
 plain words without Stripe's terms; Stripe's own text stands in the hint alone, for the people who run billing. English and French
-(`translated`). Example: `resource_missing` of a coupon is "A discount of this deal no longer exists where it is billed."
+(`documents.refused.told`). Example: `resource_missing` of a coupon is "A discount of this deal no longer exists where it is billed."
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, FRENCH, PATTERNS, WORDS
+from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, PATTERNS, WORDS
 from connector.billing.stripe_backend.rights import right_named
-from connector.documents.texts import failure_text
 from connector.errors import ConnectorError, HaltError, InvariantError, Problem, RejectedError, RetryableError
 
 BUSY_S = 5
@@ -203,16 +202,3 @@ def _known(answer: Answer) -> str:
         if (not needs or needs == answer.code) and (re.search(words, text) or (needs == "resource_missing" and re.search(words, param))):
             return code
     return answer.code
-
-
-def translated(problem: Problem, language: str) -> Problem:
-    """Return a problem of this room in *language* ("en", "fr"); Stripe's own words in its hint stay as they are."""
-    if language != "fr":
-        return problem
-    hint = problem.hint
-    for english in ACTIONS.values():
-        if hint.startswith(english):
-            hint = FRENCH[english] + hint[len(english) :]
-            break
-    message = FRENCH.get(problem.message) or failure_text(problem.message, language)
-    return Problem(code=problem.code, message=message, hint=hint, where=problem.where, excerpt=problem.excerpt)

@@ -62,11 +62,18 @@ def find_or_make(calls: Calls, step: Step, key: str) -> Data:
 
 
 def existing(calls: Calls, step: Step) -> Data | None:
-    """Return the object that a step with `shared` stands for; None where there is none. Makes nothing and compares nothing."""
+    """Return the object that a step with `shared` stands for; None where there is none. Makes nothing.
+
+    Raises: RejectedError where Stripe has one with our key and other content, and the step says what it should be.
+    """
     if step.shared is None:
         return None
-    find, _ = _KINDS[step.shared[0]]
-    return find(calls, step.params, step.shared[1])
+    kind, our_key = step.shared
+    find, differences = _KINDS[kind]
+    found = find(calls, step.params, our_key)
+    if found is not None and step.params.get(_SAYS[kind]):
+        _same(kind, found, differences(found, step.params))
+    return found
 
 
 def _known(calls: Calls, step: Step) -> Data:

@@ -1,0 +1,55 @@
+"""What Stripe refuses reaches the rep: a sentence in the language of the CRM, and what waits is told as waiting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from stripe_world import stripe_world
+
+DEAL = "acme_seats"
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "message", "said"),
+    [
+        ("en", "amount_too_small", "Amount must convert to at least 50 cents.", "An amount is too small to be charged in this currency. Correct quantity, price or discount of this deal"),
+        ("fr", "amount_too_small", "Amount must convert to at least 50 cents.", "Un montant est trop petit pour être prélevé dans cette devise. Corrigez la quantité, le prix ou la remise"),
+        ("fr", "", "You cannot combine currencies on a single customer.", "Ce client est déjà facturé dans une autre devise, et un client n'a qu'une devise."),
+    ],
+)
+def test_a_refusal_is_a_sentence_on_the_record(tmp_path: Path, language: str, code: str, message: str, said: str) -> None:
+    """A deal that Stripe refuses needs attention, with words for a rep first and Stripe's own behind them; mended, it is billed."""
+    with stripe_world(tmp_path, day="2026-03-20") as made:
+        made.config = replace(made.config, crm=replace(made.config.crm, language=language))
+        made.win(DEAL)
+        made.stripe_server.faults.add("refuse", method="POST", path="/v1/subscription_schedules", code=code, message=message)
+        made.sync()
+        status, text = made.said(DEAL)
+        assert status == "Needs attention"
+        assert text.startswith(said)
+        assert f'Stripe: "{message}"' in text
+        assert not made.objects("subscription")
+        made.edit(DEAL, Description="mended")
+        made.clock.move_to(made.clock.now() + timedelta(hours=2))
+        made.sync()
+        assert made.said(DEAL)[0] == "Active"
+        assert len(made.objects("subscription")) == 1
+
+
+def test_a_stripe_that_cannot_be_reached_leaves_the_record_waiting(tmp_path: Path) -> None:
+    """While Stripe is away the record says that it waits, without any word of Stripe; once it is back the deal is billed, once."""
+    with stripe_world(tmp_path, day="2026-03-20") as made:
+        made.win(DEAL)
+        made.stripe_server.faults.add("rate_limit", method="POST", path="/v1/subscription_schedules", times=20)
+        made.sync()
+        status, text = made.said(DEAL)
+        assert status == "Queued"
+        assert "Stripe" not in text
+        made.stripe_server.faults.clear()
+        made.clock.move_to(made.clock.now() + timedelta(minutes=30))
+        made.sync()
+        assert made.said(DEAL)[0] == "Active"
+        assert len(made.objects("subscription")) == 1
