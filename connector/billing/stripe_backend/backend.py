@@ -153,6 +153,10 @@ class StripeBilling(InternalBilling):
         """Return what a request that was sent led to, None while nobody knows. Raises: RejectedError where Stripe refused it."""
         return doors.answered(Request(kind=kind, data=data, key=key, actor=actor, now=now), sent, self, unit)
 
+    def plan_anew(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> Sequence[str]:
+        """Plan contracts again at once, as a run does: something beside them changed that Stripe must know; return the deals to tell."""
+        return self._bill_these(unit, contract_ids, self.moment(now, hold=False), [], with_drafts=False).deals
+
     # ---------------------------------------------------------------- the passes
 
     def push(

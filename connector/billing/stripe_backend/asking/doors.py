@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Protocol
 
+from connector.billing.customers import customer_named
 from connector.billing.desk import refused
 from connector.billing.intents import HANDLERS, Engine, Handler, Request
 from connector.billing.stripe_backend import pushes
@@ -16,6 +19,16 @@ from connector.errors import Problem, RejectedError
 from connector.ports import IntentResult, Unit
 
 Answer = Callable[[Done, Engine, Unit], IntentResult]
+_ALL_CONTRACTS = ("customer.discount", "customer.details")
+"""Requests about a customer that change what Stripe holds of each of its contracts."""
+
+
+class Backend(Engine, Protocol):
+    """What the doors use of this backend beside the engine."""
+
+    def plan_anew(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> Sequence[str]:
+        """Plan contracts again at once; return the deals to tell."""
+
 
 SENT: dict[str, tuple[Handler, Answer]] = {
     "invoice.create": (people.create, people.created),
@@ -35,7 +48,7 @@ SENT: dict[str, tuple[Handler, Answer]] = {
 """What is sent to Stripe, by kind: who sends it, and who answers when it is done."""
 
 
-def carried_out(request: Request, engine: Engine, unit: Unit) -> IntentResult:
+def carried_out(request: Request, engine: Backend, unit: Unit) -> IntentResult:
     """Carry out a request on Stripe: in the books, or by a push that it waits for. Raises: RejectedError, also for what Stripe cannot do."""
     kind = KINDS.get(request.kind)
     if kind is not None and kind.way == "refused":
@@ -46,6 +59,11 @@ def carried_out(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     if handler is None:
         raise refused("unknown-request", f"The books know no request {request.kind}.", "Update the connector.")
     done = handler(request, engine, unit)
+    if request.kind in _ALL_CONTRACTS:
+        customer_id = customer_named(unit, engine.org, str(request.data["customer"]))
+        running = unit.query("SELECT id FROM contract WHERE customer_id = ? AND next_due_at IS NOT NULL ORDER BY id", (customer_id,))
+        told = engine.plan_anew(unit, [row[0] for row in running], request.now)
+        return replace(done, deals=tuple(dict.fromkeys([*done.deals, *told])))
     # a change that sends something is answered when Stripe has it, with the invoices that it made there
     pushed = pushes.found(unit, request.key) if request.kind == "contract.change" else None
     return done if pushed is None or pushed.state == "done" else IntentResult(result=done.result, deals=done.deals, waits_for=(request.key,))

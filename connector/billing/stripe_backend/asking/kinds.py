@@ -57,7 +57,7 @@ _EVERY = (
     ),
     Kind(
         kind="customer.details", asked="the API's change of a customer's details", way="compiled",
-        does="The books take it, and Stripe's customer is updated with the contract's next change.",
+        does="The books take it, and Stripe's customer is updated.",
     ),
     Kind(kind="customer.link", asked="`connector customers portal-link`", way="books", does="The portal link is ours; behind the new one is the same Stripe portal."),
     Kind(kind="catalogue.import", asked="`connector import catalog`", way="books", does="Prices and coupons are made at Stripe when a contract first uses them."),

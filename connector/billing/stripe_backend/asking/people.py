@@ -82,6 +82,8 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     rate_steps = {rate_id: rate_step(rate) for rate_id, rate in rates.items()}
     metadata = {"connector_org": engine.org, "connector_contract": wanted.contract_id, "connector_deal": wanted.deal}
     how = collection(wanted.how)
+    if getattr(engine, "automatic_tax", False):  # of the Stripe backend alone
+        how["automatic_tax"] = {"enabled": True}
     invoice = Step(
         name="own/invoice", call="invoices.create",
         params={
