@@ -18,7 +18,7 @@ from connector.billing.stripe_backend.importing import adopting
 from connector.errors import Problem, RejectedError
 from connector.ports import IntentResult, Unit
 
-Answer = Callable[[Done, Engine, Unit], IntentResult]
+Answer = Callable[[Done, Engine, Unit], IntentResult | None]
 _ALL_CONTRACTS = ("customer.discount", "customer.details")
 """Requests about a customer that change what Stripe holds of each of its contracts."""
 
@@ -45,7 +45,7 @@ SENT: dict[str, tuple[Handler, Answer]] = {
     "contract.adopt": (adopting.adopt, adopting.linked),
     "usage.record": (usage.record, usage.recorded),
 }
-"""What is sent to Stripe, by kind: who sends it, and who answers when it is done."""
+"""What is sent to Stripe, by kind: who sends it, and who answers when it is done (None: not before what came of it is mirrored)."""
 
 
 def carried_out(request: Request, engine: Backend, unit: Unit) -> IntentResult:

@@ -108,8 +108,8 @@ def _before_discounts(amount: int, net: int, part: int) -> int:
     return part if amount == net or not net else quotient(amount * part, net)
 
 
-def credited(done: Done, engine: Engine, unit: Unit) -> IntentResult:
-    """Say what the credit note came to, from the books."""
+def credited(done: Done, engine: Engine, unit: Unit) -> IntentResult | None:
+    """Say what the credit note came to, from the books; None until it is mirrored there."""
     del engine
     held, note = desk.held(unit, str(done.request.data["invoice"])), done.answer("note")
     rows = unit.query(
@@ -117,7 +117,9 @@ def credited(done: Done, engine: Engine, unit: Unit) -> IntentResult:
         " WHERE s.stripe_id = ?",
         (str(note.get("id")),),
     )
-    number, total, reduced, refunded, to_balance, outside = rows[0] if rows else (note.get("number", ""), 0, 0, 0, 0, 0)
+    if not rows:
+        return None
+    number, total, reduced, refunded, to_balance, outside = rows[0]
     result = {
         "invoice": held.number, "note": number, "currency": held.currency, "total": total, "reduced": reduced, "refunded": refunded,
         "credited": to_balance, "out_of_band": outside, "status": held.invoice.status, "open": held.invoice.amount_remaining,

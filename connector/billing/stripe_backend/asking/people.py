@@ -117,12 +117,14 @@ def _item_step(  # noqa: PLR0913, PLR0917 - what the line needs of the steps bef
     return Step(name=f"own/item-{number}", call="invoice_items.create", params=params)
 
 
-def created(done: Done, engine: Engine, unit: Unit) -> IntentResult:
-    """Say what was issued, from the books."""
+def created(done: Done, engine: Engine, unit: Unit) -> IntentResult | None:
+    """Say what was issued, from the books; None until it is mirrored there."""
     del engine
     rows = unit.query(
         "SELECT i.number FROM invoice i JOIN stripe_invoice s ON s.invoice_id = i.id WHERE s.stripe_id = ?", (str(done.answer("own/invoice").get("id")),)
     )
+    if not rows:
+        return None
     held = desk.held(unit, rows[0][0])
     result = {"number": held.number, "total": held.invoice.total, "currency": held.currency, "status": held.invoice.status}
     return IntentResult(result=result, deals=desk.deals_to_tell(unit, held))
