@@ -191,3 +191,16 @@ def test_the_next_invoice_is_told_a_week_ahead() -> None:
     shown = next(one["data"]["object"] for one in world.account.events if one["type"] == "invoice.upcoming")
     assert (shown["total"], shown["billing_reason"], day(shown["created"])) == (1000, "upcoming", "2026-05-01")
     assert world.events("subscription_schedule.expiring") == ["2026-05-25 subscription_schedule.expiring"]
+
+
+def test_due_on_receipt_is_due_at_once() -> None:
+    """With 0 days until due an invoice is due in the moment in which it is finalized, and overdue from then on."""
+    world = Machine("2026-04-01")
+    settings: Data = {"collection_method": "send_invoice", "invoice_settings": {"days_until_due": 0}}
+    world.schedule(
+        {"items": [{"price": world.price("p", 1000)}], "duration": {"interval": "year"}}, default_settings=settings
+    )
+    world.wait(hours=1)
+    (invoice,) = world.invoices()
+    assert (day(invoice["due_date"]), invoice["status"]) == ("2026-04-01T01:00", "open")
+    assert world.events("invoice.overdue") == ["2026-04-01T01:00 invoice.overdue"]

@@ -79,11 +79,16 @@ def _automatic_tax(given: Data | None) -> Data | None:
     return {"disabled_reason": None, "enabled": given["enabled"], "liability": None} if given else None
 
 
+def _said(value: Any) -> Any:
+    """Return a value of a request; an empty text or list clears, a 0 is a 0."""
+    return None if value in ("", []) else value
+
+
 def _settings(given: Data | None) -> Data | None:
     if not given:
         return None
     return {
-        name: given.get(name) or None
+        name: _said(given.get(name))
         for name in ("account_tax_ids", "custom_fields", "days_until_due", "description", "footer", "issuer")
     }
 
@@ -100,7 +105,7 @@ def default_settings(given: Data | None, held: Data | None = None) -> Data:
     after = {**before}
     for name, value in (given or {}).items():
         if name == "invoice_settings":
-            after[name] = {**before[name], **{key: part or None for key, part in value.items()}}
+            after[name] = {**before[name], **{key: _said(part) for key, part in value.items()}}
         elif name == "automatic_tax":
             after[name] = _automatic_tax(value)
         else:
