@@ -48,6 +48,7 @@ class Elsewhere:
     def totals(self, currency: str) -> tuple[Decimal, int]:
         """Return the look-alike's own sum (major units) and number of invoices that stand."""
         with self.account.lock:
+            catch_up(self.account)
             found = [i for i in self.account.kind("invoice").values() if i["status"] in _BILLED and i["currency"] == currency.lower()]
         return major(sum(int(i["total"]) for i in found), currency), len(found)
 
