@@ -19,7 +19,7 @@ ACCOUNT_IDS = ("salesforce_account_id", "sfdc_account_id", "crm_account", "accou
 Mode = Literal["test", "live"]
 _MODES: dict[str, Mode] = {"sk_test_": "test", "rk_test_": "test", "sk_live_": "live", "rk_live_": "live"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_KEY_SAMPLE = "Write ${STRIPE_API_KEY} and set it to a restricted key (rk_test_…, rk_live_…) made as docs/stripe.md says."
+_KEY_SAMPLE = "Write `api_key: ${STRIPE_API_KEY}` below `stripe:`, and set it to a restricted key (rk_test_…, rk_live_…) made as docs/stripe.md says."
 _WRONG_KEYS = {
     "pk_": ("a publishable key, which can only be used in browsers", _KEY_SAMPLE),
     "sk_org_": ("a key of an organization, which leads to several accounts", "Make a restricted key in the one account that shall bill."),

@@ -129,4 +129,4 @@ def settings(unused: Sequence[str]) -> Finding:
     if not unused:
         return ok("stripe-settings", "config.yaml says nothing that Stripe decides")
     names = ", ".join(f"`{name}`" for name in unused)
-    return warned("stripe-settings", f"Stripe decides what {names} would say; here {'it does' if len(unused) == 1 else 'they do'} nothing.", "Take the line out.")
+    return warned("stripe-settings", f"Stripe decides what {names} would say; here {'it does' if len(unused) == 1 else 'they do'} nothing.", "Take the lines out.")
