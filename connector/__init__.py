@@ -14,6 +14,7 @@ Each state is a row of the sync ledger; what fails is [waiting] or [parked]. Roo
     posting           mails of the outbox on their way to the server, with bounded tries
     portal, quoted    what customers see and ask for behind their links
     shown             what stands behind the link of an invoice or credit note
+    hooked            what Stripe sends us of what happened there
     cashier           the console's invoices, and payments recorded there
     papers            invoices as pages and PDF, with the seller of the configuration
     app               composition root: with backends the only file that names concrete adapters

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connector import __version__, app, backends, cashier, portal, quoted, shown
+from connector import __version__, app, backends, cashier, hooked, portal, quoted, shown
 from connector.billing import outbox
 from connector.billing.figures import chasing, figures
 from connector.billing.stripe_backend import pushes
@@ -244,6 +244,7 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
         console_invoices=lambda status, search, before: cashier.listed(house_now(), status, search, before),
         console_invoice=lambda name: cashier.invoice(house_now(), name),
         console_pay=lambda name, given: cashier.record(house_now(), name, given),
+        stripe_event=lambda raw, signature: hooked.taken(house_now(), raw, signature),
         ready=lambda: [*watch.checks(), *readiness(house_now())],
         metrics=metrics,
         now=lambda: datetime.now(UTC),

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from connector import app, papers
 from connector.billing import books, note_sheets
 from connector.billing.note_sheets import NoteSheet
-from connector.billing.stripe_backend.links import Links, links_of
+from connector.billing.stripe_backend.reading.links import Links, links_of
 from connector.documents.views import InvoicePage
 from connector.web.views import Hosted, Pdf
 

@@ -225,6 +225,7 @@ def some_services(**changes: object) -> WebServices:
         console_invoices=lambda _status, _search, _before: ConsoleInvoices(head=ConsoleHead(where="", now=""), status="", search="", invoices=()),
         console_invoice=lambda _name: None,
         console_pay=lambda _name, _given: None,
+        stripe_event=lambda _raw, _signature: None,
         ready=lambda: [Check(name="database", is_ok=True, detail="answers")],
         metrics=lambda: b"connector_deals_total 7\n",
         now=lambda: NOW,

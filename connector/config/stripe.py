@@ -33,9 +33,6 @@ _REVENUE = "Set it in Stripe's Dashboard (Billing, Revenue recovery, Retries), a
 _THEIRS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("billing", "invoice_numbering"): ("{prefix}-{seq:04d}", "Stripe numbers its invoices itself", _INVOICES),
     ("billing", "invoice_prefix"): ("INV", "Stripe numbers its invoices itself, with a prefix a customer", _INVOICES),
-    ("billing", "max_crm_age"): (
-        "24h", "Stripe issues what a contract runs for on its day, however long ago the CRM was read", "Take the key out.",
-    ),
     ("dunning", "retry"): ("[3d, 5d, 7d]", "Stripe decides when a failed charge is tried again", _REVENUE),
     ("dunning", "after"): ("leave", "Stripe decides what becomes of unpaid subscriptions and invoices", _REVENUE),
     ("dunning", "remind"): (

@@ -17,9 +17,9 @@ from connector.errors import ConfigError, HaltError, RejectedError, RetryableErr
 from connector.kit.clock import Clock
 from connector.kit.db import Database
 from connector.ports import Org
+from connector.web.hooks import PATH
 
 _TIMEOUT_S = 20
-WEBHOOKS = "/webhooks/stripe"
 PROBES: dict[str, tuple[str, dict[str, Any]]] = {
     "Customers": ("customers.list", {}),
     "Products": ("products.list", {}),
@@ -136,7 +136,7 @@ def _optional(calls: GuardedCalls, call: str) -> list[dict[str, Any]] | None:
 
 def _webhook(config: Config, calls: GuardedCalls) -> Finding:
     has_secret = bool(config.stripe.webhook_secret)
-    url = config.web.public_url + WEBHOOKS
+    url = config.web.public_url + PATH
     is_reachable = config.web.public_url.startswith("https://") and not is_here(config.web.public_url)
     endpoints = _optional(calls, "webhook_endpoints.list") if has_secret and is_reachable else None
     return stripe.webhook(endpoints, url, API_VERSION, has_secret=has_secret, is_reachable=is_reachable)

@@ -39,6 +39,7 @@ EVENTS = frozenset(
         "push.found",
         "push.left",
         "push.refused",
+        "hook.refused",
         "mail.sent",
         "mail.failed",
         "mail.stuck",

@@ -29,6 +29,7 @@ from connector.sync.quoting import QuotesByRecord
 from connector.sync.seam import Seam, Tally
 
 _SYNCED_AT = "synced_at"
+_LONGEST_URL = 255  # signs of a field of type URL in Salesforce
 _FIRST_WAIT_S = 30
 _LONGEST_WAIT_S = 3600
 _RIGHTS = frozenset(("crm-field-read-only", "crm-field-hidden", "crm-object-hidden", "crm-no-access"))
@@ -371,7 +372,7 @@ def _amounts(standing: Standing, public_url: str) -> dict[str, Any]:
         "next_invoice_amount": money(standing.next_amount),
         "last_invoice_number": last.number if last else None,
         "last_invoice_status": last.status.title() if last else None,
-        "last_invoice_url": invoice_url(public_url, last.token) if last and last.token else None,
+        "last_invoice_url": invoice_url(public_url, last) if last else None,
         "contract_value": money(standing.value),
     }
     if not standing.is_change:
@@ -463,7 +464,7 @@ def _invoice_rows(
         "amount_paid": major(invoice.amount_paid, invoice.currency),
         "paid_on": invoice.paid_on,
         "currency": invoice.currency.upper(),
-        "url": invoice_url(seam.settings.public_url, invoice.token) if invoice.token else None,
+        "url": invoice_url(seam.settings.public_url, invoice),
         "opportunity": opportunity,
         "account": invoice.account,
         _SYNCED_AT: now.replace(microsecond=0),
@@ -482,9 +483,11 @@ def _opportunity(deal: str | None) -> str | None:
     return deal if deal is not None and deal.startswith("006") else None
 
 
-def invoice_url(public_url: str, token: str) -> str:
-    """Return the address of an invoice's page."""
-    return f"{public_url.rstrip('/')}/i/{token}"
+def invoice_url(public_url: str, invoice: InvoiceView) -> str | None:
+    """Return the address of an invoice's page: the backend's own where it has one that fits the CRM's field, else ours; None for a draft."""
+    if invoice.url and len(invoice.url) <= _LONGEST_URL:
+        return invoice.url
+    return f"{public_url.rstrip('/')}/i/{invoice.token}" if invoice.token else None
 
 
 def portal_url(public_url: str, token: str) -> str:

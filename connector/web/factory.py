@@ -15,6 +15,7 @@ from connector.documents.texts import language_of_request
 from connector.errors import RetryableError
 from connector.kit.observe import log
 from connector.web.console import console_routes
+from connector.web.hooks import hook_routes
 from connector.web.invoices import invoice_routes
 from connector.web.monitor import monitor_routes
 from connector.web.pages import STATIC, Pages
@@ -34,6 +35,7 @@ def create_app(services: WebServices) -> FastAPI:
     app.include_router(public_routes(services, pages))
     app.include_router(portal_routes(services, pages))
     app.include_router(quote_routes(services, pages))
+    app.include_router(hook_routes(services, pages))
     app.include_router(console_routes(services, pages))
     app.include_router(invoice_routes(services, pages))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

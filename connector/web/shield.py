@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_EVENT_BYTES = 1024 * 1024  # an event of Stripe holds a whole object
 YEAR_S = 31_536_000
 
 _HEADERS = (
@@ -70,6 +71,7 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
     if "transfer-encoding" in headers:  # of unknown length; browsers send forms with one
         return PlainTextResponse("Length required", status_code=411)
     length = headers.get("content-length", "0")
-    if not length.isascii() or not length.isdigit() or int(length[:20]) > MAX_BODY_BYTES:
+    limit = MAX_EVENT_BYTES if scope["path"].startswith("/webhooks/") else MAX_BODY_BYTES
+    if not length.isascii() or not length.isdigit() or int(length[:20]) > limit:
         return PlainTextResponse("Content too large", status_code=413)
     return None

@@ -393,6 +393,7 @@ class WebServices:
     """Everything the pages need to know, as functions; each may be called from several threads at once.
 
     *_by_token - None: no such document. ready - quick and without calls to the outside: what was last known counts.
+    stripe_event - (body, signature) -> whether it was taken; None: nobody listens.
     They may raise the errors of `connector.errors`; RetryableError becomes a 503.
     """
 
@@ -407,6 +408,7 @@ class WebServices:
     console_invoices: Callable[[str, str, str], ConsoleInvoices]
     console_invoice: Callable[[str], ConsoleInvoice | None]
     console_pay: Callable[[str, PaymentForm], str | None]
+    stripe_event: Callable[[bytes, str], bool | None]
     ready: Callable[[], Sequence[Check]]
     metrics: Callable[[], bytes]
     now: Callable[[], datetime]

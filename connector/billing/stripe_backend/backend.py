@@ -32,14 +32,14 @@ from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
-from connector.billing.stripe_backend.reading import events
+from connector.billing.stripe_backend.reading import events, links
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
 from connector.billing.taxing import refusal, state_of
 from connector.core.lines import Line
 from connector.core.settlement import CustomerState
 from connector.errors import Problem
-from connector.ports import BilledRun, Command, IntentResult, Outcome, Preview, Pushed, Standing, Unit
+from connector.ports import BilledRun, Command, IntentResult, InvoiceView, Outcome, Preview, Pushed, Standing, Unit
 
 BUSY_WAIT = timedelta(minutes=10)  # until the run looks again at a contract whose push is on its way
 REPLANNED = 100  # contracts of refused pushes that one pass plans anew
@@ -114,7 +114,7 @@ class StripeBilling(InternalBilling):
 
     def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
         """Return how the deals stand; what is on its way to Stripe is queued, what it refused says why."""
-        found = dict(super().standings(deals, unit, now))
+        found = links.standings_with_links(unit, super().standings(deals, unit, now))
         on_way = pushes.standing(unit, {s.contract_id for s in found.values()})
         for deal, standing in found.items():
             push = on_way.get(standing.contract_id)
@@ -125,6 +125,10 @@ class StripeBilling(InternalBilling):
             elif push.problem is None and deal == push.deal and not push.is_run:
                 found[deal] = replace(standing, is_queued=True)
         return found
+
+    def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
+        """Return the finalized invoices and credit notes of the deals, each with its page at Stripe."""
+        return links.with_links(unit, super().changed_invoices(deals, unit))
 
     def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
         """Return what the command would cause, as the engine counts it, and what Stripe does in another way; nothing is sent."""

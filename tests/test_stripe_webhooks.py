@@ -1,0 +1,114 @@
+"""Events that Stripe delivers: taken only with its signature, in time and of the right mode; each kept once, whatever else knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stripe
+from stripe_world import StripeWorld, stripe_world
+from web_samples import TestClient, some_services
+
+from connector import app, hooked
+from connector.billing.stripe_backend.reading import webhooks
+from connector.web.factory import create_app
+
+SECRET = "whsec_0123456789abcdef"
+NOW = datetime(2026, 1, 1, 9, tzinfo=UTC)
+EVENT: dict[str, Any] = {
+    "id": "evt_1", "object": "event", "type": "invoice.paid", "created": int(NOW.timestamp()), "livemode": False, "data": {"object": {"id": "in_1"}},
+}  # fmt: skip
+
+
+def signed(raw: bytes, *, at: datetime = NOW, secret: str = SECRET) -> str:
+    """Return the header that Stripe sends with a body."""
+    t = int(at.timestamp())
+    return f"t={t},v1={hmac.new(secret.encode(), f'{t}.'.encode() + raw, hashlib.sha256).hexdigest()}"
+
+
+def body(**changes: Any) -> bytes:
+    return json.dumps(EVENT | changes).encode()
+
+
+def test_a_signature_that_the_sdk_takes_is_taken() -> None:
+    """The SDK's own verification and ours agree on a right signature and on a wrong one, a second one of a rolled secret among them."""
+    now = datetime.now(UTC)
+    raw = body()
+    for header, is_right in (
+        (signed(raw, at=now), True),
+        (f"{signed(raw, at=now)},v1={'0' * 64},v0=x", True),
+        (f"{signed(raw, at=now, secret='whsec_other')},{signed(raw, at=now).partition(',')[2]}", True),
+        (signed(raw, at=now, secret="whsec_other"), False),
+        (signed(raw + b" ", at=now), False),
+    ):
+        try:
+            stripe.Webhook.construct_event(raw, header, SECRET)
+            by_sdk = True
+        except stripe.SignatureVerificationError:
+            by_sdk = False
+        try:
+            ours = webhooks.accepted(raw, header, SECRET, now, is_live=False)["id"] == "evt_1"
+        except webhooks.Unsigned:
+            ours = False
+        assert (by_sdk, ours) == (is_right, is_right), header
+
+
+@pytest.mark.parametrize(
+    ("raw", "header", "words"),
+    [
+        (body(), "", "no signature"),
+        (body(), "v1=" + "0" * 64, "no signature"),
+        (body(), "t=abc,v1=" + "0" * 64, "no signature"),
+        (body(), signed(body(), at=NOW - timedelta(seconds=301)), "300 s away"),
+        (body(), signed(body(), at=NOW + timedelta(seconds=301)), "300 s away"),
+        (body(livemode=True), signed(body(livemode=True)), "other mode"),
+        (body(id="in_1"), signed(body(id="in_1")), "no event"),
+        (b"[1]", signed(b"[1]"), "no event"),
+        (b"{", signed(b"{"), "no JSON"),
+        (body(data={}), signed(body(data={})), "nothing of an object"),
+    ],
+)
+def test_what_is_not_stripes_or_too_old_is_not_taken(raw: bytes, header: str, words: str) -> None:
+    """No signature, a wrong one, one of another time, the other mode, or something else than an event: refused with the reason."""
+    with pytest.raises(webhooks.Unsigned, match=words):
+        webhooks.accepted(raw, header, SECRET, NOW, is_live=False)
+
+
+def test_the_route_answers_without_a_page() -> None:
+    """Taken: 200, not Stripe's: 400, nobody listens: 404; the bytes and the header arrive as they were sent."""
+    got: list[tuple[bytes, str]] = []
+
+    def taking(raw: bytes, signature: str) -> bool | None:
+        got.append((raw, signature))
+        return {b"yes": True, b"no": False}.get(raw)
+
+    client = TestClient(create_app(some_services(stripe_event=taking)))
+    for raw, status in ((b"yes", 200), (b"no", 400), (b"{}", 404)):
+        headers = {"Stripe-Signature": "t=1,v1=a", "Content-Type": "application/json"}
+        assert client.post("/webhooks/stripe", content=raw, headers=headers).status_code == status
+    assert got == [(raw, "t=1,v1=a") for raw in (b"yes", b"no", b"{}")]
+    assert client.post("/webhooks/stripe", content=b"x" * 200_000).status_code == 404
+    assert client.post("/webhooks/stripe", content=b"x" * 2_000_000).status_code == 413
+    assert client.get("/webhooks/stripe").status_code == 405
+
+
+def test_an_event_is_kept_once(tmp_path: Path) -> None:
+    """Delivered twice it is one row to be worked off; without a secret nobody listens; a wrong signature keeps nothing."""
+    with stripe_world(tmp_path) as here:
+        here.sync()
+        raw = body(id="evt_hook", created=int(here.clock.now().timestamp()))
+        assert _taken(here, raw) is None
+        here.config = replace(here.config, stripe=replace(here.config.stripe, webhook_secret=SECRET))
+        assert [_taken(here, raw), _taken(here, raw), _taken(here, raw, secret="whsec_other")] == [True, True, False]
+        assert here.query("SELECT id, type, object_id FROM stripe_event WHERE id = 'evt_hook'") == [("evt_hook", "invoice.paid", "in_1")]
+
+
+def _taken(here: StripeWorld, raw: bytes, *, secret: str = SECRET) -> bool | None:
+    with app.writing_house(here.config, "test", clock=here.clock) as house:
+        return hooked.taken(house, raw, signed(raw, at=here.clock.now(), secret=secret))
