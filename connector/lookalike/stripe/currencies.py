@@ -25,3 +25,17 @@ def check_currency(said: str, param: str = "currency") -> str:
             param=param,
         )
     return said.lower()
+
+
+_WHOLE = frozenset({
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf",
+})  # fmt: skip
+_THREE = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+
+
+def amount_text(minor: int, currency: str) -> str:
+    """Return an amount of Stripe's as people read it: 1050 usd is `10.50 USD`."""
+    digits = 0 if currency in _WHOLE else 3 if currency in _THREE else 2
+    whole, part = divmod(abs(minor), 10**digits)
+    text = f"{whole}.{part:0{digits}d}" if digits else str(whole)
+    return f"{'-' if minor < 0 else ''}{text} {currency.upper()}"

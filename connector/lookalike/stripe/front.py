@@ -46,7 +46,6 @@ class Front:
         self._replays = Replays()
         self._requests = itertools.count(1)
         self._routes = _sorted_routes()
-        resources.prepare(account)
 
     def answer(self, request: Request) -> Reply:
         """Answer one request; what is refused becomes Stripe's error body. Safe to call from several threads."""
@@ -163,6 +162,9 @@ class Front:
             f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing slash. If you are "
             "trying to retrieve an object, make sure you passed a valid (non-empty) identifier in your code.", status=404,
         )  # fmt: skip
+
+
+assert resources.ROOMS, "endpoints are registered when their rooms are imported"
 
 
 def _sorted_routes() -> dict[tuple[str, int], list[tuple[tuple[str, ...], Handler, str]]]:

@@ -24,6 +24,8 @@ from connector.lookalike.stripe.control import ROOT, Control
 from connector.lookalike.stripe.faults import Faults
 from connector.lookalike.stripe.front import Front
 from connector.lookalike.stripe.pages import Pages
+from connector.lookalike.stripe.webhooks import KIND as WEBHOOKS
+from connector.lookalike.stripe.webhooks import deliveries
 from connector.lookalike.stripe.wire import Reply, Request, encoded, json_of, pairs_of
 
 _METHODS = ["GET", "HEAD", "POST", "DELETE", "PATCH", "PUT"]
@@ -121,6 +123,8 @@ class StripeServer:
         """Listen; return self. Raises: OSError if the port is taken, TimeoutError if the server does not come up."""
         listener, self.url = _listening(self._host, self._port)
         self.account.machine["page"] = self.url
+        if self.account.kind(WEBHOOKS):
+            deliveries(self.account).begin()
         config = uvicorn.Config(
             application(self.front), host=self._host, port=self._port, http="httptools", loop="auto", ws="none", lifespan="off",
             log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=75,
@@ -144,6 +148,7 @@ class StripeServer:
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(_STOP_TIMEOUT_S)
+        deliveries(self.account).end()
 
     def __enter__(self) -> Self:
         return self.start()
