@@ -333,3 +333,16 @@ def test_lists_of_subscriptions() -> None:
     everything = world.call("GET", "/v1/subscriptions", {"customer": "cus_1", "status": "all"})
     assert [one["id"] for one in listed["data"]] == [other["id"]]
     assert [one["id"] for one in everything["data"]] == [other["id"], made["id"]]
+
+
+def test_a_paused_subscription_goes_on() -> None:
+    """Paused at the end of its trial for want of a card, a subscription goes on with a full period when it is resumed."""
+    world = Machine("2026-01-10")
+    ending = {"end_behavior": {"missing_payment_method": "pause"}}
+    made = world.subscribe({"price": world.price("p", 1000)}, trial_end=at("2026-01-24"), trial_settings=ending)
+    world.to("2026-03-10")
+    assert (made["status"], len(world.invoices())) == ("paused", 1)
+    world.card()
+    world.post("subscriptions/{id}/resume", {}, id=made["id"])
+    assert made["status"] == "active"
+    assert world.table()[1:] == ["2026-03-10 paid 1000: 1000 2026-03-10..2026-04-10"]

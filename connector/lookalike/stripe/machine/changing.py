@@ -134,6 +134,16 @@ def reanchor(account: Account, subscription: Data, behavior: str, at: int) -> No
         item["current_period_start"] = min(item["current_period_start"], at)
 
 
+def roll(subscription: Data, at: int) -> None:
+    """Put every item into the period that holds *at*; nothing is billed for it."""
+    for item in subscription["items"]["data"]:
+        anchor, every = subscription["billing_cycle_anchor"], every_of(item["price"])
+        item["current_period_start"], item["current_period_end"] = (
+            last_boundary(anchor, every, at),
+            next_boundary(anchor, every, at),
+        )
+
+
 def ends_on(account: Account, subscription: Data, ends: int | None, behavior: str) -> None:
     """Set when the subscription ends; unless *behavior* is none, what lies behind that inside a period is credited or not billed."""
     subscription["cancel_at"] = ends

@@ -396,3 +396,20 @@ def cancel(account: Account, ids: Mapping[str, str], params: Data) -> Data:
         account, subscription, is_invoiced=params.get("invoice_now", False), is_prorated=params.get("prorate", False)
     )
     return subscription
+
+
+@endpoint("POST", f"{PATH}/{{id}}/resume", "SubscriptionResumeParams")
+def resume(account: Account, ids: Mapping[str, str], params: Data) -> Data:
+    """Let a paused subscription go on: from now with a full period, or in its old rhythm from the next boundary."""
+    subscription = account.get("subscription", ids["id"])
+    if subscription["status"] != "paused":
+        raise Refused("You can only resume a subscription that is paused.", code="status_transition_invalid")
+    now = account.now()
+    subscription["status"] = "active"
+    if (params.get("billing_cycle_anchor") or {}).get("type", "now") == "now":
+        changing.reanchor(account, subscription, "none", now)
+    else:
+        changing.roll(subscription, now)
+    account.emit("customer.subscription.resumed", subscription, {"status": "paused"})
+    changing.invoiced(account, subscription, "none", now, is_now=True)
+    return subscription
