@@ -20,11 +20,16 @@ def payment_method(config_path: Path, customer: str, *, wanted: str | None, is_r
         with app.reading_house(config) as books, books.database.read() as unit:
             found = customer_of(unit, books.billing.org, customer).listing
             label = labels_of(unit, [found.id]).get(found.id, "")
+        if config.billing.backend == "stripe":
+            text = f"{found.name}: Stripe keeps its payment methods; see the customer in Stripe's Dashboard, or its portal link (`connector customers portal-link`)."
+            return {"text": text, "customer": found.id, "name": found.name, "method": ""}
         return {"text": f"{found.name}: {label or 'no payment method'}.", "customer": found.id, "name": found.name, "method": label}
     data = {"customer": customer, "method": wanted or ""}
     result = app.request(config, "customers payment-method", "customer.payment_method", data)
     if is_removed:
         text = f"{result['name']} has no payment method any more; its invoices stay open until somebody pays them."
+    elif config.billing.backend == "stripe":
+        text = f"{result['name']} is charged by {result['method']} from now on. Pay an open invoice by its page, or let Stripe try again."
     else:
         text = f"{result['name']} is charged by {result['method']}. Open invoices that are charged automatically are tried at the next run."
     return {"text": text, **result}

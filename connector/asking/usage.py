@@ -14,6 +14,8 @@ from typing import Any
 from connector import app
 from connector.asking.rows import SourceRow, csv_rows, json_rows, text_of
 from connector.billing import metering
+from connector.billing.metering import nothing
+from connector.billing.stripe_backend.asking.usage import outside
 from connector.verbs import Result, open_config
 
 ROWS_A_REQUEST = 1_000
@@ -47,9 +49,10 @@ def import_file(config_path: Path, path: Path, *, is_dry: bool) -> Result:
     report: list[dict[str, str]] = []
     if is_dry:
         with app.reading_house(config) as books, books.database.read() as unit:
+            why_not = outside(books.now()) if config.billing.backend == "stripe" else nothing
             seen: dict[str, metering.Record] = {}
             for part in parts:
-                found = metering.checked(unit, books.billing.org, [_plain(r) for r in part], books.now(), seen)
+                found = metering.checked(unit, books.billing.org, [_plain(r) for r in part], books.now(), seen, why_not)
                 report += [_line(row, *result) for row, result in zip(part, found.results, strict=True)]
     else:
         asked = [{"rows": [_plain(r) for r in part]} for part in parts]

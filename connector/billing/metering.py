@@ -57,6 +57,11 @@ class Checked:
 WhyNot = Callable[[Record, str], str]
 
 
+def nothing(_record: Record, _timezone: str) -> str:
+    """Return that nothing keeps a record from being taken."""
+    return ""
+
+
 class _Refused(Exception):  # noqa: N818 - a refused row is no error
     """Why a row is refused, in plain words."""
 
@@ -86,7 +91,7 @@ class _Desk:
 
 
 def checked(
-    unit: Unit, org: str, rows: Sequence[Row], now: datetime, seen: dict[str, Record] | None = None, why_not: WhyNot = lambda _record, _zone: ""
+    unit: Unit, org: str, rows: Sequence[Row], now: datetime, seen: dict[str, Record] | None = None, why_not: WhyNot = nothing
 ) -> Checked:
     """Return what would become of rows (id, contract, for, time, quantity; texts), reading only; *seen* - records of rows before them.
 
