@@ -322,6 +322,7 @@ def import_line(row: Mapping[str, Any]) -> str:
     elif row["result"] in ("made", "would be made"):
         said.append("no further invoice")
     lines = [f"{head}: {'; '.join(said)}" if said else head]
+    lines += [f"  {note}" for note in row.get("notes", ())]
     for problem in row["problems"]:
         where = problem["where"]
         place = ":".join(str(p) for p in (where["file"], where["line"], where["column"]) if p)

@@ -235,3 +235,26 @@ def test_a_subscription_linked_by_its_deal_is_the_deal_s(site: Site) -> None:
     assert status == 0, err + out
     assert crm.said("seats")[0] == "Active", crm.said("seats")
     assert len(site.account.kind("subscription")) == 1
+
+
+def test_a_trial_an_end_and_a_discount_are_linked_as_they_stand(site: Site) -> None:
+    """Each becomes a contract that says the same; a billing run later has nothing to send, and Stripe bills on as before."""
+    crm = site.shell.world
+    ten = site.do("coupons.create", percent_off=10.0, duration="forever", name="Ten")["id"]
+    site.subscribe(site.customer("Cut", salesforce_account_id=crm.account("cut")), discounts=[{"coupon": ten}])
+    ends = int((datetime.now(UTC) + timedelta(days=300)).timestamp())
+    site.subscribe(site.customer("End", salesforce_account_id=crm.account("end")), cancel_at=ends, proration_behavior="none")
+    free_until = int((datetime.now(UTC) + timedelta(days=12)).timestamp())
+    site.subscribe(site.customer("Try", salesforce_account_id=crm.account("try")), trial_end=free_until)
+    site.now[0] = datetime.now(UTC)
+    status, out, err = site.shell.run("import", "contracts", "--from", "stripe", "--yes")
+    assert status == 0, err + out
+    by_name = {c["customer"]: c for c in site.shell.json("contracts", "list")[1]}
+    assert {name: c["status"] for name, c in by_name.items()} == {"Cut": "active", "End": "active", "Try": "trialing"}, by_name
+    assert by_name["End"]["ends_on"] == str(day_of(ends - 86_400))
+    assert "Cut  sub" in out
+    assert "54.00 EUR" in out
+    sent = len(site.rows("SELECT id FROM stripe_push"))
+    status, out, err = site.shell.run("bill")
+    assert status == 0, err + out
+    assert len(site.rows("SELECT id FROM stripe_push")) == sent, site.rows("SELECT key, plan FROM stripe_push")[sent:]

@@ -213,6 +213,7 @@ def _linked(
         problem = said.pop("problem", None)
         row = rows[entry["id"]]
         row |= {"result": said.pop("outcome"), **{k: v for k, v in said.items() if k != "id"}}
+        row["notes"] = [*entry["notes"], *row.get("notes", ())]
         row["problems"] = [{**problem, "where": _NOWHERE}] if problem else []
     return list(rows.values())
 
@@ -242,7 +243,7 @@ def _understood(
     entry["customer"] = _details(account.customers[str(subscription["customer"])], match.known)
     if not subscription.get("description"):
         entry["label"] = f"{match.known.name}, {subscription['id']}"
-    return entry | {"stripe": _there(account, subscription, schedule, read)}
+    return entry | {"stripe": _there(account, subscription, schedule, read), "notes": list(read.notes)}
 
 
 def _there(account: Account, subscription: Mapping[str, Any], schedule: Mapping[str, Any] | None, read: Understood) -> dict[str, Any]:

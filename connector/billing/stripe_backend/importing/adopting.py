@@ -19,9 +19,11 @@ from connector.billing import imports, store
 from connector.billing.intents import Engine, Request
 from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.begun import Done
+from connector.billing.stripe_backend.compiling.people import rate_key
 from connector.billing.stripe_backend.steps import Held, HeldGroup, Plan, Step
+from connector.core.terms import ContractTerms, TaxRate
 from connector.errors import Problem
-from connector.ports import IntentResult, Unit
+from connector.ports import Command, IntentResult, Unit
 
 AT_ONCE = 50  # subscriptions of one request
 
@@ -100,9 +102,10 @@ def _adopt_one(
         pushes.drop(unit, command.key)
         imports.note(unit, engine.org, [entry], work, store.at_text(request.now))
         _hold(request, unit, plan.held, there, contract_id, str(outcome.customer_id))
+        _keep_rates(request, unit, command.terms)
         _tell(request, engine, unit, entry, there, contract_id, str(outcome.customer_id))
     made = {m.contract.id: m for m in work.issue.done}
-    row = imports.made_row(entry, work, made[contract_id], request.now, {}, is_dry=is_dry)
+    row = imports.made_row(entry, work, made[contract_id], request.now, {}, is_dry=is_dry) | {"notes": _notes(engine, command)}
     is_of_deal = not command.deal.startswith(imports.OWN_DEAL)
     return row, [(command.deal, command.label, contract_id, command.customer.account)] if is_of_deal and not is_dry else []
 
@@ -141,6 +144,27 @@ def _hold(
         pushes.save_shared(unit, ("customer", customer_id), there.customer, request.now)
     for item_id, event in there.events.items():
         pushes.save_shared(unit, ("event", f"{contract_id}/{item_id}"), event, request.now)
+
+
+def _keep_rates(request: Request, unit: Unit, terms: ContractTerms | None) -> None:
+    """Note Stripe's tax rates under our keys, so that they are used and not made anew."""
+    for rate in _rates(terms):
+        pushes.save_shared(unit, ("tax_rate", rate_key(rate)), rate.id, request.now)
+
+
+def _rates(terms: ContractTerms | None) -> list[TaxRate]:
+    if terms is None:
+        return []
+    own = [rate for phase in terms.phases for item in phase.items for rate in item.tax_rates]
+    return list(dict.fromkeys([*terms.tax_rates, *own]))
+
+
+def _notes(engine: Engine, command: Command) -> list[str]:
+    """Return what is worth knowing of a contract that is linked."""
+    taxed = engine.tax.tax_of(command.customer)
+    if _rates(command.terms) or not taxed.rates or taxed.exempt != "none":
+        return []
+    return ["Stripe bills it without tax; from its next change on it bears the rates of the configuration."]
 
 
 def _adopted(group: HeldGroup, there: There, today: date) -> HeldGroup:
