@@ -39,7 +39,7 @@ ACTOR = "console"
 _REQUESTS = 50
 _AMOUNT = re.compile(r"(\d{1,13})(?:[.,](\d+))?")
 _ENTRY = re.compile(r"[0-9a-f]{32}")
-_WAYS = {"bank_transfer": "Bank transfer", "cheque": "Cheque", "cash": "Cash", "other": "Other", "manual": "By hand", "test": "Test card"}
+_WAYS = {"bank_transfer": "Bank transfer", "cheque": "Cheque", "cash": "Cash", "other": "Other", "manual": "By hand", "test": "Test card", "stripe": "Through Stripe"}
 _REST = "Record what is open; the rest goes on the customer's balance (`connector customers adjust-balance`), or back to the customer."
 _SHOWN = ("open", "paid", "draft", "void", "uncollectible")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from stripe_world import StripeWorld, stripe_world
 from world import ROOT
 
 from connector.billing.stripe_backend.asking import kinds
@@ -38,3 +40,29 @@ def test_every_setting_of_the_guide_exists() -> None:
 def test_the_table_of_requests_is_the_code_s() -> None:
     """What people ask for, and what it does on Stripe, is printed from the table that the doors go by."""
     assert block("requests") == kinds.table().splitlines()
+
+
+def calls(here: StripeWorld) -> list[str]:
+    """Run `sync` and return what was asked of Stripe, the start of the process aside."""
+    here.stripe_server.faults.log.clear()
+    here.sync()
+    asked = [f"{entry.method} {entry.path}" for entry in here.stripe_server.faults.log]
+    assert asked.count("GET /v1/account") <= 1
+    return [one for one in asked if one != "GET /v1/account"]
+
+
+def test_the_calls_of_the_limits_are_those_that_are_made(tmp_path: Path) -> None:
+    """A round in which nothing happened is one call; a first deal and a further one cost what the page says at most."""
+    first, further = (int(n) for n in re.findall(r"\| at most (\d+)", TEXT))
+    with stripe_world(tmp_path) as here:
+        here.sync()
+        assert calls(here) == ["GET /v1/events"]
+        here.deal("one", {"UnitPrice": "100.00"})
+        here.win("one")
+        assert 0 < len(calls(here)) <= first
+        here.deal("two", {"UnitPrice": "100.00"})
+        here.win("two")
+        assert 0 < len(calls(here)) <= further
+        calls(here)
+        assert calls(here) == ["GET /v1/events"]
+        assert here.counts("customer", "product", "price") == {"customer": 1, "product": 1, "price": 1}
