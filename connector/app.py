@@ -482,9 +482,7 @@ def _looked_after(config: Config, verb: str, wanted: Sequence[str]) -> dict[str,
         with books_to_write(config, verb) as books:
             asked = deal_requests(books).handlers()
             intents.carry_out(books.database, books.billing, books.now(), for_deals=asked, leaves=adopting.ADOPT)
-            remote = getattr(books.billing, "remote", None)
-            if remote is not None:  # what goes outside is sent here, too, and answered
-                sending.send_books(books.database, remote, books.now, Tally(), stop=threading.Event(), log=observe.log)
+            send_alone(books)  # what goes outside is sent here, too, and answered
     except HaltError as error:
         if error.code != "ledger-locked":
             raise

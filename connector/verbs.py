@@ -301,13 +301,18 @@ def plan(config_path: Path, record: str) -> Result:
         "decision": found.decision,
         "values": [{"target": v.target, "source": v.source, "value": str(v.value), "rule": v.rule} for v in found.values],
         "invoices": preview_invoices(found.preview, currency),
-        "note": TOGETHER if found.preview is not None and found.preview.is_consolidated else "",
+        "note": notes_of(found.preview) if found.preview is not None else "",
         "value": str(major(found.preview.value, currency)) if found.preview and currency else None,
         "problems": [_problem(p) for p in found.problems],
     }
 
 
 TOGETHER = "The customer gets one invoice for all contracts: these lines go on it at the next billing run."
+
+
+def notes_of(preview: Preview) -> str:
+    """Return what is to be known of previewed invoices, in words."""
+    return " ".join([*([TOGETHER] if preview.is_consolidated else []), *preview.notes])
 
 
 def preview_invoices(preview: Preview | None, currency: str) -> list[Result]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
 
 from connector import migrations
@@ -415,6 +416,18 @@ def test_a_lease_runs_out_by_itself(desk: Desk) -> None:
 
 def test_two_workers_never_send_one_push_twice(desk: Desk) -> None:
     """Two passes at the same time share the pushes; every step goes out once."""
+    share(desk)
+
+
+def test_two_workers_on_postgresql() -> None:
+    """The same where two workers write at the same time: who takes a push holds it."""
+    desk = Desk(Database(postgres.new_database()))
+    share(desk)
+    desk.database.close()
+
+
+def share(desk: Desk) -> None:
+    """Let two passes carry out twenty pushes."""
     for n in range(20):
         desk.begin(plan_of(has_own=False), key=f"org/d{n}/r1", contract_id=f"ct_{n}")
     results: list[Pushed] = []

@@ -26,7 +26,7 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import fetching, pushes, pushing
+from connector.billing.stripe_backend import fetching, pushes, pushing, refusals
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
@@ -141,6 +141,7 @@ class StripeBilling(InternalBilling):
             return Preview(problem=outcome.problem)
         plans = work.issue.plans if isinstance(work.issue, StripeIssue) else {}
         notes = dict.fromkeys(note for made in plans.values() for note in made.plan.held.notes)
+        notes |= {_APART: None} if shown.is_consolidated else {}
         return replace(shown, notes=tuple(notes), is_consolidated=False)
 
     # ---------------------------------------------------------------- what people ask for
@@ -170,6 +171,8 @@ class StripeBilling(InternalBilling):
         """Carry out what was decided at Stripe. Raises: HaltError where Stripe wants another key, mode or account."""
         with database.transaction() as unit:
             again = pushes.due_again(unit, now(), REPLANNED)
+            if hold_contracts(unit, again):
+                again = pushes.due_again(unit, now(), REPLANNED)  # another worker may have been faster
             if again:
                 run = self._bill_these(unit, again, self.moment(now(), hold=False), [], with_drafts=False)
                 tell(unit, run.deals)
@@ -213,6 +216,10 @@ class StripeBilling(InternalBilling):
         """Take what a process left that held the ledger before."""
         pushes.take_over(unit)
 
+    def in_language(self, problem: Problem, language: str) -> Problem:
+        """Return a problem of Stripe's in the language of the CRM; others as they are."""
+        return refusals.translated(problem, language) if problem.code.startswith(("stripe-", "card-")) else problem
+
     def read_back(self, push: Push) -> Any:
         """Return what Stripe says now of what a push touched."""
         return fetching.touched(self.calls, push)
@@ -239,6 +246,7 @@ class StripeBilling(InternalBilling):
         return list(dict.fromkeys(told))
 
 
+_APART = "The account wants one invoice for all contracts; Stripe makes one for each."
 _HELD = Problem(
     code="billing-held",
     message="Nothing new is sent to Stripe: the CRM was last read too long ago. Stripe goes on billing what it holds.",
