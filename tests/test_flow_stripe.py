@@ -60,7 +60,13 @@ def test_what_begins_today_is_invoiced_at_once(tmp_path: Path) -> None:
         made.sync()
         (invoice,) = made.objects("invoice")
         assert (invoice["status"], invoice["total"], invoice["billing_reason"]) == ("open", 12000, "subscription_create")
-        assert made.said("harbor_deal")[0] == "Active"
+        status, message = made.said("harbor_deal")
+        assert status == "Active"
+        assert f"{invoice['number']}, 120.00 EUR, is open, due 19 Apr." in message
+        record = made.record("harbor_deal")
+        assert (record["Last_Invoice_Number__c"], record["Last_Invoice_URL__c"]) == (invoice["number"], invoice["hosted_invoice_url"])
+        (row,) = made.invoices()
+        assert (row["Number__c"], row["Status__c"], str(row["Total__c"])) == (invoice["number"], "Open", "120.00")
 
 
 def test_a_deal_and_its_amendment_pass_in_one_round(tmp_path: Path) -> None:
@@ -74,6 +80,23 @@ def test_a_deal_and_its_amendment_pass_in_one_round(tmp_path: Path) -> None:
         assert made.said("acme_upgrade")[0] == "Active"
         (subscription,) = made.objects("subscription")
         assert [i["quantity"] for i in subscription["items"]["data"]] == [15]
+        assert sorted(str(r["Total__c"]) for r in made.invoices()) == ["79.52", "870.00"]
+
+
+def test_a_deal_that_begins_today_and_its_amendment_pass_in_one_round(tmp_path: Path) -> None:
+    """What Stripe invoiced at once is read back before the amendment is counted against it: the second quantity is charged once."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        small(made)
+        made.deal("more", {"Quantity": 3, "UnitPrice": "60.00"}, account="harbor", CloseDate=DAY, Billing_Action__c="Amend",
+                  Amends_Opportunity__c="@harbor_deal", Billing_Effective_Date__c=DAY)  # fmt: skip
+        made.win("more")
+        made.sync()
+        made.clock.move_to(at(DAY).replace(minute=20))
+        made.sync()
+        assert made.said("more")[0] == "Active"
+        (subscription,) = made.objects("subscription")
+        assert [i["quantity"] for i in subscription["items"]["data"]] == [5]
+        assert sum(i["total"] for i in made.objects("invoice")) == 5 * 6000
 
 
 def test_stripe_down_then_up(tmp_path: Path) -> None:
@@ -182,6 +205,23 @@ def test_a_withdrawn_deal_is_called_off(tmp_path: Path) -> None:
         assert made.said("harbor_deal")[0] == "Withdrawn"
         (schedule,) = made.objects("subscription_schedule")
         assert schedule["status"] == "canceled"
+
+
+def test_a_cancellation_ends_the_schedule(tmp_path: Path) -> None:
+    """A Cancel deal ends the last phase at Stripe; nothing is billed after it."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        small(made)
+        made.sync()
+        made.deal("stop", account="harbor", CloseDate=DAY, Billing_Action__c="Cancel", Amends_Opportunity__c="@harbor_deal", Cancel_When__c="End of period")
+        made.win("stop")
+        made.sync()
+        (schedule,) = made.objects("subscription_schedule")
+        assert schedule["end_behavior"] == "cancel"
+        made.clock.move_to(at("2026-07-01"))
+        made.sync()
+        (subscription,) = made.objects("subscription")
+        assert subscription["status"] == "canceled"
+        assert len(made.objects("invoice")) == 1
 
 
 def test_a_plan_shows_the_engines_invoices_and_sends_nothing(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def end_state(made: StripeWorld) -> dict[str, Any]:
     own = Counter(str(i["metadata"].get("connector_line")).partition("/")[2] for i in made.objects("invoiceitem") if i["metadata"].get("connector_line"))
     assert set(own.values()) <= {1}, "a line of ours stands at Stripe once"
     shown["own"] = sorted(own)
-    shown["deals"] = [made.said(name) for name in DEALS]
+    shown["deals"] = [(made.said(name)[0], made.record(name)["Amount_Billed__c"], made.record(name)["Next_Invoice_Date__c"]) for name in DEALS]
+    shown["rows"] = sorted((str(r["Status__c"]), str(r["Total__c"]), str(r["Due_On__c"])) for r in made.invoices())
+    shown["lines"] = sorted(made.query("SELECT product, service_start, service_end, amount, kind FROM line"))
     shown["ledger"] = made.query("SELECT name, state, revision, apply_due, begun FROM deal ORDER BY name")
     shown["contracts"] = made.query("SELECT deal, status, value FROM contract ORDER BY deal")
     shown["pushes"] = [(key.rpartition("/")[2], state) for key, state in made.pushes()]
@@ -106,6 +108,7 @@ def test_killed_at_every_call_then_sync_ends_as_if_undisturbed(tmp_path: Path, w
         expected = end_state(calm)
     assert expected["counts"]["subscription_schedule"] >= 2
     assert all(state == "done" for _, state in expected["pushes"])
+    assert len(expected["rows"]) == len(expected["invoices"]) == 3
     n = 0
     for n in range(MOST_CALLS):
         with stripe_world(tmp_path / str(n), day=DAY) as made:
