@@ -98,9 +98,6 @@ class Remote(Protocol):
     def take_over(self, unit: Unit) -> None:
         """Take what a process left that held the ledger before."""
 
-    def in_language(self, problem: Problem, language: str) -> Problem:
-        """Return a problem of the backend's in the language of the CRM; others as they are."""
-
 
 STAMP = "SystemModstamp"
 """The field that says when a record last changed, for whatever reason; under this name it is known here whichever one an org shows."""

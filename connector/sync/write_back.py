@@ -182,11 +182,7 @@ def _rows(seam: Seam, unit: Unit, due: Sequence[Deal], now: datetime) -> list[_R
     names = [d.name for d in due]
     shown, holders = _shown(unit, due)
     billed = {d.name for d in (*due, *(h for found in holders.values() for h in found)) if d.contract_id}
-    standings = dict(seam.billing.standings(sorted(billed), unit, now))
-    if seam.remote is not None:
-        for name, found in standings.items():
-            if found.problem is not None:
-                standings[name] = replace(found, problem=seam.remote.in_language(found.problem, seam.settings.language))
+    standings = seam.billing.standings(sorted(billed), unit, now)
     words = Words(seam.settings.language, now.astimezone(ZoneInfo(seam.settings.timezone)).date())
     quotes = quoting.quotes_of(seam, unit, names)
     telling = _Telling(seam=seam, unit=unit, words=words, now=now, quotes=quotes, quote_words=quoting.words_of(seam, now))

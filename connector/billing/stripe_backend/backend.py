@@ -26,7 +26,7 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import fetching, pushes, pushing, refusals
+from connector.billing.stripe_backend import fetching, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
@@ -215,10 +215,6 @@ class StripeBilling(InternalBilling):
     def take_over(self, unit: Unit) -> None:
         """Take what a process left that held the ledger before."""
         pushes.take_over(unit)
-
-    def in_language(self, problem: Problem, language: str) -> Problem:
-        """Return a problem of Stripe's in the language of the CRM; others as they are."""
-        return refusals.translated(problem, language) if problem.code.startswith(("stripe-", "card-")) else problem
 
     def read_back(self, push: Push) -> Any:
         """Return what Stripe says now of what a push touched."""
