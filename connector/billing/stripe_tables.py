@@ -100,7 +100,10 @@ class StripeInvoiceRow(Books, table=True):
 
 
 class StripeEventRow(Books, table=True):
-    """An event that was seen, from the poll or a webhook; *state* new, done. Old ones are deleted."""
+    """An event that was seen, from the poll or a webhook; *state* new, done, failed (an error of ours), poll: how far the poll came.
+
+    Old ones are deleted.
+    """
 
     __tablename__ = "stripe_event"
     __table_args__ = (Index("stripe_event_state", "state", "created"),)
@@ -111,3 +114,14 @@ class StripeEventRow(Books, table=True):
     data: str
     state: str
     seen_at: str
+
+
+class StripeNoticeRow(Books, table=True):
+    """What a rep must know of a contract that no invoice says; *ref* - Stripe's object, *problem* - JSON of its words."""
+
+    __tablename__ = "stripe_notice"
+    contract_id: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    ref: str = Field(primary_key=True)
+    problem: str
+    made_at: str

@@ -13,6 +13,13 @@ from connector.documents.texts import failure_text, known_language
 from connector.errors import Problem
 
 FRENCH: Mapping[str, str] = {
+    "Talk to the customer; those who run billing answer the bank in Stripe's dashboard.": "Parlez-en avec le client ; les responsables de la facturation répondent à la banque dans le tableau de bord de Stripe.",
+    "A payment of this contract is disputed: the customer's bank has taken the money back for now.": "Un paiement de ce contrat est contesté : la banque du client a repris l'argent pour l'instant.",
+    "A disputed payment of this contract was lost: the money went back to the customer.": "La contestation d'un paiement de ce contrat est perdue : l'argent est retourné au client.",
+    "Somebody changed the running contract where it is billed; it no longer bills what was agreed here.": "Quelqu'un a modifié le contrat en cours là où il est facturé ; il ne facture plus ce qui a été convenu ici.",
+    "The running contract was ended where it is billed; nothing more is billed there.": "Le contrat en cours a été terminé là où il est facturé ; plus rien n'y est facturé.",
+    "The customer was deleted where it is billed; nothing more is billed for this contract.": "Le client a été supprimé là où il est facturé ; plus rien n'est facturé pour ce contrat.",
+    "An invoice of this contract could not be issued where it is billed.": "Une facture de ce contrat n'a pas pu être émise là où il est facturé.",
     "Correct it on the record, or on its account, in the CRM; it is tried again by itself.": "Corrigez-le sur la fiche, ou sur son compte, dans le CRM ; un nouvel essai aura lieu tout seul.",
     "Ask the people who run the billing connector: it cannot be mended in the CRM alone.": "Adressez-vous aux responsables du connecteur de facturation : le CRM seul ne suffit pas pour y remédier.",
     "Correct quantity, price or discount of this deal; it is tried again by itself.": "Corrigez la quantité, le prix ou la remise de cette affaire ; un nouvel essai aura lieu tout seul.",

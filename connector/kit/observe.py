@@ -33,6 +33,7 @@ EVENTS = frozenset(
         "contract.created",
         "invoice.finalized",
         "charge.failed",
+        "pull.differs",
         "pull.failed",
         "pull.finished",
         "push.failed",

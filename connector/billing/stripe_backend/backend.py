@@ -32,8 +32,9 @@ from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
-from connector.billing.stripe_backend.reading import events, links
+from connector.billing.stripe_backend.reading import links, notices
 from connector.billing.stripe_backend.reading.mirror import mirrored
+from connector.billing.stripe_backend.reading.pulling import Reading
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
 from connector.billing.taxing import refusal, state_of
 from connector.core.lines import Line
@@ -113,9 +114,14 @@ class StripeBilling(InternalBilling):
     # ---------------------------------------------------------------- what the CRM is told
 
     def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
-        """Return how the deals stand; what is on its way to Stripe is queued, what it refused says why."""
+        """Return how the deals stand; what is on its way to Stripe is queued, what it refused says why, what happened there is told."""
         found = links.standings_with_links(unit, super().standings(deals, unit, now))
-        on_way = pushes.standing(unit, {s.contract_id for s in found.values()})
+        ids = {s.contract_id for s in found.values()}
+        told = notices.of_contracts(unit, ids)
+        for deal, standing in found.items():
+            if standing.contract_id in told and not standing.is_change and standing.renewed_by is None:
+                found[deal] = replace(standing, problem=told[standing.contract_id])
+        on_way = pushes.standing(unit, ids)
         for deal, standing in found.items():
             push = on_way.get(standing.contract_id)
             if push is None:
@@ -186,21 +192,8 @@ class StripeBilling(InternalBilling):
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
         """Mirror what happened at Stripe; return how many events were taken."""
-        taken = 0
-        while not stop.is_set():
-            found = events.news(database.read, self.calls, now())
-            invoices = fetching.whole_invoices(self.calls, events.invoices_in(found))
-            for invoice in invoices:
-                with database.transaction() as unit:
-                    tell(unit, mirrored(unit, self, invoice, now()))
-            with database.transaction() as unit:
-                events.seen(unit, found, now())
-            taken += len(found)
-            if len(found) < events.AT_ONCE:
-                break
-        if taken:
-            log("pull.finished", events=taken)
-        return taken
+        reading = Reading(database=database, calls=self.calls, engine=self, now=now, tell=tell, stop=stop, log=log)
+        return reading.run()
 
     def issue_of(self, unit: Unit, contract: BookedContract, now: datetime) -> tuple[StripeIssue, list[Line]]:
         """Return the issue that plans one contract, and the contract's facts."""

@@ -14,6 +14,7 @@ ACTIONS: Mapping[str, str] = {
     "amount": "Correct quantity, price or discount of this deal; it is tried again by itself.",
     "split": "Make the deal simpler (fewer steps, lines or rhythms), or close it as two deals.",
     "payment-method": "Ask the customer for another payment method.",
+    "dispute": "Talk to the customer; those who run billing answer the bank in Stripe's dashboard.",
     "nothing": "Nothing to do if that is meant; else ask the people who run the billing connector.",
 }
 DEFAULT = ("Billing refused this, and nothing of it was carried out.", "ops")
@@ -213,3 +214,14 @@ DECLINES: Mapping[str, str] = {
 """Why a charge failed, by Stripe's decline code or code. A card that was lost or stolen is said to be declined, no more: the words
 reach people who need not know, and Stripe asks not to tell them. Their French stands with all reasons for failed charges, in
 documents/texts."""
+
+NOTICES: Mapping[str, tuple[str, str]] = {
+    "disputed": ("A payment of this contract is disputed: the customer's bank has taken the money back for now.", "dispute"),
+    "dispute_lost": ("A disputed payment of this contract was lost: the money went back to the customer.", "dispute"),
+    "changed": ("Somebody changed the running contract where it is billed; it no longer bills what was agreed here.", "nothing"),
+    "ended": ("The running contract was ended where it is billed; nothing more is billed there.", "nothing"),
+    "let_go": ("The running contract is no longer steered by the connector; somebody released or ended it where it is billed.", "ops"),
+    "customer_deleted": ("The customer was deleted where it is billed; nothing more is billed for this contract.", "ops"),
+    "not_finalized": ("An invoice of this contract could not be issued where it is billed.", "ops"),
+}
+"""What a rep must know of a contract though nothing was refused: message and action, by kind of notice."""

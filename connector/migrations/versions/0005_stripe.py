@@ -57,6 +57,11 @@ def _read() -> None:
         sa.PrimaryKeyConstraint("id"),
     )  # fmt: skip
     op.create_index("stripe_event_state", "stripe_event", ["state", "created"], unique=False)
+    op.create_table(
+        "stripe_notice",
+        *map(_text, ("contract_id", "kind", "ref", "problem", "made_at")),
+        sa.PrimaryKeyConstraint("contract_id", "kind", "ref"),
+    )
 
 
 def upgrade() -> None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 from decimal import Decimal
-from typing import Any
 
 from connector.billing.stripe_backend.money import minor_amount
+from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of
 from connector.billing.stripe_backend.steps import Held
 from connector.core.lines import Line, LineKind
 from connector.core.values import dataclass
-
-Data = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +45,13 @@ def told(invoice: Data, known: Known) -> list[Line]:
 
 def civil(seconds: int) -> datetime:
     """Return the midnight that stands for the civil day of an instant of Stripe's: its UTC date (decision D-11)."""
-    return datetime.combine(datetime.fromtimestamp(seconds, UTC).date(), time())
+    return datetime.combine(day_of(seconds), time())
 
 
 def price_of(line: Data) -> str:
     """Return the id of the price that a line was billed at, "" for none."""
     details = ((line.get("pricing") or {}).get("price_details")) or {}
-    price = details.get("price") or ""
-    return str(price["id"] if isinstance(price, Mapping) else price)
+    return id_of(details.get("price"))
 
 
 def _own(line: Data, known: Known, taken: set[str]) -> Line | None:
@@ -113,7 +110,7 @@ def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:
     kind: LineKind = "one_time"
     off = minor_amount(sum(d["amount"] for d in line.get("discount_amounts") or ()), currency)
     return Line(
-        key=f"stripe/{line['id']}", contract_id=known.contract_id, item_id="stripe", price_id=price_of(line), product="",
+        key=f"stripe/{line['id']}", contract_id=known.contract_id, item_id="", price_id=price_of(line), product="",
         description=str(line.get("description") or ""), quantity=Decimal(str(line.get("quantity") or 1)), unit_amount=None,
         amount=minor_amount(line["amount"], currency), kind=kind, start=start, end=end, due=start,
         discounts=(("discount", off),) if off else (), taxes=_taxes(line, currency), order=place,

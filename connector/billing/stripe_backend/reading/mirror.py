@@ -1,35 +1,52 @@
 """One invoice of Stripe as one of the books: made once, followed afterwards; idempotent by Stripe's id (decision D-196).
 
 A draft of Stripe is none of the books: it may still change, and until it is final its periods are on their way. Finalized, its lines are
-facts, with the amounts that Stripe billed, and the contract is looked at again with them.
+facts, with the amounts that Stripe billed, and the contract is looked at again with them. What the engine expected otherwise is told.
+
+Worked example: 30.00 a month; Stripe's invoice of 1 May over 30.00 becomes IN-0002 of the books, its line the engine's charge of May; a
+minute later it is paid: the same invoice, one payment more. Read again, nothing changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime, time
+from typing import Any, Literal, Protocol
 
-from connector.billing import desk, store
+from connector.billing import outbox, store
 from connector.billing.events import issued_event
 from connector.billing.issue import Billed, deal_of_line, first_recurring, token_for, with_invoice
+from connector.billing.outbox import Mailing
+from connector.billing.parts import Part, insert_parts
 from connector.billing.store import BookedContract, BookedInvoice
 from connector.billing.stripe_backend import coding, pushes
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.outlook import Outlook
+from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading.lines import Data, Known, price_of, told
+from connector.billing.stripe_backend.reading import crediting, differing, linking, paying
+from connector.billing.stripe_backend.reading.lines import Known, price_of, told
+from connector.billing.stripe_backend.reading.picked import (
+    Data,
+    day_of,
+    finalized_at,
+    id_of,
+    instant,
+    metadata_of,
+    subscription_of,
+)
 from connector.core.lines import Line
 from connector.core.schedule import timeline
 from connector.core.settlement import Invoice
+from connector.core.terms import ContractTerms, Settings
 from connector.core.values import dataclass
 from connector.kit.db import new_id
-from connector.ports import Unit
+from connector.ports import HowBilled, TaxSource, Unit
 
-_REASONS = {"subscription_create": "subscription_create", "subscription_update": "subscription_update", "subscription_cycle": "subscription_cycle"}
-_LINK_LIVES = timedelta(days=30)  # behind the day on which it is due, as documented
+_REASONS = ("subscription_create", "subscription_update", "subscription_cycle")
+_NOT_YET = ("draft", "deleted", None)
 
 
 class Engine(Protocol):
@@ -37,54 +54,58 @@ class Engine(Protocol):
 
     org: str
     timezone: str
+    mailing: Mailing
+    tax: TaxSource
+    automatic_tax: bool
 
     def issue_of(self, unit: Unit, contract: BookedContract, now: datetime) -> tuple[Any, list[Line]]:
         """Return the issue that plans one contract, and the contract's facts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Mirrored:
     """An invoice of the books that mirrors one of Stripe's."""
 
     id: str
     number: str
     status: str
-    paid: int
 
 
 def mirrored(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]:
-    """Bring the books in line with an invoice of Stripe (with all its lines); return the deals to tell, none for what is not ours."""
-    standing = _standing(unit, str(invoice["id"]))
-    if standing is None and invoice["status"] in ("draft", "deleted", None):
-        return []
-    if standing is None:
-        return _made(unit, engine, invoice, now)
-    return _followed(unit, standing, invoice, now)
+    """Bring the books in line with an invoice of Stripe (as `fetching.whole_invoice` reads it); return the deals to tell.
+
+    None for what is not ours, and where nothing is new.
+    """
+    known = mirror_of(unit, str(invoice["id"]))
+    if known is None:
+        return [] if invoice.get("status") in _NOT_YET else _made(unit, engine, invoice, now)
+    return _followed(unit, engine, known, invoice, now)
 
 
-def _standing(unit: Unit, stripe_id: str) -> Standing | None:
-    sql = "SELECT i.id, i.number, i.status, i.amount_paid FROM stripe_invoice s JOIN invoice i ON i.id = s.invoice_id WHERE s.stripe_id = ?"
+def mirror_of(unit: Unit, stripe_id: str) -> Mirrored | None:
+    """Return the invoice of the books behind which Stripe's stands."""
+    sql = "SELECT i.id, i.number, i.status FROM stripe_invoice s JOIN invoice i ON i.id = s.invoice_id WHERE s.stripe_id = ?"
     rows = unit.query(sql, (stripe_id,))
-    return Standing(id=rows[0][0], number=rows[0][1], status=rows[0][2], paid=rows[0][3]) if rows else None
+    return Mirrored(id=rows[0][0], number=rows[0][1], status=rows[0][2]) if rows else None
 
 
-def contract_of(unit: Unit, invoice: Data, now: datetime) -> str | None:
+def contract_of(unit: Unit, org: str, invoice: Data, now: datetime) -> str | None:
     """Return the contract that an invoice is of, "" for one of a customer alone, None where it is not ours."""
-    details = ((invoice.get("parent") or {}).get("subscription_details")) or {}
-    subscription = details.get("subscription")
+    subscription = subscription_of(invoice)
     if subscription:
-        rows = unit.query("SELECT contract_id FROM stripe_subscription WHERE subscription = ?", (str(subscription),))
-        return str(rows[0][0]) if rows else _begun(unit, str(subscription), details.get("metadata") or {}, now)
-    named = (invoice.get("metadata") or {}).get("connector_contract")
-    if named:
-        return str(named) if unit.query("SELECT 1 FROM contract WHERE id = ?", (str(named),)) else None
+        rows = unit.query("SELECT contract_id FROM stripe_subscription WHERE subscription = ?", (subscription,))
+        return str(rows[0][0]) if rows else _begun(unit, org, subscription, metadata_of(invoice), now)
+    said = metadata_of(invoice)
+    named = said.get("connector_contract")
+    if named and said.get("connector_org", org) == org and unit.query("SELECT 1 FROM contract WHERE id = ?", (named,)):
+        return named
     return "" if customer_of(unit, invoice) else None
 
 
-def _begun(unit: Unit, subscription: str, metadata: Mapping[str, Any], now: datetime) -> str | None:
+def _begun(unit: Unit, org: str, subscription: str, said: Mapping[str, str], now: datetime) -> str | None:
     """Note the subscription that a schedule of ours has begun, told by our marks on it; return its contract."""
-    contract_id, group_name = str(metadata.get("connector_contract") or ""), str(metadata.get("connector_group") or "")
-    held = pushes.held_of(unit, [contract_id]).get(contract_id) if contract_id else None
+    contract_id, group_name = said.get("connector_contract", ""), said.get("connector_group", "")
+    held = pushes.held_of(unit, [contract_id]).get(contract_id) if contract_id and said.get("connector_org", org) == org else None
     if held is None or all(g.name != group_name or g.subscription for g in held.groups):
         return None
     groups = tuple(replace(g, subscription=subscription) if g.name == group_name else g for g in held.groups)
@@ -94,8 +115,8 @@ def _begun(unit: Unit, subscription: str, metadata: Mapping[str, Any], now: date
 
 def customer_of(unit: Unit, invoice: Data) -> str | None:
     """Return our customer that an invoice is billed to, None for somebody else's."""
-    sql = "SELECT key FROM stripe_object WHERE kind = 'customer' AND stripe_id = ?"
-    rows = unit.query(sql, (str(invoice["customer"]),))
+    sql = "SELECT o.key FROM stripe_object o JOIN customer c ON c.id = o.key WHERE o.kind = 'customer' AND o.stripe_id = ?"
+    rows = unit.query(sql, (id_of(invoice.get("customer")),))
     return str(rows[0][0]) if rows else None
 
 
@@ -103,35 +124,74 @@ def customer_of(unit: Unit, invoice: Data) -> str | None:
 
 
 def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]:
-    contract_id = contract_of(unit, invoice, now)
+    contract_id = contract_of(unit, engine.org, invoice, now)
     if contract_id is None:
         return []
+    own = _own_lines(unit, invoice)
     if not contract_id:
-        return []
+        return _made_alone(unit, engine, invoice, own, now)
     (contract,) = store.contracts(unit, [contract_id])
     issue, facts = engine.issue_of(unit, contract, now)
-    wanted = issue.wanted(contract, facts)
-    own = _own_lines(unit, invoice)
+    wanted: Wanted = issue.wanted(contract, facts)
+    proposed = Outlook(wanted).lines
     known = Known(
-        contract_id=contract.id, own=own, proposed=Outlook(wanted).lines, held=wanted.held, prices=_prices(unit, invoice),
-        taken=frozenset(_taken(unit, contract.id, invoice, own)),
+        contract_id=contract.id, own=own, proposed=proposed, held=wanted.held, prices=_prices(unit, invoice),
+        taken=_taken(unit, [*(line.key for line in proposed), *own]),
     )  # fmt: skip
     lines = told(invoice, known)
-    booked = _booked(contract, invoice, lines, issue.bill_to(contract), now)
+    others = _others(unit, contract, lines)
+    booked = _booked(contract, invoice, lines, issue.bill_to(contract))
+    if others:
+        booked = replace(booked, contract=replace(contract, id="", deal="", label="", changes=()), deal="")
+    _save(unit, booked, invoice, own, now)
+    made = [_look_again(unit, engine, c, lines, booked.id, now) for c in (contract, *others)]
+    if others:
+        insert_parts(unit, [_part(booked.id, m, lines) for m in made])
+    event = issued_event(booked, made[0].status, "stripe")
+    found = differing.found(invoice, lines, [*proposed, *own.values()], known, is_taxed=not engine.automatic_tax)
+    store.insert_events(unit, [event, *differing.events(found, booked, now)], store.at_text(now))
+    _mail(unit, engine, booked, now)
+    _follow(unit, engine, booked.id, invoice, now)
+    return store.deals_of_contracts(unit, [m.contract.id for m in made])
+
+
+def _made_alone(unit: Unit, engine: Engine, invoice: Data, own: Mapping[str, Line], now: datetime) -> list[str]:
+    """Make an invoice that belongs to a customer and no contract: one that we were asked for, or one that somebody made at Stripe."""
+    customer_id = customer_of(unit, invoice)
+    (customer,) = store.customers(unit, ids=[str(customer_id)])
+    known = Known(contract_id="", own=own, proposed=(), held=None, prices={}, taken=_taken(unit, own))
+    lines = told(invoice, known)
+    start = datetime.combine(day_of(invoice["created"]), time())
+    method = _method(invoice)
+    terms = ContractTerms(
+        currency=str(invoice["currency"]), timezone=engine.timezone, settings=Settings(proration="day", tax_rounding="line"), start=start,
+        phases=(), collection_method=method, days_until_due=0,
+    )  # fmt: skip
+    holder = BookedContract(
+        id="", deal="", label="", customer_id=customer.id, terms=terms, data="", how=HowBilled(collection_method=method, days_until_due=0),
+        starts_on=start.date(),
+    )  # fmt: skip
+    note = "" if any(line.taxes for line in lines) else engine.tax.tax_of(customer.details).note
+    booked = _booked(holder, invoice, lines, store.bill_to_text(customer.details, note))
+    _save(unit, booked, invoice, own, now)
+    store.insert_events(unit, [issued_event(booked, "", "stripe")], store.at_text(now))
+    _mail(unit, engine, booked, now)
+    _follow(unit, engine, booked.id, invoice, now)
+    return paying.deals_to_tell(unit, booked.id)
+
+
+def _save(unit: Unit, booked: BookedInvoice, invoice: Data, own: Mapping[str, Line], now: datetime) -> None:
     store.insert_invoices(unit, [booked])
-    _save_link(unit, booked.id, invoice)
-    unit.executemany("UPDATE stripe_line SET invoice_id = ? WHERE key = ?", [(booked.id, line.key) for line in lines if line.key in own])
-    made = _look_again(unit, engine, contract, lines, booked.id, now)
-    store.insert_events(unit, [issued_event(booked, made.status, "stripe")], store.at_text(now))
-    _move_balance(unit, booked, invoice, now)
-    _follow_payment(unit, booked.id, str(booked.number), 0, invoice, now)
-    return store.deals_of_contracts(unit, [contract.id])
+    linking.save(unit, booked.id, invoice, now)
+    keys = [(booked.id, line.key) for line in booked.invoice.lines if line.key in own]
+    unit.executemany("UPDATE stripe_line SET invoice_id = ? WHERE key = ?", keys)
 
 
 def _own_lines(unit: Unit, invoice: Data) -> dict[str, Line]:
-    keys = [str((line.get("metadata") or {}).get("connector_line") or "") for line in invoice["lines"]["data"]]
+    """Return the lines that we sent as items and that stand on this invoice, by key."""
+    keys = {str((line.get("metadata") or {}).get("connector_line") or "") for line in invoice["lines"]["data"]} - {""}
     found: dict[str, Line] = {}
-    for key in filter(None, keys):
+    for key in sorted(keys):
         for (data,) in unit.query("SELECT data FROM stripe_line WHERE key = ? AND invoice_id IS NULL", (key,)):
             found[key] = coding.line_from_text(data)
     return found
@@ -148,104 +208,117 @@ def _prices(unit: Unit, invoice: Data) -> dict[str, list[str]]:
     return found
 
 
-def _taken(unit: Unit, contract_id: str, invoice: Data, own: Mapping[str, Line]) -> list[str]:
-    """Return the keys among those that could be given that stand on another invoice already."""
-    del invoice
-    rows = unit.query("SELECT key FROM line WHERE contract_id = ?", (contract_id,)) if own else []
-    return [str(row[0]) for row in rows]
+def _taken(unit: Unit, keys: Iterable[str]) -> frozenset[str]:
+    """Return those of the keys that stand on an invoice already: such a line is billed once, whatever happens."""
+    day = "substr({0}, length({0}) - 16, 10)"  # as the index of keys begins
+    found: set[str] = set()
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), store.READ_ROWS):
+        batch = wanted[start : start + store.READ_ROWS]
+        sql = (
+            f"WITH w(key) AS (VALUES {','.join(['(?)'] * len(batch))}) SELECT l.key FROM w"
+            f" JOIN line l ON {day.format('l.key')} = {day.format('w.key')} AND l.key = w.key"
+        )
+        found.update(str(row[0]) for row in unit.query(sql, batch))
+    return frozenset(found)
 
 
-def day_of(seconds: int) -> date:
-    """Return the civil day of an instant of Stripe's."""
-    return datetime.fromtimestamp(seconds, UTC).date()
+def _others(unit: Unit, contract: BookedContract, lines: Sequence[Line]) -> list[BookedContract]:
+    """Return the other contracts that have lines on an invoice: items of theirs that waited for the customer's next one."""
+    ids = {line.contract_id for line in lines} - {contract.id, ""}
+    return store.contracts(unit, ids) if ids else []
 
 
-def _booked(contract: BookedContract, invoice: Data, lines: Sequence[Line], bill_to: str, now: datetime) -> BookedInvoice:
+def _part(invoice_id: str, made: Billed, lines: Sequence[Line]) -> Part:
+    own = [line for line in lines if line.contract_id == made.contract.id]
+    return Part(
+        invoice_id=invoice_id, contract_id=made.contract.id, deal=made.contract.deal, label=made.contract.label, total=sum(x.gross for x in own)
+    )  # fmt: skip
+
+
+def _booked(contract: BookedContract, invoice: Data, lines: Sequence[Line], bill_to: str) -> BookedInvoice:
+    """Return an invoice as it was when it was finalized; what became of it since is followed."""
     currency = str(invoice["currency"])
 
     def minor(name: str) -> int:
         return minor_amount(int(invoice.get(name) or 0), currency)
 
-    issued_on = day_of(invoice.get("effective_at") or invoice["created"])
-    finalized = invoice["status_transitions"].get("finalized_at") or invoice["created"]
-    invoice_id = new_id("in", datetime.fromtimestamp(invoice["created"], UTC))
-    tax = sum(t[1] for line in lines for t in line.taxes)
+    finalized = finalized_at(invoice)
+    issued_on = day_of(invoice.get("effective_at") or finalized)
+    invoice_id = new_id("in", instant(invoice["created"]))
+    due = minor("amount_due") + minor("pre_payment_credit_notes_amount")
+    tax = sum(minor_amount(t["amount"], currency) for t in invoice.get("total_taxes") or ())
     made = Invoice(
-        contract_ids=(contract.id,), currency=currency, lines=tuple(lines), created_at=datetime.fromtimestamp(invoice["created"], UTC),
-        finalized_at=datetime.fromtimestamp(finalized, UTC), due_on=day_of(invoice["due_date"]) if invoice.get("due_date") else None,
-        status="open" if invoice["status"] == "paid" and minor("amount_paid") else invoice["status"],
-        billing_reason=_REASONS.get(invoice["billing_reason"], "manual"),  # type: ignore[arg-type]
+        contract_ids=(contract.id,) if contract.id else (), currency=currency, lines=tuple(lines), created_at=instant(invoice["created"]),
+        finalized_at=instant(finalized), due_on=day_of(invoice["due_date"]) if invoice.get("due_date") else None,
+        status="paid" if due == 0 and invoice["status"] == "paid" else "open",
+        billing_reason=invoice["billing_reason"] if invoice.get("billing_reason") in _REASONS else "manual",
         subtotal=sum(line.amount for line in lines), discount=sum(line.amount - line.net for line in lines), tax=tax,
         total=minor("total"), starting_balance=minor("starting_balance"), ending_balance=minor("ending_balance"),
-        amount_due=minor("amount_due") + minor("pre_payment_credit_notes_amount"), amount_paid=0, amount_remaining=minor("amount_remaining"),
-        number=invoice["number"],
+        amount_due=due, amount_paid=0, amount_remaining=due, number=invoice.get("number"),
     )  # fmt: skip
-    plan = timeline(contract.contract, horizon=lines[0].start if lines else None)
+    method = _method(invoice)
+    holder = replace(contract, how=replace(contract.how, collection_method=method))
     return BookedInvoice(
-        id=invoice_id, number=invoice["number"], token=token_for(invoice_id), invoice=made, contract=contract,
-        deal=deal_of_line(plan, contract, first_recurring(lines)) if lines else contract.deal, issued_on=issued_on,
-        made_at=store.at_text(datetime.fromtimestamp(finalized, UTC)), bill_to=bill_to,
+        id=invoice_id, number=str(invoice.get("number") or ""), token=token_for(invoice_id), invoice=made, contract=holder,
+        deal=_deal(contract, lines), issued_on=issued_on, made_at=store.at_text(instant(finalized)), bill_to=bill_to,
     )  # fmt: skip
+
+
+def _method(invoice: Data) -> Literal["charge_automatically", "send_invoice"]:
+    return "send_invoice" if invoice.get("collection_method") == "send_invoice" else "charge_automatically"
+
+
+def _deal(contract: BookedContract, lines: Sequence[Line]) -> str:
+    own = [line for line in lines if line.contract_id == contract.id]
+    if not contract.id or not own:
+        return contract.deal
+    line = first_recurring(own)
+    return deal_of_line(timeline(contract.contract, horizon=line.start), contract, line)
 
 
 def _look_again(unit: Unit, engine: Engine, contract: BookedContract, lines: Sequence[Line], invoice_id: str, now: datetime) -> Billed:
-    """Bring the contract on with its new facts: status, window, what its changes caused, when the run looks again."""
+    """Bring a contract on with its new facts: status, window, what its changes caused, when the run looks again."""
+    own = [line for line in lines if line.contract_id == contract.id]
+    before = contract
     contract = replace(contract, is_invoiced=True)
     issue, facts = engine.issue_of(unit, contract, now)
-    wanted = issue.wanted(contract, facts)
+    wanted: Wanted = issue.wanted(contract, facts)
     known = [*facts, *(line for line in wanted.sent.values() if not line.is_pending)]
-    look = owning.next_own(wanted, wanted.held)
-    made = advanced(contract, known, issue.state_of(contract), now, issue.credited, emitted=lines, look_at=look)
+    made = advanced(
+        contract, known, issue.state_of(contract), now, issue.credited, emitted=own, look_at=owning.next_own(wanted, wanted.held)
+    )
     at = store.at_text(now)
     store.advance_contracts(unit, [(made.status, made.is_invoiced, made.billed_until, made.window_on, made.next_due_at, at, contract.id)])
     if made.changes:
-        after = with_invoice(made.changes, lines, invoice_id)
+        after = with_invoice(made.changes, own, invoice_id)
         store.update_changes(unit, [(contract.id, c) for c, old in zip(after, contract.changes, strict=True) if c != old])
-    return made
+    return replace(made, contract=before)
 
 
-def _save_link(unit: Unit, invoice_id: str, invoice: Data) -> None:
-    last = invoice.get("due_date") or invoice["status_transitions"].get("finalized_at") or invoice["created"]
-    until = datetime.fromtimestamp(last, UTC) + _LINK_LIVES
-    unit.execute(
-        "INSERT INTO stripe_invoice (invoice_id, stripe_id, url, pdf, url_until, charge, dispute) VALUES (?,?,?,?,?,'','')"
-        " ON CONFLICT (invoice_id) DO UPDATE SET url = excluded.url, pdf = excluded.pdf, url_until = excluded.url_until",
-        (invoice_id, str(invoice["id"]), invoice.get("hosted_invoice_url") or "", invoice.get("invoice_pdf") or "", store.at_text(until)),
-    )
-
-
-def _move_balance(unit: Unit, booked: BookedInvoice, invoice: Data, now: datetime) -> None:
-    """Move the customer's balance as the invoice did."""
-    by = booked.invoice.ending_balance - booked.invoice.starting_balance
-    if by and invoice["status"] != "draft":
-        desk.move_balance(unit, booked.contract.customer_id, booked.invoice.currency, by, booked.id, now, actor=None)
+def _mail(unit: Unit, engine: Engine, booked: BookedInvoice, now: datetime) -> None:
+    """Write the invoice's mail, where mails are ours to send (decision D-197)."""
+    engine.mailing.write(unit, outbox.issued([(booked.id, booked.invoice.status, booked.invoice.total)]), now)
 
 
 # ---------------------------------------------------------------- followed
 
 
-def _followed(unit: Unit, standing: Standing, invoice: Data, now: datetime) -> list[str]:
-    """Follow what became of an invoice of the books: paid, void, uncollectible, its links."""
-    _save_link(unit, standing.id, invoice)
-    changed = _follow_payment(unit, standing.id, standing.number, standing.paid, invoice, now)
-    status = str(invoice["status"])
-    if status != standing.status and status in ("void", "uncollectible", "open"):
-        unit.execute("UPDATE invoice SET status = ? WHERE id = ?", (status, standing.id))
-        changed = True
-    return list(desk.deals_to_tell(unit, desk.held(unit, standing.number))) if changed else []
+def _follow(unit: Unit, engine: Engine, invoice_id: str, invoice: Data, now: datetime) -> bool:
+    """Book what became of an invoice since it was finalized; return whether anything is new."""
+    steps = (
+        paying.follow_payments(unit, engine.mailing, invoice_id, invoice, now),
+        crediting.follow_notes(unit, engine.mailing, invoice_id, invoice, now),
+        crediting.follow_refunds(unit, invoice_id, invoice, now),
+        paying.follow_tries(unit, engine.mailing, invoice_id, invoice, now),
+        crediting.follow_end(unit, invoice_id, invoice, now),
+        paying.follow_due(unit, engine.timezone, invoice_id, invoice, now),
+    )
+    return any(steps)
 
 
-def _follow_payment(unit: Unit, invoice_id: str, number: str, before: int, invoice: Data, now: datetime) -> bool:
-    """Book what was paid since; return whether anything was."""
-    paid = minor_amount(int(invoice.get("amount_paid") or 0), str(invoice["currency"]))
-    at = invoice["status_transitions"].get("paid_at")
-    on = day_of(at) if at else now.astimezone(UTC).date()
-    if paid > before:
-        held = desk.held(unit, number)
-        about = invoice.get("metadata") or {}
-        method = str(about.get("connector_paid_method") or "stripe")
-        unit.execute("UPDATE invoice SET amount_paid = ? WHERE id = ?", (paid, invoice_id))
-        desk.save_payment(unit, held, paid - before, on=on, now=now, note=(None, str(about.get("connector_paid_reference") or "")), method=method)
-    if invoice["status"] == "paid":
-        unit.execute("UPDATE invoice SET status = 'paid', paid_on = ? WHERE id = ? AND status <> 'paid'", (on.isoformat(), invoice_id))
-    return paid > before
+def _followed(unit: Unit, engine: Engine, known: Mirrored, invoice: Data, now: datetime) -> list[str]:
+    """Follow what became of an invoice of the books: paid, failed, credited, void, given up, due another day, its links."""
+    has_moved = linking.save(unit, known.id, invoice, now)
+    is_new = _follow(unit, engine, known.id, invoice, now)
+    return paying.deals_to_tell(unit, known.id) if is_new or has_moved else []

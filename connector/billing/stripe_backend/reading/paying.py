@@ -1,0 +1,199 @@
+"""Payments of an invoice as Stripe tells them: money that arrived, tries that failed, another due date (decision D-196).
+
+A declined card is how a payment stands, never a failure of ours: the CRM says "Past due …" and why, in the words of the internal engine.
+
+Worked example: 30.00 are due, the card is declined on 1 May and tried again on 4 May: one failed try with its reason and the next day. On
+4 May it is paid: one payment of 30.00 under the id of Stripe's charge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+from connector.billing import desk, store
+from connector.billing.desk import Held
+from connector.billing.outbox import Entry, Mailing
+from connector.billing.store import Event
+from connector.billing.stripe_backend.money import minor_amount
+from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of, instant
+from connector.billing.stripe_backend.refusals import decline_words
+from connector.core.period import to_local
+from connector.kit.db import new_id
+from connector.ports import Unit
+
+METHOD = "stripe"
+NO_METHOD = "No payment method is stored."
+_WAITS = ("requires_action", "requires_confirmation")
+
+
+def held_of(unit: Unit, invoice_id: str) -> Held:
+    """Return an invoice of the books by its id."""
+    return desk.held(unit, str(unit.query("SELECT number FROM invoice WHERE id = ?", (invoice_id,))[0][0]))
+
+
+def deals_to_tell(unit: Unit, invoice_id: str) -> list[str]:
+    """Return the deals whose records show something of an invoice."""
+    return list(desk.deals_to_tell(unit, held_of(unit, invoice_id)))
+
+
+def say(unit: Unit, name: str, before: Held, data: dict[str, Any], now: datetime) -> None:
+    """Append what Stripe did to an invoice to the event log, with the figures before and after."""
+    after = held_of(unit, before.id)
+    event = Event(
+        id=new_id("ev", now), actor=METHOD, name=name, contract_id=before.contract_id, customer_id=before.customer_id, invoice_id=before.id,
+        data=store.event_text({"number": before.number, "currency": before.currency, **data}), before=store.event_text(before.state()),
+        after=store.event_text(after.state()),
+    )  # fmt: skip
+    store.insert_events(unit, [event], store.at_text(now))
+
+
+# ---------------------------------------------------------------- money that arrived
+
+
+def follow_payments(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, now: datetime) -> bool:
+    """Book each payment once, under Stripe's id of it; return whether there was a new one."""
+    currency = str(invoice["currency"])
+    is_new = False
+    known = {row[0] for row in unit.query("SELECT id FROM payment WHERE invoice_id = ?", (invoice_id,))}
+    for payment_id, amount, on, reference in _payments(invoice):
+        if f"pay_{payment_id}" in known or amount <= 0:
+            continue
+        is_new = True
+        before, paid = held_of(unit, invoice_id), minor_amount(amount, currency)
+        method = _way(invoice) if not reference else METHOD
+        reference = reference or str((invoice.get("metadata") or {}).get("connector_paid_reference") or "")
+        unit.execute(
+            "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,NULL,?)",
+            (f"pay_{payment_id}", invoice_id, paid, currency, method, reference, on.isoformat(), store.at_text(now)),
+        )
+        left = before.invoice.amount_remaining - paid
+        unit.execute("UPDATE invoice SET amount_paid = amount_paid + ?, next_charge_at = NULL WHERE id = ?", (paid, invoice_id))
+        if invoice["status"] == "paid" and left <= 0:
+            _set_paid(unit, invoice_id, invoice, on)
+        told = {"amount": paid, "open": max(0, left), "on": on.isoformat(), "method": method, "reference": reference}
+        say(unit, "payment.recorded", before, told, now)
+        data = {"number": before.number, "currency": currency, "invoice": before.number, **told}
+        mailing.write(unit, [Entry(key=f"pay_{payment_id}/paid", kind="receipt", invoice_id=invoice_id, data=data)], now)
+    return _paid_otherwise(unit, invoice_id, invoice, now) or is_new
+
+
+def _payments(invoice: Data) -> Iterator[tuple[str, int, date, str]]:
+    """Yield (Stripe's id, amount, day, what it was paid with; "" for money that arrived outside Stripe) of each payment that went through."""
+    for payment in (invoice.get("payments") or {}).get("data") or ():
+        if payment.get("status") != "paid":
+            continue
+        about = payment.get("payment") or {}
+        at = (payment.get("status_transitions") or {}).get("paid_at") or payment["created"]
+        intent = about.get("payment_intent")
+        charge = id_of(intent.get("latest_charge")) if isinstance(intent, dict) else ""
+        reference = charge or id_of(intent) or id_of(about.get("charge"))
+        yield id_of(payment), int(payment.get("amount_paid") or 0), _said_day(invoice) if not reference else day_of(at), reference
+
+
+def _said_day(invoice: Data) -> date:
+    """Return the day on which money arrived outside: the one that was said, else that of the entry."""
+    said = str((invoice.get("metadata") or {}).get("connector_paid_on") or "")
+    at = (invoice.get("status_transitions") or {}).get("paid_at") or invoice["created"]
+    return date.fromisoformat(said) if said else day_of(at)
+
+
+def _way(invoice: Data) -> str:
+    return str((invoice.get("metadata") or {}).get("connector_paid_method") or "manual")
+
+
+def _set_paid(unit: Unit, invoice_id: str, invoice: Data, on: date) -> None:
+    desk.set_status(unit, invoice_id, "paid", on)
+    charges = [r for _, _, _, r in _payments(invoice) if r]
+    if charges:
+        unit.execute("UPDATE stripe_invoice SET charge = ? WHERE invoice_id = ?", (charges[-1], invoice_id))
+
+
+def _paid_otherwise(unit: Unit, invoice_id: str, invoice: Data, now: datetime) -> bool:
+    """Book that nothing is due any more though no money came: the balance covered it, or credit notes did."""
+    if invoice["status"] != "paid" or unit.query("SELECT 1 FROM invoice WHERE id = ? AND status = 'paid'", (invoice_id,)):
+        return False
+    before = held_of(unit, invoice_id)
+    at = (invoice.get("status_transitions") or {}).get("paid_at")
+    _set_paid(unit, invoice_id, invoice, day_of(at) if at else now.date())
+    if before.invoice.amount_due and not unit.query("SELECT 1 FROM credit_note WHERE invoice_id = ?", (invoice_id,)):
+        say(unit, "invoice.settled", before, {}, now)
+    return True
+
+
+# ---------------------------------------------------------------- tries that failed
+
+
+def follow_tries(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, now: datetime) -> bool:
+    """Book the latest failed try once, and when the next one is; return whether there was a new one."""
+    attempts = int(invoice.get("attempt_count") or 0)
+    failure = _failure(invoice) if attempts and invoice["status"] in ("open", "uncollectible") else None
+    again = invoice.get("next_payment_attempt") if invoice["status"] == "open" else None
+    at = store.at_text(instant(again)) if again else None
+    if failure is None:
+        unit.execute("UPDATE invoice SET next_charge_at = ? WHERE id = ? AND COALESCE(next_charge_at, '') <> COALESCE(?, '')", (at, invoice_id, at))
+        return False
+    code, decline, reference, why = failure
+    reference = f"{reference or id_of(invoice)}/{attempts}"
+    rows = unit.query("SELECT reference FROM charge WHERE invoice_id = ?", (invoice_id,))
+    moved = unit.execute(
+        "UPDATE invoice SET attempts = ?, next_charge_at = ? WHERE id = ? AND (attempts <> ? OR COALESCE(next_charge_at, '') <> COALESCE(?, ''))",
+        (attempts, at, invoice_id, attempts, at),
+    )
+    if reference in {row[0] for row in rows}:
+        return bool(moved)
+    before, number, on = held_of(unit, invoice_id), len(rows) + 1, now
+    unit.execute(
+        "INSERT INTO charge (id, invoice_id, customer_id, number, method, token, amount, currency, state, code, message, reference, made_at, done_at)"
+        " VALUES (?,?,?,?,?,'',?,?,'failed',?,?,?,?,?)",
+        (
+            f"{invoice_id}/c{number}", invoice_id, before.customer_id, number, METHOD, before.invoice.amount_remaining, before.currency,
+            (decline or code)[:100], why, reference, store.at_text(on), store.at_text(on),
+        ),
+    )  # fmt: skip
+    data = {
+        "amount": before.invoice.amount_remaining, "method": METHOD, "code": decline or code, "message": why, "on": on.date().isoformat(),
+        "retry_on": day_of(again).isoformat() if again else "",
+    }  # fmt: skip
+    say(unit, "payment.failed", before, data, now)
+    told = {"number": before.number, "currency": before.currency, **data}
+    mailing.write(unit, [Entry(key=f"{invoice_id}/c{number}/failed", kind="payment_failed", invoice_id=invoice_id, data=told)], now)
+    return True
+
+
+def _failure(invoice: Data) -> tuple[str, str, str, str] | None:
+    """Return (code, decline code, reference, plain words) of the latest try, None where none failed."""
+    intents = [
+        (p.get("payment") or {}).get("payment_intent") for p in (invoice.get("payments") or {}).get("data") or () if p.get("status") == "open"
+    ]
+    intent = next((i for i in reversed(intents) if isinstance(i, dict)), None)
+    if intent is None:
+        return ("no_method", "", "", NO_METHOD) if invoice.get("collection_method") == "charge_automatically" and not intents else None
+    if intent.get("status") in ("succeeded", "processing"):
+        return None
+    error = intent.get("last_payment_error") or {}
+    reference = id_of(intent.get("latest_charge")) or id_of(intent)
+    if error:
+        code, decline = str(error.get("code") or ""), str(error.get("decline_code") or "")
+        return code, decline, reference, decline_words(decline, code)
+    if intent.get("status") in _WAITS:
+        return "authentication_required", "", reference, decline_words("authentication_required")
+    return "no_method", "", reference, NO_METHOD
+
+
+# ---------------------------------------------------------------- another due date
+
+
+def follow_due(unit: Unit, timezone: str, invoice_id: str, invoice: Data, now: datetime) -> bool:
+    """Book another due date of an open invoice; return whether it moved."""
+    if invoice["status"] != "open" or not invoice.get("due_date"):
+        return False
+    on = day_of(invoice["due_date"])
+    if unit.query("SELECT 1 FROM invoice WHERE id = ? AND due_on = ?", (invoice_id, on.isoformat())):
+        return False
+    before = held_of(unit, invoice_id)
+    is_late = on < to_local(now, timezone).date()
+    unit.execute("UPDATE invoice SET due_on = ?, is_overdue = ? WHERE id = ?", (on.isoformat(), is_late, invoice_id))
+    say(unit, "invoice.due_moved", before, {"due_on": on.isoformat()}, now)
+    return True

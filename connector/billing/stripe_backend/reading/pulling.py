@@ -1,0 +1,331 @@
+"""The pass that reads back: polls, works the queue of events off, and puts what it finds into the books (decision D-196).
+
+Everything is asked of Stripe outside of transactions, each object once for all events about it, and written in a transaction of its own: what
+meets an error of ours is told and left for the nightly sweep, the others go on. Whatever interrupts it, the events stay in the queue, and
+reading them again changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from connector.billing import store
+from connector.billing.batches import in_batches
+from connector.billing.stripe_backend import fetching
+from connector.billing.stripe_backend.pushing import Transactions
+from connector.billing.stripe_backend.reading import balances, differing, drifting, events, links, notices
+from connector.billing.stripe_backend.reading.events import Row
+from connector.billing.stripe_backend.reading.mirror import Engine, mirrored
+from connector.billing.stripe_backend.reading.picked import Data, id_of, metadata_of, subscription_of
+from connector.billing.stripe_backend.refusals import Refusal
+from connector.billing.stripe_backend.steps import Calls
+from connector.errors import HaltError, RetryableError
+from connector.ports import Unit
+
+MOST_CHUNKS = 200
+"""Chunks of the queue that one pass works off; more come with the next."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What events ask for: which objects are to be read, each once. invoices - with whether their refunds are asked for, too."""
+
+    invoices: dict[str, bool] = field(default_factory=dict)
+    charges: dict[str, None] = field(default_factory=dict)
+    disputes: dict[str, None] = field(default_factory=dict)
+    subscriptions: dict[str, None] = field(default_factory=dict)
+    schedules: dict[str, None] = field(default_factory=dict)
+    customers: dict[str, None] = field(default_factory=dict)
+    deleted: dict[str, None] = field(default_factory=dict)
+    unfinal: dict[str, Data] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Reading:
+    """One pass. tell - notes in the same transaction which deals' records now say something else."""
+
+    database: Transactions
+    calls: Calls
+    engine: Engine
+    now: Callable[[], datetime]
+    tell: Callable[[Unit, Sequence[str]], None]
+    stop: threading.Event
+    log: Callable[..., None]
+    failed: int = 0
+
+    def run(self) -> int:
+        """Poll and work off what waits; return how many events were taken. Raises: RetryableError, HaltError."""
+        events.poll(self.database, self.calls, self.now(), self.stop)
+        taken = self.work_off()
+        if not self.stop.is_set():
+            links.refreshed(self.database, self.calls, self.now(), self.tell)
+        with self.database.transaction() as unit:
+            events.forget(unit, self.now())
+        return taken
+
+    def work_off(self) -> int:
+        """Work off the events that wait; return how many."""
+        taken = 0
+        for _ in range(MOST_CHUNKS):
+            if self.stop.is_set():
+                break
+            with self.database.read() as unit:
+                rows = events.waiting(unit)
+                ours = [row for row in rows if _is_ours(row, _customers(unit, rows), self.engine.org)]
+            if not rows:
+                break
+            failed = self._read(ours)
+            with self.database.transaction() as unit:
+                events.done(unit, rows, failed)
+            taken += len(rows)
+        if taken:
+            self.log("pull.finished", events=taken)
+        return taken
+
+    # ------------------------------------------------------------ one chunk
+
+    def _read(self, rows: Sequence[Row]) -> list[str]:
+        """Read every object that events are about; return the events that met an error of ours."""
+        work, before = _asked(rows), self.failed
+        with self.database.read() as unit:
+            first = int(unit.query("SELECT COALESCE(MAX(seq), 0) FROM event")[0][0])
+        for invoice_id, with_refunds in work.invoices.items():
+            self.invoice(invoice_id, with_refunds=with_refunds, work=work)
+        for charge in work.charges:
+            self.charge(charge, work)
+        for dispute in work.disputes:
+            self.dispute(dispute)
+        for schedule in work.schedules:
+            self.schedule(schedule, work)
+        for subscription in work.subscriptions:
+            self.subscription(subscription)
+        for customer in work.customers:
+            self.balance(customer)
+        for customer in work.deleted:
+            self.deleted(customer)
+        for invoice_id, invoice in work.unfinal.items():
+            self._write(invoice_id, partial(_not_finalized, invoice, self.now()))
+        self._tell_differences(first)
+        return [row.id for row in rows] if self.failed > before else []
+
+    def _write(self, name: str, written: Callable[[Unit], Iterable[str]]) -> None:
+        """Write what was read of one object, in a transaction of its own; an error of ours is told, and the others go on."""
+        try:
+            with self.database.transaction() as unit:
+                self.tell(unit, list(written(unit)))
+        except (RetryableError, HaltError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one object that cannot be read must not keep all others from it (D-17)
+            self.failed += 1
+            hint = getattr(error, "hint", "") or "It is read again by the nightly comparison; report it if it stays."
+            self.log("pull.failed", error=f"{name}: {error!r}", hint=hint)
+
+    def _asked_for(self, call: str, target: str, params: Data | None = None) -> dict[str, Any] | None:
+        """Return an object as it is now, None where it is not there any more."""
+        try:
+            return self.calls.do(call, params or {}, target=target)
+        except Refusal as refusal:
+            if refusal.code != "resource_missing":
+                raise
+            return None
+
+    def invoice(self, invoice_id: str, *, with_refunds: bool = False, work: Work | None = None) -> None:
+        """Read one invoice and mirror it."""
+        for invoice in fetching.whole_invoices(self.calls, [invoice_id], {invoice_id} if with_refunds else ()):
+            self._write(invoice_id, partial(self._mirrored, invoice))
+            if work is not None and balances.moves(invoice):
+                work.customers[id_of(invoice.get("customer"))] = None
+
+    def _mirrored(self, invoice: Data, unit: Unit) -> list[str]:
+        told = mirrored(unit, self.engine, invoice, self.now())
+        if invoice.get("status") != "draft":
+            told += _finalized_after_all(unit, invoice, self.now())
+        return told
+
+    def charge(self, charge: str, work: Work) -> None:
+        """Read the invoice that a charge paid, with its refunds."""
+        with self.database.read() as unit:
+            rows = unit.query("SELECT stripe_id FROM stripe_invoice WHERE charge = ?", (charge,))
+        for (invoice_id,) in rows:
+            self.invoice(invoice_id, with_refunds=True, work=work)
+
+    def dispute(self, dispute_id: str) -> None:
+        """Read a dispute and tell of it."""
+        dispute = self._asked_for("disputes.retrieve", dispute_id)
+        if dispute is not None:
+            self._write(dispute_id, lambda unit: disputed(unit, dispute, self.now()))
+
+    def schedule(self, schedule_id: str, work: Work) -> None:
+        """Have the subscription of a schedule compared; one that never began is gone with its schedule."""
+        schedule = self._asked_for("subscription_schedules.retrieve", schedule_id)
+        found = id_of((schedule or {}).get("subscription") or (schedule or {}).get("released_subscription"))
+        if found:
+            work.subscriptions[found] = None
+        else:
+            self._write(schedule_id, lambda unit: _unbegun(unit, schedule_id, self.now()))
+
+    def subscription(self, subscription_id: str) -> None:
+        """Compare a subscription with what we hold of it."""
+        with self.database.read() as unit:
+            if not unit.query("SELECT 1 FROM stripe_subscription WHERE subscription = ?", (subscription_id,)):
+                return
+        found = self._asked_for("subscriptions.retrieve", subscription_id)
+        self._write(subscription_id, lambda unit: _compared(unit, subscription_id, found, self.now()))
+
+    def balance(self, customer: str) -> None:
+        """Read what moved a customer's balance."""
+        with self.database.read() as unit:
+            if balances.customer_id_of(unit, customer) is None:
+                return
+        try:
+            moved = self.calls.listed("customers.balance_transactions.list", {}, target=customer, limit=balances.MOST)
+        except Refusal as refusal:
+            if refusal.code != "resource_missing":
+                raise
+            return
+
+        def written(unit: Unit) -> list[str]:
+            balances.book(unit, customer, moved[::-1], self.now())
+            return []
+
+        self._write(customer, written)
+
+    def deleted(self, customer: str) -> None:
+        """Tell that a customer of ours was deleted at Stripe."""
+
+        def written(unit: Unit) -> list[str]:
+            sql = "SELECT t.id FROM stripe_object o JOIN contract t ON t.customer_id = o.key WHERE o.kind = 'customer' AND o.stripe_id = ?"
+            ids = [row[0] for row in unit.query(f"{sql} AND t.status NOT IN ('canceled', 'completed', 'withdrawn')", (customer,))]
+            for contract_id in ids:
+                notices.put(unit, contract_id, "customer_deleted", customer, notices.problem_of("customer_deleted", customer), self.now())
+            return store.deals_of_contracts(unit, ids)
+
+        self._write(customer, written)
+
+    def _tell_differences(self, first: int) -> None:
+        """Tell those who run billing what was billed otherwise than expected."""
+        with self.database.read() as unit:
+            rows = unit.query("SELECT data FROM event WHERE seq > ? AND name = ? ORDER BY seq", (first, differing.NAME))
+        for (data,) in rows:
+            self.log("pull.differs", **differing.told(data))
+
+
+# ---------------------------------------------------------------- what events ask for
+
+
+def _customers(unit: Unit, rows: Sequence[Row]) -> set[str]:
+    """Return those of the customers in events that are ours, by Stripe's id."""
+    found: set[str] = set()
+    ids = [id_of(row.about if row.about.get("object") == "customer" else row.about.get("customer")) for row in rows]
+    for batch, marks in in_batches(i for i in ids if i):
+        found |= {r[0] for r in unit.query(f"SELECT stripe_id FROM stripe_object WHERE kind = 'customer' AND stripe_id IN ({marks})", batch)}
+    return found
+
+
+def _is_ours(row: Row, customers: set[str], org: str) -> bool:
+    """Whether an event may be about something of ours; what names no customer is looked up when it is read."""
+    customer = id_of(row.about if row.about.get("object") == "customer" else row.about.get("customer"))
+    return not customer or customer in customers or metadata_of(row.about).get("connector_org") == org
+
+
+_PLACES: Sequence[tuple[str, str, str]] = (
+    ("charge.dispute.", "disputes", ""), ("charge.", "charges", ""), ("refund.", "charges", "charge"), ("customer.subscription.", "subscriptions", ""),
+    ("subscription_schedule.", "schedules", ""), ("customer.deleted", "deleted", ""), ("customer.updated", "customers", ""),
+)  # fmt: skip
+"""What an event's name begins with, where its object is noted, and the field that names it ("" for its own id)."""
+
+
+def _asked(rows: Sequence[Row]) -> Work:
+    """Return what events ask for."""
+    work = Work()
+    for row in rows:
+        about, kind = row.about, row.type
+        if kind.startswith("credit_note."):
+            work.invoices[id_of(about.get("invoice"))] = True
+        elif kind == "invoice.finalization_failed":
+            work.unfinal[id_of(about)] = about
+        elif kind.startswith("invoice."):
+            work.invoices.setdefault(id_of(about), False)
+        else:
+            place = next((p for p in _PLACES if kind.startswith(p[0])), None)
+            if place is not None:
+                getattr(work, place[1])[id_of(about.get(place[2]) if place[2] else about)] = None
+    work.invoices.pop("", None)
+    work.charges.pop("", None)
+    return work
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def disputed(unit: Unit, dispute: Data, now: datetime) -> list[str]:
+    """Note a dispute of a payment of ours, or its end; return the deals to tell."""
+    charge = id_of(dispute.get("charge"))
+    sql = "SELECT s.invoice_id, i.contract_id, i.number, i.customer_id FROM stripe_invoice s JOIN invoice i ON i.id = s.invoice_id WHERE s.charge = ?"
+    rows = unit.query(sql, (charge,)) if charge else []
+    told: list[str] = []
+    for invoice_id, contract_id, number, customer_id in rows:
+        status = str(dispute.get("status") or "")
+        unit.execute("UPDATE stripe_invoice SET dispute = ? WHERE invoice_id = ? AND dispute <> ?", (status, invoice_id, status))
+        of = contract_id or _newest(unit, customer_id)
+        if not of:
+            continue
+        ref = id_of(dispute)
+        due = (dispute.get("evidence_details") or {}).get("due_by")
+        facts = ", ".join(filter(None, (
+            f"{number}", str(dispute.get("reason") or "").replace("_", " "),
+            f"answer by {datetime.fromtimestamp(due, now.tzinfo).date().isoformat()}" if due and status in ("needs_response", "warning_needs_response") else "",
+        )))  # fmt: skip
+        if status in ("won", "warning_closed", "prevented"):
+            is_new = notices.clear(unit, of, ("disputed", "dispute_lost"), ref, now)
+        elif status == "lost":
+            is_new = notices.clear(unit, of, ("disputed",), ref, now)
+            is_new = notices.put(unit, of, "dispute_lost", ref, notices.problem_of("dispute_lost", facts), now) or is_new
+        else:
+            is_new = notices.put(unit, of, "disputed", ref, notices.problem_of("disputed", facts), now)
+        told += store.deals_of_contracts(unit, [of]) if is_new else []
+    return told
+
+
+def _newest(unit: Unit, customer_id: str) -> str:
+    rows = unit.query("SELECT MAX(id) FROM contract WHERE customer_id = ?", (customer_id,))
+    return str(rows[0][0] or "")
+
+
+def _compared(unit: Unit, subscription_id: str, found: Data | None, now: datetime) -> list[str]:
+    contract_id = drifting.gone(unit, subscription_id, now) if found is None else drifting.compared(unit, found, now)
+    return store.deals_of_contracts(unit, [contract_id]) if contract_id else []
+
+
+def _unbegun(unit: Unit, schedule_id: str, now: datetime) -> list[str]:
+    """Note that a schedule of ours was canceled before it began."""
+    contract_id = drifting.schedule_gone(unit, schedule_id, now)
+    return store.deals_of_contracts(unit, [contract_id]) if contract_id else []
+
+
+def _contract_of(unit: Unit, invoice: Data) -> str:
+    rows = unit.query("SELECT contract_id FROM stripe_subscription WHERE subscription = ?", (subscription_of(invoice),))
+    said = metadata_of(invoice).get("connector_contract", "")
+    return str(rows[0][0]) if rows else said
+
+
+def _not_finalized(invoice: Data, now: datetime, unit: Unit) -> list[str]:
+    """Note that Stripe could not finalize an invoice, and why."""
+    contract_id = _contract_of(unit, invoice)
+    if not contract_id or not unit.query("SELECT 1 FROM contract WHERE id = ?", (contract_id,)):
+        return []
+    error = invoice.get("last_finalization_error") or {}
+    problem = notices.problem_of("not_finalized", ", ".join(filter(None, (id_of(invoice), str(error.get("code") or "")))))
+    return store.deals_of_contracts(unit, [contract_id]) if notices.put(unit, contract_id, "not_finalized", id_of(invoice), problem, now) else []
+
+
+def _finalized_after_all(unit: Unit, invoice: Data, now: datetime) -> list[str]:
+    """Take away that an invoice could not be finalized."""
+    rows = unit.query("SELECT contract_id FROM stripe_notice WHERE kind = 'not_finalized' AND ref = ?", (id_of(invoice),))
+    gone = [row[0] for row in rows if notices.clear(unit, row[0], ("not_finalized",), id_of(invoice), now)]
+    return store.deals_of_contracts(unit, gone)
