@@ -95,35 +95,39 @@ class Reading:
         with self.database.read() as unit:
             first = int(unit.query("SELECT COALESCE(MAX(seq), 0) FROM event")[0][0])
         for invoice_id, with_refunds in work.invoices.items():
-            self.invoice(invoice_id, with_refunds=with_refunds, work=work)
+            self._each(invoice_id, partial(self.invoice, with_refunds=with_refunds, work=work))
         for charge in work.charges:
-            self.charge(charge, work)
+            self._each(charge, partial(self.charge, work=work))
         for dispute in work.disputes:
-            self.dispute(dispute)
+            self._each(dispute, self.dispute)
         for schedule in work.schedules:
-            self.schedule(schedule, work)
+            self._each(schedule, partial(self.schedule, work=work))
         for subscription in work.subscriptions:
-            self.subscription(subscription)
+            self._each(subscription, self.subscription)
         for customer in work.customers:
-            self.balance(customer)
+            self._each(customer, self.balance)
         for customer in work.deleted:
-            self.deleted(customer)
-        for invoice_id, invoice in work.unfinal.items():
-            self._write(invoice_id, partial(_not_finalized, invoice, self.now()))
+            self._each(customer, self.deleted)
+        for invoice in work.unfinal.values():
+            self._write(partial(_not_finalized, invoice, self.now()))
         self._tell_differences(first)
         return [row.id for row in rows] if self.failed > before else []
 
-    def _write(self, name: str, written: Callable[[Unit], Iterable[str]]) -> None:
-        """Write what was read of one object, in a transaction of its own; an error of ours is told, and the others go on."""
+    def _each(self, name: str, read: Callable[[str], None]) -> None:
+        """Read one object; an error of ours, or a no to the question, is told, and the others go on."""
         try:
-            with self.database.transaction() as unit:
-                self.tell(unit, list(written(unit)))
+            read(name)
         except (RetryableError, HaltError):
             raise
         except Exception as error:  # noqa: BLE001 - one object that cannot be read must not keep all others from it (D-17)
             self.failed += 1
             hint = getattr(error, "hint", "") or "It is read again by the nightly comparison; report it if it stays."
             self.log("pull.failed", error=f"{name}: {error!r}", hint=hint)
+
+    def _write(self, written: Callable[[Unit], Iterable[str]]) -> None:
+        """Write what was read of one object, in a transaction of its own."""
+        with self.database.transaction() as unit:
+            self.tell(unit, list(written(unit)))
 
     def _asked_for(self, call: str, target: str, params: Data | None = None) -> dict[str, Any] | None:
         """Return an object as it is now, None where it is not there any more."""
@@ -137,7 +141,7 @@ class Reading:
     def invoice(self, invoice_id: str, *, with_refunds: bool = False, work: Work | None = None) -> None:
         """Read one invoice and mirror it."""
         for invoice in fetching.whole_invoices(self.calls, [invoice_id], {invoice_id} if with_refunds else ()):
-            self._write(invoice_id, partial(self._mirrored, invoice))
+            self._write(partial(self._mirrored, invoice))
             if work is not None and balances.moves(invoice):
                 work.customers[id_of(invoice.get("customer"))] = None
 
@@ -158,7 +162,7 @@ class Reading:
         """Read a dispute and tell of it."""
         dispute = self._asked_for("disputes.retrieve", dispute_id)
         if dispute is not None:
-            self._write(dispute_id, lambda unit: disputed(unit, dispute, self.now()))
+            self._write(lambda unit: disputed(unit, dispute, self.now()))
 
     def schedule(self, schedule_id: str, work: Work) -> None:
         """Have the subscription of a schedule compared; one that never began is gone with its schedule."""
@@ -167,7 +171,7 @@ class Reading:
         if found:
             work.subscriptions[found] = None
         else:
-            self._write(schedule_id, lambda unit: _unbegun(unit, schedule_id, self.now()))
+            self._write(lambda unit: _unbegun(unit, schedule_id, self.now()))
 
     def subscription(self, subscription_id: str) -> None:
         """Compare a subscription with what we hold of it."""
@@ -175,7 +179,7 @@ class Reading:
             if not unit.query("SELECT 1 FROM stripe_subscription WHERE subscription = ?", (subscription_id,)):
                 return
         found = self._asked_for("subscriptions.retrieve", subscription_id)
-        self._write(subscription_id, lambda unit: _compared(unit, subscription_id, found, self.now()))
+        self._write(lambda unit: _compared(unit, subscription_id, found, self.now()))
 
     def balance(self, customer: str) -> None:
         """Read what moved a customer's balance."""
@@ -193,7 +197,7 @@ class Reading:
             balances.book(unit, customer, moved[::-1], self.now())
             return []
 
-        self._write(customer, written)
+        self._write(written)
 
     def deleted(self, customer: str) -> None:
         """Tell that a customer of ours was deleted at Stripe."""
@@ -205,7 +209,7 @@ class Reading:
                 notices.put(unit, contract_id, "customer_deleted", customer, notices.problem_of("customer_deleted", customer), self.now())
             return store.deals_of_contracts(unit, ids)
 
-        self._write(customer, written)
+        self._write(written)
 
     def _tell_differences(self, first: int) -> None:
         """Tell those who run billing what was billed otherwise than expected."""

@@ -1,0 +1,258 @@
+"""What happens at Stripe reaches the books and the CRM: paid, failed, credited, refunded, disputed, voided, changed by hand, deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stripe_world import StripeWorld, stripe_world
+
+from connector.lookalike.stripe.account import catch_up
+from connector.lookalike.stripe.controls import CONTROLS
+
+DAY = "2026-03-20"
+
+
+def deed(made: StripeWorld, name: str, **body: Any) -> Any:
+    """Let somebody do something at Stripe beside the API."""
+    with made.stripe.lock:
+        catch_up(made.stripe)
+        return CONTROLS[name](made.stripe, body)
+
+
+def started(made: StripeWorld, **fields: Any) -> dict[str, Any]:
+    """Win a deal over 2 x 60.00 a month from today on and return Stripe's first invoice of it."""
+    made.account("harbor")
+    made.deal("harbor_deal", {"UnitPrice": "60.00", "Quantity": 2}, account="harbor", **({"CloseDate": DAY, "Contract_Start_Date__c": DAY} | fields))
+    made.win("harbor_deal")
+    made.sync()
+    return next(i for i in made.objects("invoice") if i["status"] != "draft")
+
+
+def books(made: StripeWorld, columns: str = "status, amount_paid, credited") -> list[tuple[Any, ...]]:
+    """Return columns of every invoice of the books."""
+    return made.query(f"SELECT {columns} FROM invoice ORDER BY id")
+
+
+def log(made: StripeWorld, *but: str) -> list[str]:
+    """Return the names of what Stripe caused, in order."""
+    return [row[0] for row in made.query("SELECT name FROM event WHERE actor = 'stripe' ORDER BY seq") if row[0] not in but]
+
+
+def payments(made: StripeWorld) -> list[tuple[Any, ...]]:
+    """Return (amount, method, day) of every payment."""
+    return made.query("SELECT amount, method, paid_on FROM payment ORDER BY made_at, id")
+
+
+def replay(made: StripeWorld) -> None:
+    """Have every event that was seen read once more."""
+    with_books = made.query("SELECT COUNT(*) FROM stripe_event")
+    assert with_books[0][0]
+    from connector import app  # noqa: PLC0415 - only here
+
+    with app.writing_house(made.config, "sync", clock=made.clock) as house, house.database.transaction() as unit:
+        unit.execute("DELETE FROM stripe_event")
+    made.sync()
+
+
+def test_a_payment_through_stripe_is_booked_once(tmp_path: Path) -> None:
+    """The customer pays on the hosted page: one payment with the charge's id, the invoice is paid, and a replay of all events changes nothing."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        assert "is open" in made.said("harbor_deal")[1]
+        deed(made, "pay", invoice=invoice["id"])
+        made.sync()
+        assert books(made) == [("paid", 12000, 0)]
+        assert payments(made) == [(12000, "stripe", DAY)]
+        assert "is paid" in made.said("harbor_deal")[1]
+        assert made.query("SELECT charge FROM stripe_invoice")[0][0].startswith("ch_")
+        before = made.query("SELECT COUNT(*) FROM event")
+        replay(made)
+        assert made.query("SELECT COUNT(*) FROM event") == before
+        assert payments(made) == [(12000, "stripe", DAY)]
+
+
+def test_an_idle_account_costs_one_call(tmp_path: Path) -> None:
+    """A round without news asks for events once, and for nothing else."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        made.sync()
+        before = len(made.stripe_server.log)
+        made.sync()
+        asked = [(entry["method"], entry["path"]) for entry in made.stripe_server.log[before:]]
+        assert asked == [("GET", "/v1/account"), ("GET", "/v1/events")] or asked == [("GET", "/v1/events")]
+
+
+def test_a_declined_card_is_a_payment_status(tmp_path: Path) -> None:
+    """A failed try is told in plain words with the day of the next one; nothing of ours counts as failed."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        deed(made, "pay", invoice=invoice["id"], last4="9995")
+        tally = made.sync()
+        assert tally.problems == []
+        assert made.query("SELECT state, message FROM charge") == [("failed", "The card has not enough funds.")]
+        assert "The card has not enough funds." in made.said("harbor_deal")[1]
+        assert made.said("harbor_deal")[0] == "Past due"
+        deed(made, "pay", invoice=invoice["id"])
+        made.sync()
+        assert made.said("harbor_deal")[0] == "Active"
+        assert log(made, "contract.status_changed") == ["invoice.finalized", "payment.failed", "payment.recorded"]
+
+
+def test_a_refund_in_the_dashboard_is_money_that_went_back(tmp_path: Path) -> None:
+    """A refund without a credit note is a payment below zero; what is counted as paid is less by it."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        deed(made, "pay", invoice=invoice["id"])
+        made.sync()
+        deed(made, "refund", invoice=invoice["id"], amount=2000)
+        made.sync()
+        assert payments(made) == [(12000, "stripe", DAY), (-2000, "stripe", DAY)]
+        assert books(made) == [("paid", 10000, 0)]
+        replay(made)
+        assert books(made) == [("paid", 10000, 0)]
+
+
+def test_a_credit_note_of_stripe_is_one_of_the_books(tmp_path: Path) -> None:
+    """A note on an open invoice reduces what is due under Stripe's number; voided, it takes nothing any more."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        line = invoice["lines"]["data"][0]["id"]
+        note = _call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "lines": [{"type": "invoice_line_item", "invoice_line_item": line, "amount": 3000}], "memo": "Late delivery"})
+        made.sync()
+        assert made.query("SELECT number, total, reduced, reason FROM credit_note") == [(note["number"], 3000, 3000, "Late delivery")]
+        assert made.query("SELECT amount FROM credit_note_line") == [(3000,)]
+        assert books(made) == [("open", 0, 3000)]
+        (row,) = [r for r in made.invoices() if r["Type__c"] == "Credit note"]
+        assert row["Total__c"] == -30
+        replay(made)
+        assert books(made) == [("open", 0, 3000)]
+        _call(made, "POST", "/v1/credit_notes/{id}/void", {}, id=note["id"])
+        made.sync()
+        assert books(made) == [("open", 0, 0)]
+        assert log(made)[-1] == "credit_note.voided"
+
+
+def test_a_credit_note_to_the_balance_moves_it_once(tmp_path: Path) -> None:
+    """What a note on a paid invoice puts on the customer's balance is there once, and the next invoice uses it."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        deed(made, "pay", invoice=invoice["id"])
+        made.sync()
+        _call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "amount": 5000, "credit_amount": 5000})
+        made.sync()
+        assert made.query("SELECT balances FROM customer") == [('{"eur":-5000}',)]
+        replay(made)
+        assert made.query("SELECT balances FROM customer") == [('{"eur":-5000}',)]
+        made.clock.move_to(made.clock.now().replace(month=4, day=20, hour=22))
+        made.bill()
+        made.sync()
+        assert made.query("SELECT amount_due, starting_balance FROM invoice ORDER BY id")[-1] == (7000, -5000)
+        assert made.query("SELECT balances FROM customer") == [("{}",)]
+
+
+def test_a_dispute_is_told_on_the_deal_until_it_is_won(tmp_path: Path) -> None:
+    """The rep reads that the customer's bank took the money back, and nothing of it any more once it was won."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        deed(made, "pay", invoice=invoice["id"])
+        made.sync()
+        dispute = deed(made, "dispute", invoice=invoice["id"])
+        made.sync()
+        status, message = made.said("harbor_deal")
+        assert status == "Needs attention"
+        assert message.startswith("A payment of this contract is disputed")
+        deed(made, "dispute-closed", dispute=dispute["id"], won=True)
+        made.sync()
+        assert made.said("harbor_deal")[0] == "Active"
+        assert [n for n in log(made) if n.startswith("contract.notice")] == ["contract.noticed", "contract.notice_over"]
+
+
+def test_voided_and_given_up_in_the_dashboard(tmp_path: Path) -> None:
+    """Both reach the CRM as such; what was voided can be credited by no change any more."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        deed(made, "uncollectible", invoice=invoice["id"])
+        made.sync()
+        assert "given up" in made.said("harbor_deal")[1]
+        deed(made, "void", invoice=invoice["id"])
+        made.sync()
+        assert "was voided" in made.said("harbor_deal")[1]
+        assert made.query("SELECT amount FROM credit_note_line") == [(12000,)]
+        assert log(made)[-2:] == ["invoice.given_up", "invoice.voided"]
+
+
+def test_a_subscription_changed_by_hand_is_told(tmp_path: Path) -> None:
+    """Another quantity made in the dashboard is told on the deal in plain words, and goes when it was set back."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        (subscription,) = made.objects("subscription")
+        item = subscription["items"]["data"][0]["id"]
+        for quantity in (5, 2):
+            deed(made, "subscription", subscription=subscription["id"], change={"items": [{"id": item, "quantity": quantity}], "proration_behavior": "none"})
+            made.sync()
+            status, message = made.said("harbor_deal")
+            if quantity == 5:
+                assert status == "Needs attention"
+                assert message.startswith("Somebody changed the running contract where it is billed")
+                assert "5 there, 2 here" in message
+            else:
+                assert status == "Active"
+
+
+def test_a_subscription_canceled_by_hand_is_told(tmp_path: Path) -> None:
+    """Who reads the deal sees that nothing more is billed there."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        (subscription,) = made.objects("subscription")
+        deed(made, "subscription", subscription=subscription["id"], cancel={})
+        made.sync()
+        assert made.said("harbor_deal")[1].startswith("The running contract was ended where it is billed")
+
+
+def test_a_deleted_customer_is_told(tmp_path: Path) -> None:
+    """Deleting the customer at Stripe ends its subscriptions; the deal says why nothing is billed."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        (customer,) = made.objects("customer")
+        _call(made, "DELETE", "/v1/customers/{id}", {}, id=customer["id"])
+        made.sync()
+        assert "where it is billed" in made.said("harbor_deal")[1]
+        assert made.said("harbor_deal")[0] == "Needs attention"
+
+
+def test_an_invoice_made_by_hand_for_our_customer_is_mirrored(tmp_path: Path) -> None:
+    """It belongs to no contract; the CRM has a row of it, and it is paid there like any other."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        (customer,) = made.objects("customer")
+        invoice = deed(made, "invoice", customer=customer["id"], amount=4200, currency="eur", description="Training")
+        made.sync()
+        assert books(made, "contract_id, total, status")[-1] == ("", 4200, "open")
+        assert {r["Total__c"] for r in made.invoices()} == {120, 42}
+        deed(made, "pay", invoice=invoice["id"])
+        made.sync()
+        assert books(made, "status")[-1] == ("paid",)
+
+
+def test_what_stripe_billed_otherwise_is_said(tmp_path: Path) -> None:
+    """A line that somebody added to a draft is in the books with Stripe's amount, and the event log says that it was not expected."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        (subscription,) = made.objects("subscription")
+        _call(made, "POST", "/v1/invoiceitems", {"customer": subscription["customer"], "subscription": subscription["id"], "amount": 1, "currency": "eur", "description": "Rounding"})
+        made.clock.move_to(made.clock.now().replace(month=4, day=20, hour=22))
+        made.bill()
+        made.sync()
+        assert books(made, "total")[-1] == (12001,)
+        (event,) = made.query("SELECT data FROM event WHERE name = 'invoice.differs'")
+        assert "Rounding: Stripe billed 0.01 EUR, expected 0.00 EUR" in event[0]
+
+
+def _call(made: StripeWorld, method: str, path: str, params: dict[str, Any], **ids: str) -> Any:
+    """Carry out a call of somebody else's in the account."""
+    from connector.lookalike.stripe.account import ENDPOINTS  # noqa: PLC0415
+
+    with made.stripe.lock:
+        catch_up(made.stripe)
+        return ENDPOINTS[method, path][0](made.stripe, ids, params)
