@@ -17,6 +17,9 @@ from connector.billing.stripe_backend.steps import Held
 from connector.core.lines import Line, LineKind
 from connector.core.values import dataclass
 
+UNKNOWN = "stripe/"
+"""What the keys of lines begin with that are none of the engine's."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -110,7 +113,7 @@ def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:
     kind: LineKind = "one_time"
     off = minor_amount(sum(d["amount"] for d in line.get("discount_amounts") or ()), currency)
     return Line(
-        key=f"stripe/{line['id']}", contract_id=known.contract_id, item_id="", price_id=price_of(line), product="",
+        key=f"{UNKNOWN}{line['id']}", contract_id=known.contract_id, item_id="", price_id=price_of(line), product="",
         description=str(line.get("description") or ""), quantity=Decimal(str(line.get("quantity") or 1)), unit_amount=None,
         amount=minor_amount(line["amount"], currency), kind=kind, start=start, end=end, due=start,
         discounts=(("discount", off),) if off else (), taxes=_taxes(line, currency), order=place,

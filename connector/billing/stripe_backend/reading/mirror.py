@@ -27,7 +27,7 @@ from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading import crediting, differing, linking, paying
-from connector.billing.stripe_backend.reading.lines import Known, price_of, told
+from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
     Data,
     day_of,
@@ -139,6 +139,8 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
         taken=_taken(unit, [*(line.key for line in proposed), *own]),
     )  # fmt: skip
     lines = told(invoice, known)
+    if invoice["status"] == "void" and all(line.key.startswith(UNKNOWN) for line in lines):
+        return []  # made and voided in one while the contract is paused: nobody ever owed it, and nothing of it was expected
     others = _others(unit, contract, lines)
     booked = _booked(contract, invoice, lines, issue.bill_to(contract))
     if others:
