@@ -48,7 +48,7 @@ def replay(made: StripeWorld) -> None:
     """Have every event that was seen read once more."""
     with_books = made.query("SELECT COUNT(*) FROM stripe_event")
     assert with_books[0][0]
-    from connector import app  # noqa: PLC0415 - only here
+    from connector import app
 
     with app.writing_house(made.config, "sync", clock=made.clock) as house, house.database.transaction() as unit:
         unit.execute("DELETE FROM stripe_event")
@@ -251,7 +251,7 @@ def test_what_stripe_billed_otherwise_is_said(tmp_path: Path) -> None:
 
 def _call(made: StripeWorld, method: str, path: str, params: dict[str, Any], **ids: str) -> Any:
     """Carry out a call of somebody else's in the account."""
-    from connector.lookalike.stripe.account import ENDPOINTS  # noqa: PLC0415
+    from connector.lookalike.stripe.account import ENDPOINTS
 
     with made.stripe.lock:
         catch_up(made.stripe)
