@@ -39,6 +39,7 @@ LIKENESSES = {("connector/mapping/leaves.py", 0.85), ("connector/mapping/report.
 """How alike two words must be for "did you mean": the only floats in the pure rooms."""
 BROAD_EXCEPTS = {
     "connector/billing/stripe_backend/pushing.py": "a bug in one push is told on its deal; the others go on (decision D-17)",
+    "connector/billing/stripe_backend/reading/pulling.py": "a bug in reading one object keeps that object and no other from the books (decision D-17)",
     "connector/cli.py": "an unforeseen error becomes exit status 70 and one sentence instead of a stack of lines",
     "connector/daemon.py": "a bug in one run or in a reload must not end the daemon",
     "connector/posting.py": "a bug in one mail keeps that mail and no other (decision D-17)",

@@ -13,7 +13,7 @@ from connector.documents.texts import failure_text, known_language
 from connector.errors import Problem
 
 FRENCH: Mapping[str, str] = {
-    "Talk to the customer; those who run billing answer the bank in Stripe's dashboard.": "Parlez-en avec le client ; les responsables de la facturation répondent à la banque dans le tableau de bord de Stripe.",
+    "Talk to the customer; those who run billing answer the bank.": "Parlez-en avec le client ; les responsables de la facturation répondent à la banque.",
     "A payment of this contract is disputed: the customer's bank has taken the money back for now.": "Un paiement de ce contrat est contesté : la banque du client a repris l'argent pour l'instant.",
     "A disputed payment of this contract was lost: the money went back to the customer.": "La contestation d'un paiement de ce contrat est perdue : l'argent est retourné au client.",
     "Somebody changed the running contract where it is billed; it no longer bills what was agreed here.": "Quelqu'un a modifié le contrat en cours là où il est facturé ; il ne facture plus ce qui a été convenu ici.",

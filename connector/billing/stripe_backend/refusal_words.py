@@ -14,7 +14,7 @@ ACTIONS: Mapping[str, str] = {
     "amount": "Correct quantity, price or discount of this deal; it is tried again by itself.",
     "split": "Make the deal simpler (fewer steps, lines or rhythms), or close it as two deals.",
     "payment-method": "Ask the customer for another payment method.",
-    "dispute": "Talk to the customer; those who run billing answer the bank in Stripe's dashboard.",
+    "dispute": "Talk to the customer; those who run billing answer the bank.",
     "nothing": "Nothing to do if that is meant; else ask the people who run the billing connector.",
 }
 DEFAULT = ("Billing refused this, and nothing of it was carried out.", "ops")
