@@ -1,14 +1,113 @@
-"""What Stripe cannot hold, all of it at once, in words for the rep who can change the deal."""
+"""What Stripe cannot hold, all of it at once, in words for the rep who can change the deal.
+
+Checked before anything is sent, over everything that the engine will bill as far as it is known:
+
+| what | limit |
+|---|---|
+| an amount | on a step of the currency there (KWD 0.010, MGA 1), and at most 8 digits of its smallest unit (IDR 12) |
+| a free trial | 730 days |
+| discounts of one line | 20 |
+| tax rates of one line | 5 |
+| lines of ours on one invoice | 250 |
+
+More than ten phases, more than twenty lines, rhythms that do not fit, and intervals over three years are no limits: they are sent in
+several parts or billed by items of our own. Source: docs.stripe.com/currencies, /billing/subscriptions/trials, /api/invoiceitems.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 
 from connector.billing.stripe_backend.compiling.groups import Group
 from connector.billing.stripe_backend.compiling.outlook import Outlook
-from connector.errors import Problem
+from connector.billing.stripe_backend.money import major_text, stripe_amount
+from connector.core.lines import Line
+from connector.errors import Problem, RejectedError
+
+MOST_DIGITS = 8
+MORE_DIGITS = {"idr": 12}
+TRIAL_DAYS = 730
+MOST_DISCOUNTS = 20
+MOST_RATES = 5
+MOST_LINES = 250
+_NAMED = 3  # of one kind; how many more there are is said
+_AGAIN = "it is tried again by itself."
+
+Complaint = tuple[str, str, str]
+"""Code, what is wrong, what to do."""
 
 
 def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract."""
-    return None
+    complaints = [*_amounts(outlook), *_trials(groups), *_crowds(outlook, groups)]
+    if not complaints:
+        return None
+    codes = list(dict.fromkeys(code for code, _, _ in complaints))
+    todo = list(dict.fromkeys(do for _, _, do in complaints))
+    return Problem(
+        code=codes[0] if len(codes) == 1 else "stripe-limits",
+        message="Not billed: " + " ".join(text for _, text, _ in complaints),
+        hint=f"{' '.join(f'{do}.' for do in todo)[:-1]}; {_AGAIN}",
+    )
+
+
+def _amounts(outlook: Outlook) -> Iterator[Complaint]:
+    """Yield the amounts that cannot be said there, and those that are too large."""
+    steps: dict[str, None] = {}
+    large: dict[str, None] = {}
+    most = 10 ** MORE_DIGITS.get(outlook.currency, MOST_DIGITS)
+    for line in outlook.lines:
+        for amount in dict.fromkeys((line.amount, line.net)):
+            named = f"{major_text(Decimal(amount), outlook.currency)} ({line.description})"
+            try:
+                value = stripe_amount(amount, outlook.currency)
+            except RejectedError as error:
+                if error.problem.code == "stripe-currency":
+                    yield error.problem.code, error.problem.message, "Close the deal in another currency"
+                    return
+                steps[named] = None
+                continue
+            if abs(value) >= most:
+                large[named] = None
+    if steps:
+        least = major_text(Decimal(100 if outlook.currency == "mga" else 10), outlook.currency)
+        yield "stripe-amount", f"{_listed(steps)} cannot be billed: amounts go in steps of {least} there.", "Correct price, quantity or discount so that each line comes out on such a step"
+    if large:
+        yield "stripe-amount-too-large", f"{_listed(large)} is more than one line can have there.", "Split the deal, or bill it in shorter periods"
+
+
+def _trials(groups: Sequence[Group]) -> Iterator[Complaint]:
+    for group in groups:
+        found = group.laid.stretches
+        for stretch, after in zip(found, [*(s.start for s in found[1:]), group.laid.end], strict=True):
+            if stretch.is_trial and (after is None or (after - stretch.start).days > TRIAL_DAYS):
+                yield "stripe-trial-too-long", f"A free trial lasts at most {TRIAL_DAYS} days there.", "Shorten the trial"
+                return
+
+
+def _crowds(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
+    """Yield where too many things of one kind stand together."""
+    entries = [e for g in groups for s in g.laid.stretches for e in s.entries]
+    if any(len(e.coupons) > MOST_DISCOUNTS for e in entries) or any(len(s.coupons) > MOST_DISCOUNTS for g in groups for s in g.laid.stretches):
+        yield "stripe-discounts", f"One line has more than {MOST_DISCOUNTS} discounts.", "Give fewer discounts, or one that stands for several"
+    if any(len(e.rates) > MOST_RATES for e in entries) or any(len(line.taxes) > MOST_RATES for line in outlook.lines):
+        yield "stripe-tax-rates", f"One line has more than {MOST_RATES} tax rates.", "Ask the people who run the billing connector for fewer tax rates"
+    ours = _ours(outlook.due, {key for g in groups for key in g.laid.taken})
+    if ours > MOST_LINES:
+        yield (
+            "stripe-too-many-lines",
+            f"{ours} lines would come on one invoice, which holds at most {MOST_LINES}.",
+            "Begin the deal later, or have what lies back imported as billed (`connector import contracts`)",
+        )
+
+
+def _ours(due: Iterable[Line], claimed: set[str]) -> int:
+    return sum(1 for line in due if line.amount and line.key not in claimed)
+
+
+def _listed(named: Iterable[str]) -> str:
+    """Return the first few of many, and how many more there are."""
+    all_ = list(named)
+    more = len(all_) - _NAMED
+    return ", ".join(all_[:_NAMED]) + (f" and {more} more" if more > 0 else "")
