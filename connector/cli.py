@@ -167,6 +167,19 @@ def demo_crm(
     raise typer.Exit(story.serve_crm(port=port, seed_file=seed, file=file, words=org or []))
 
 
+@app.command("demo-stripe")
+def demo_stripe(
+    *,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8082,
+    country: Annotated[str, typer.Option(help="The account's country.")] = "FR",
+    currency: Annotated[str, typer.Option(help="The account's usual currency.")] = "EUR",
+) -> None:
+    """Run the Stripe look-alike alone."""
+    from connector import demo_stripe as story
+
+    raise typer.Exit(story.serve_stripe(port=port, country=country, currency=currency))
+
+
 @mapping_app.command("check")
 def mapping_check(
     files: Annotated[list[Path] | None, typer.Argument()] = None,

@@ -6,6 +6,7 @@ a day of the story has an afternoon, in which they are read back. Customers pay 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,10 +18,12 @@ from connector.config.billing import BillingConfig
 from connector.config.collecting import PaymentsConfig
 from connector.config.stripe import StripeConfig
 from connector.core.money import major
-from connector.kit.clock import ShiftedClock
+from connector.errors import ConfigError, Problem
+from connector.kit.clock import ShiftedClock, SystemClock
 from connector.lookalike.stripe.account import Account, catch_up
 from connector.lookalike.stripe.controls import CONTROLS
-from connector.lookalike.stripe.server import StripeServer
+from connector.lookalike.stripe.currencies import CURRENCIES
+from connector.lookalike.stripe.server import StripeServer, serve
 
 AFTERNOON = 15
 _KEY = "sk_test_demo"
@@ -76,3 +79,23 @@ def on_stripe(config: Config, url: str) -> Config:
         stripe=StripeConfig(api_key=_KEY, api_base=url),
         payments=PaymentsConfig(methods=("stripe",)),
     )
+
+
+def serve_stripe(*, port: int, country: str, currency: str) -> int:
+    """Run the look-alike alone, on the machine's clock, until it is ended; return the exit status."""
+
+    def ready(url: str) -> None:
+        sys.stdout.write(f"Stripe look-alike on {url}/ (stripe: {{api_key: {_KEY}, api_base: {url}}}). Ctrl-C ends it.\n")
+        sys.stdout.flush()
+
+    account = Account(clock=SystemClock().now, country=country.upper(), currency=currency.lower())
+    if account.currency not in CURRENCIES:
+        hint = "Write three letters, such as --currency EUR."
+        raise ConfigError([Problem(code="bad-currency", message=f"Stripe has no currency {currency}.", hint=hint)])
+    try:
+        serve(account, port=port, on_ready=ready)
+    except OSError as error:
+        hint = "End what listens there, or choose another with --port."
+        message = f"Port {port} cannot be listened on: {error.strerror or error}."
+        raise ConfigError([Problem(code="port-taken", message=message, hint=hint)]) from error
+    return 0

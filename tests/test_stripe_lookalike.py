@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import stripe
 from stripe_server_world import KEY, StripeWorld
+
+from connector.lookalike.stripe.account import ENDPOINTS
+from connector.lookalike.stripe.faults import Fault
 
 
 @pytest.fixture(scope="module")
@@ -393,3 +398,14 @@ def test_tiers_are_shown_only_where_they_are_asked_for(world: StripeWorld) -> No
     assert "tiers" not in price
     found = world.v1.prices.retrieve(price.id, {"expand": ["tiers"]})
     assert [(one.up_to, one.unit_amount) for one in found.tiers or []] == [(5, 700), (None, 600)]
+
+
+def test_every_endpoint_fault_and_control_is_documented(world: StripeWorld) -> None:
+    """docs/stripe-lookalike.md names every resource, every kind of fault, every knob of one and every control endpoint."""
+    text = (Path(__file__).parent.parent / "docs" / "stripe-lookalike.md").read_text(encoding="utf-8")
+    listed = requests.get(f"{world.url}/_control", timeout=10).json()
+    knobs = [one.name for one in fields(Fault) if one.name not in ("seen", "hits")]
+    nested = ("billing", "billing_portal")
+    resources = {"/".join(path.split("/")[2 : 4 if path.split("/")[2] in nested else 3]) for _, path in ENDPOINTS}
+    assert [one for one in (*listed["faults"], *knobs, *resources) if f"`{one}`" not in text and f'"{one}"' not in text] == []
+    assert [one for one in listed["endpoints"] if f"`{one}`" not in text] == []

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -200,3 +205,32 @@ def test_an_unreachable_endpoint_costs_nobody_else() -> None:
         until(lambda: len(deliveries(world.account).tries) == 2)
         assert [one["status"] for one in deliveries(world.account).tries] == [0, 0]
         assert world.v1.events.list().data[0].pending_webhooks == 1
+
+
+# -- the command --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_look_alike_runs_alone(tmp_path: Path) -> None:
+    """`connector demo-stripe` says where it listens, answers there, and ends with status 0 at Ctrl-C."""
+    command = [sys.executable, "-m", "connector", "demo-stripe", "--port", "0", "--currency", "usd", "--country", "us"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            url = re.search(r"api_base: (http://127\.0\.0\.1:\d+)", line)
+            assert url is not None, line
+            account = requests.get(f"{url[1]}/v1/account", auth=("sk_test_demo", ""), timeout=10).json()
+            assert (account["country"], account["default_currency"]) == ("US", "usd")
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--currency", "bitcoin"], "bad-currency"), (["--port", "TAKEN"], "port-taken")])
+def test_what_the_command_cannot_do_is_told(tmp_path: Path, world: StripeWorld, words: list[str], code: str) -> None:
+    """A currency that Stripe does not have and a port that is taken are a problem with its fix, exit status 2."""
+    taken = world.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "connector", "demo-stripe", *(taken if word == "TAKEN" else word for word in words)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, code in done.stderr) == (2, True), done.stderr

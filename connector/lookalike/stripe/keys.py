@@ -15,7 +15,7 @@ from connector.lookalike.stripe.account import Account, Refused
 
 _KEY = re.compile(r"(?:sk|rk)_(test|live)_[A-Za-z0-9_]{2,}")
 RIGHTS: dict[str, str] = {
-    "account": "accounts_kyc_basic", "accounts": "accounts_kyc_basic", "billing/meter_event_adjustments": "billing_meter_event_adjustment",
+    "account": "accounts_kyc_basic", "accounts": "accounts_kyc_basic", "billing/meter_event_adjustments": "billing_meter_event",
     "billing/meter_events": "billing_meter_event", "billing/meters": "billing_meter", "billing_portal/configurations": "customer_portal",
     "billing_portal/sessions": "customer_portal", "charges": "charge", "coupons": "coupon", "credit_notes": "credit_note",
     "customers": "customer", "disputes": "dispute", "events": "event", "invoice_payments": "invoice_payment", "invoiceitems": "invoice",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -155,6 +156,22 @@ class StripeServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def serve(account: Account, host: str = "127.0.0.1", port: int = 8082, *, on_ready: Callable[[str], None] = lambda _: None) -> None:
+    """Run the look-alike in the foreground until SIGINT or SIGTERM, then return; *on_ready* gets its URL.
+
+    Raises: OSError if the port is taken. Call it from the main thread.
+    """
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with StripeServer(account, host, port) as server:
+            on_ready(server.url)
+            stopped.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listening(host: str, port: int) -> tuple[socket.socket, str]:
