@@ -124,9 +124,9 @@ _EVERY = (
     ),
     Kind(
         kind="customer.payment_method", asked="`connector customers payment-method`", way="sent",
-        does="A payment method that Stripe has (pm_…) becomes the customer's default, or the default is taken away; customers store their own behind"
+        does="A payment method that Stripe has (pm_…) becomes the customer's default, or the default is detached; customers store their own behind"
         " their portal link.",
-        calls=("customers.create", "payment_methods.attach", "customers.update"),
+        calls=("customers.create", "payment_methods.attach", "customers.update", "payment_methods.detach"),
     ),
     Kind(
         kind="usage.record", asked="`connector usage import`", way="sent",

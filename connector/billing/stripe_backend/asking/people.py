@@ -55,9 +55,16 @@ def payment_method(request: Request, engine: Engine, unit: Unit) -> IntentResult
     known, customer = customer_at(unit, engine, customer_id)
     steps = [*known]
     if wanted:
-        steps.append(Step(name="attach", call="payment_methods.attach", target=token, params={"customer": customer}, keeps=("type", "card.brand", "card.last4")))
-    default = {"invoice_settings": {"default_payment_method": token}}
-    steps.append(Step(name="default", call="customers.update", target=customer, params=default))
+        attach = Step(name="attach", call="payment_methods.attach", target=token, params={"customer": customer}, keeps=("type", "card.brand", "card.last4"))
+        default = {"invoice_settings": {"default_payment_method": Ref(step="attach")}}  # a test card gets an id of its own
+        steps += [attach, Step(name="default", call="customers.update", target=customer, params=default)]
+    else:  # a default cannot be emptied, but what is detached is none
+        path = "invoice_settings.default_payment_method"
+        standing_one = Ref(step="look", path=path)
+        steps += [
+            Step(name="look", call="customers.retrieve", target=customer, keeps=(path,)),
+            Step(name="detach", call="payment_methods.detach", target=standing_one, needs=standing_one),
+        ]
     (standing,) = store.customers(unit, ids=[customer_id])
     so_far = {"customer": customer_id, "name": standing.details.name, "before": ""}
     return replace(sent(request, engine, unit, steps), result=so_far)
