@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -126,15 +127,8 @@ def test_more_than_ten_lines_stand_on_further_pages(shop: Shop) -> None:
 
 def test_a_card_error_reaches_the_sdk(shop: Shop) -> None:
     """Paying with a card that is declined raises the SDK's CardError with its codes."""
-    account = shop.server.account
-    account.kind("payment_method")["pm_1"] = {
-        "id": "pm_1",
-        "object": "payment_method",
-        "type": "card",
-        "card": {"last4": "0341"},
-        "customer": shop.customer,
-    }
-    account.kind("customer")[shop.customer]["invoice_settings"]["default_payment_method"] = "pm_1"
+    method = shop.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": shop.customer})
+    shop.v1.customers.update(shop.customer, {"invoice_settings": {"default_payment_method": method.id}})
     invoice = shop.v1.invoices.create({"customer": shop.customer})
     shop.v1.invoice_items.create({"customer": shop.customer, "invoice": invoice.id, "amount": 100, "currency": "usd"})
     with pytest.raises(stripe.CardError) as caught:
@@ -184,3 +178,28 @@ def test_control_endpoints(shop: Shop) -> None:
     shop.control("subscription", {"subscription": made.subscription, "change": {"metadata": {"by": "hand"}}})
     assert shop.v1.subscriptions.retrieve(made.subscription).metadata.to_dict() == {"by": "hand"}
     assert shop.control("subscription", {"subscription": made.subscription, "cancel": {}})["status"] == "canceled"
+
+
+def test_usage_that_was_reported_is_billed(shop: Shop) -> None:
+    """Meter events by the SDK, one of them canceled, are billed with the period in which they lie."""
+    meter = shop.v1.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    )
+    price = shop.v1.prices.create({
+        "product": shop.product, "currency": "usd", "billing_scheme": "tiered", "tiers_mode": "graduated",
+        "tiers": [{"up_to": 10, "unit_amount": 0}, {"up_to": "inf", "unit_amount_decimal": Decimal("0.5")}],
+        "recurring": {"interval": "month", "usage_type": "metered", "meter": meter.id},
+    })  # fmt: skip
+    shop.schedule({"items": [{"price": price.id}], "duration": {"interval": "year"}})
+    shop.to("2026-04-20")
+    for number, value in enumerate(("13", "100", "7")):
+        payload = {"stripe_customer_id": shop.customer, "value": value}
+        shop.v1.billing.meter_events.create(
+            {"event_name": "calls", "identifier": f"u{number}", "payload": payload, "timestamp": at("2026-04-20")}
+        )
+    shop.v1.billing.meter_event_adjustments.create(
+        {"event_name": "calls", "type": "cancel", "cancel": {"identifier": "u1"}}
+    )
+    shop.to("2026-05-02")
+    latest = shop.v1.invoices.list({"customer": shop.customer, "limit": 1}).data[0]
+    assert [(line.amount, line.quantity) for line in latest.lines.data] == [(5, 20)]

@@ -15,11 +15,23 @@ PRICES = ("m1", "m2", "m3", "q1", "y1")
 BEHAVIORS = ("create_prorations", "always_invoice", "none")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-items = st.lists(st.tuples(st.sampled_from(PRICES), st.integers(1, 9)), min_size=1, max_size=3, unique_by=lambda one: one[0])
-phases = st.lists(
-    st.tuples(items, st.integers(1, 100), st.sampled_from(BEHAVIORS), st.sampled_from((None, "phase_start", "trial")), st.booleans()), min_size=1, max_size=4
+items = st.lists(
+    st.tuples(st.sampled_from(PRICES), st.integers(1, 9)), min_size=1, max_size=3, unique_by=lambda one: one[0]
 )
-lives = st.tuples(phases, st.integers(-20, 40), st.sampled_from(("release", "cancel")), st.sampled_from(("4242", "0341", "send")))
+phases = st.lists(
+    st.tuples(
+        items,
+        st.integers(1, 100),
+        st.sampled_from(BEHAVIORS),
+        st.sampled_from((None, "phase_start", "trial")),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=4,
+)
+lives = st.tuples(
+    phases, st.integers(-20, 40), st.sampled_from(("release", "cancel")), st.sampled_from(("4242", "0341", "send"))
+)
 
 
 def shop(last4: str) -> Machine:
@@ -43,7 +55,11 @@ def begun(world: Machine, life: tuple[list[Data], int, str, str]) -> Data:
     end, made = max(start, at("2026-01-01")), []
     for wanted, days, behavior, kind, is_discounted in given_phases:
         end += days * 86_400
-        phase: Data = {"items": [{"price": price, "quantity": quantity} for price, quantity in wanted], "end_date": end, "proration_behavior": behavior}
+        phase: Data = {
+            "items": [{"price": price, "quantity": quantity} for price, quantity in wanted],
+            "end_date": end,
+            "proration_behavior": behavior,
+        }
         if kind == "trial":
             phase["trial"] = True
         elif kind is not None:
@@ -57,7 +73,10 @@ def begun(world: Machine, life: tuple[list[Data], int, str, str]) -> Data:
 
 def summary(world: Machine) -> list[tuple[object, ...]]:
     """Return what a run came to."""
-    rows: list[tuple[object, ...]] = [(row, one["attempt_count"], one["amount_paid"]) for row, one in zip(world.table(), world.invoices(), strict=True)]
+    rows: list[tuple[object, ...]] = [
+        (row, one["attempt_count"], one["amount_paid"])
+        for row, one in zip(world.table(), world.invoices(), strict=True)
+    ]
     rows += [(one["status"], one["ended_at"]) for one in world.account.kind("subscription").values()]
     return [*rows, world.customer["balance"], sorted((one["created"], one["type"]) for one in world.account.events)]
 
@@ -85,7 +104,9 @@ def test_sums_are_sums(life):
     for one in world.invoices():
         lines = one["lines"]["data"]
         net = sum(line["amount"] - sum(cut["amount"] for cut in line["discount_amounts"]) for line in lines)
-        assert one["total"] == net + sum(tax["amount"] for line in lines for tax in line["taxes"] if tax["tax_behavior"] == "exclusive")
+        assert one["total"] == net + sum(
+            tax["amount"] for line in lines for tax in line["taxes"] if tax["tax_behavior"] == "exclusive"
+        )
         assert one["amount_remaining"] == (0 if one["status"] == "paid" else one["amount_due"] - one["amount_paid"])
         assert all(line["period"]["start"] <= line["period"]["end"] for line in lines)
     credit = sum(one["amount"] for one in world.account.kind("customer_balance_transaction").values())
@@ -118,12 +139,16 @@ def test_a_preview_is_the_next_invoice(life, days):
     if shown is None:
         assert not fresh
         return
-    assert [(line["amount"], line["period"]) for line in shown["lines"]["data"]] == [(line["amount"], line["period"]) for line in fresh[0]["lines"]["data"]]
+    assert [(line["amount"], line["period"]) for line in shown["lines"]["data"]] == [
+        (line["amount"], line["period"]) for line in fresh[0]["lines"]["data"]
+    ]
     assert (shown["total"], shown["created"]) == (fresh[0]["total"], fresh[0]["created"])
 
 
 @ENOUGH
-@given(st.lists(st.tuples(st.sampled_from(PRICES), st.integers(1, 9)), min_size=1, max_size=5), st.integers(0, 30), items)
+@given(
+    st.lists(st.tuples(st.sampled_from(PRICES), st.integers(1, 9)), min_size=1, max_size=5), st.integers(0, 30), items
+)
 def test_there_and_back_is_nothing(changes, days, first):
     """Changes made and taken back in one moment leave credits and charges that come to nothing."""
     world = shop("4242")
