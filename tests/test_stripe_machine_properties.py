@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.lookalike.stripe.account import Data
+from connector.lookalike.stripe.account import Data, Refused
 from tests.stripe_machine import SEND, Machine, at
 
 ENOUGH = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -130,7 +130,7 @@ def test_a_preview_is_the_next_invoice(life, days):
     shown = None
     try:
         shown = world.post("invoices/create_preview", {"subscription": subscription["id"]})
-    except Exception as refused:
+    except Refused as refused:
         assert "No upcoming" in str(refused)
     assert summary(world) == before
     while not set(world.account.kind("invoice")) - known and world.moment < START + timedelta(days=1200):
