@@ -147,9 +147,11 @@ def test_another_sdk_than_the_one_tested_is_told() -> None:
 
 def test_settings_that_do_nothing_are_named() -> None:
     """Keys of config.yaml that say their default and mean nothing at Stripe are one line to look at."""
-    assert stripe.settings(()).state == "ok"
-    found = stripe.settings(("dunning.retry", "billing.invoice_prefix"))
-    assert (found.state, "`dunning.retry`, `billing.invoice_prefix`" in found.message) == ("warn", True)
+    assert [f.state for f in stripe.settings((), 0)] == ["ok"]
+    found = stripe.settings(("dunning.retry", "billing.invoice_prefix"), 3)
+    assert [f.state for f in found] == ["warn", "warn"]
+    assert "`dunning.retry`, `billing.invoice_prefix`" in found[0].message
+    assert "3 customers want one invoice" in found[1].message
 
 
 # ---------------------------------------------------------------- the visit
@@ -242,3 +244,15 @@ def test_no_payment_method_and_settings_that_do_nothing(there: StripeServer, doc
     status, found = doctor.bad()
     assert status == 0
     assert [(c["name"], c["state"]) for c in found] == [("stripe-settings", "warn"), ("stripe-payments", "warn")]
+
+
+def test_customers_who_want_one_invoice_are_counted(doctor: Doctor) -> None:
+    """An account whose invoices shall be joined has one for each contract at Stripe; the check says so once the books know it."""
+    org, ids = doctor.org, doctor.ids
+    with org.lock, org.transaction(user=org.rep_user):
+        org.update("Account", org.get("Opportunity", ids["acme_seats"])["AccountId"], {"Consolidate_Invoices__c": True})
+        org.update("Opportunity", ids["acme_seats"], {"StageName": "Closed Won", "CloseDate": datetime.now(UTC).date().isoformat()})
+    assert doctor.type("sync")[0] in (0, 1)
+    status, found = doctor.bad()
+    assert (status, [c["name"] for c in found]) == (0, ["stripe-settings"])
+    assert "1 customer wants one invoice" in found[0]["message"]

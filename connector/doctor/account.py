@@ -16,6 +16,7 @@ from connector.doctor.house import is_here
 from connector.errors import ConfigError, HaltError, RejectedError, RetryableError
 from connector.kit.clock import Clock
 from connector.kit.db import Database
+from connector.migrations import HEAD
 from connector.ports import Org
 from connector.web.hooks import PATH
 
@@ -56,6 +57,23 @@ def bound_of(config: Config, org: Org | None) -> Bound | None:
         database.close()
 
 
+def _joined(config: Config) -> int:
+    """Return how many customers of the books want one invoice for all of their contracts; 0 where that cannot be read."""
+    if not app.has_database(config):
+        return 0
+    database = Database(config.database, is_looked_at=True)
+    try:
+        if app.schema_version(database) != HEAD:
+            return 0
+        with database.read() as unit:
+            sql = "SELECT COUNT(*) FROM customer WHERE consolidate_set = 'yes' OR (consolidate_set IS NULL AND is_consolidated)"
+            return int(unit.query(sql)[0][0])
+    except (HaltError, RetryableError):
+        return 0
+    finally:
+        database.close()
+
+
 def examined(config: Config, org: Org | None, clock: Clock) -> list[Finding]:
     """Return what is to be said of the Stripe account of the configuration; nothing where nobody bills on Stripe."""
     bound = bound_of(config, org)
@@ -63,7 +81,7 @@ def examined(config: Config, org: Org | None, clock: Clock) -> list[Finding]:
         return []
     form = config.stripe.api_key[: len("sk_")]
     found = [
-        stripe.settings(config.stripe.unused),
+        *stripe.settings(config.stripe.unused, _joined(config)),
         stripe.mails(config.stripe.mails, bound.mode, has_server=bool(config.mail.url), sends_quotes=config.quotes.is_sent),
     ]
     calls = backends.build_calls(config, bound, timeout_s=_TIMEOUT_S)

@@ -124,9 +124,16 @@ def methods(configurations: Sequence[Data] | None) -> Finding:
     return ok("stripe-payments", f"{', '.join(sorted(known))}; a customer's default method is charged where a deal says so")
 
 
-def settings(unused: Sequence[str]) -> Finding:
-    """Return which settings of config.yaml mean nothing beside Stripe."""
-    if not unused:
-        return ok("stripe-settings", "config.yaml says nothing that Stripe decides")
+def settings(unused: Sequence[str], joined: int) -> list[Finding]:
+    """Return what is said here and means nothing at Stripe: settings of config.yaml, and of customers (*joined*: want one invoice for all)."""
+    found = [_unused(unused)] if unused else []
+    if joined:
+        who = "1 customer wants" if joined == 1 else f"{joined:,} customers want"
+        text = f"{who} one invoice for all contracts (Consolidate Invoices); Stripe makes one for each subscription that falls due."
+        found.append(warned("stripe-settings", text, "Put what shall stand on one invoice into one contract, by amending it."))
+    return found or [ok("stripe-settings", "nothing is said here that Stripe decides")]
+
+
+def _unused(unused: Sequence[str]) -> Finding:
     names = ", ".join(f"`{name}`" for name in unused)
     return warned("stripe-settings", f"Stripe decides what {names} would say; here {'it does' if len(unused) == 1 else 'they do'} nothing.", "Take the lines out.")
