@@ -1,29 +1,53 @@
-"""One suite over both billing backends: the same deals lead to the same totals on the same days, and to the same words."""
+"""One suite over both billing backends: the same deals lead to the same totals on the same days, to the same words and the same plans.
+
+What Stripe does by itself and what the connector does for it is found out on the way, and held to the table in docs/stripe.md.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backend_stories import CATALOGUE, STORIES, Story
 from stripe_world import stripe_world
 from test_flow_catalogue import stock
-from world import World, world
+from world import ROOT, World, world
+
+from connector import app
+from connector.sync.plan import preview_of
+
+Plans = dict[str, list[Any]]
 
 
-def played(here: World, story: Story) -> dict[str, Decimal]:
-    """Play a story, the clock stopping late in the evening of each of its days; return the totals by day."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How a story ended: totals by day, status words, and what `plan` said of each deal before it was read."""
+
+    totals: dict[str, Decimal]
+    said: dict[str, str | None]
+    plans: Plans
+
+
+def played(here: World, story: Story) -> Told:
+    """Play a story, the clock stopping at nine and late in the evening of each of its days."""
     here.account("acme")
     here.sync()
     stock(here, CATALOGUE)
+    plans: Plans = {}
     for n, day in enumerate(story.calendar):
         here.clock.move_to(here.clock.now().replace(year=int(day[:4]), month=int(day[5:7]), day=int(day[8:]), hour=9, minute=0, second=0, microsecond=0))
+        known = {r["Id"] for r in here.org.rows("Opportunity")}
         if n == 0:
             story.begin(here)
         if day in story.acts:
             story.acts[day](here)
+        plans |= planned(here, day, [r["Id"] for r in here.org.rows("Opportunity") if r["Id"] not in known])
         here.sync()
         here.clock.move_to(here.clock.now().replace(hour=22))
         here.bill()
@@ -31,15 +55,38 @@ def played(here: World, story: Story) -> dict[str, Decimal]:
     found: dict[str, Decimal] = defaultdict(Decimal)
     for row in here.invoices():
         found[str(row["Issued_On__c"])] += row["Total__c"]
-    return {day: total for day, total in found.items() if total}
+    totals = {day: total for day, total in found.items() if total}
+    return Told(totals=totals, said={name: here.said(name)[0] for name in story.said}, plans=plans)
+
+
+def planned(here: World, day: str, records: list[str]) -> Plans:
+    """Return what `plan` shows of records that were just made: days, totals and lines of their invoices."""
+    found: Plans = {}
+    with app.writing_house(here.config, "test", clock=here.clock) as house:
+        for record in records:
+            preview = preview_of(house.seam, record).preview
+            name = f"{day} {here.org.get('Opportunity', record)['Name']}"
+            found[name] = [(i.on, i.due_on, i.total, i.lines) for i in preview.invoices] if preview is not None else []
+    return found
+
+
+_on_internal: dict[str, Told] = {}
+
+
+def internal(folder: Path, story: Story) -> Told:
+    """Play a story on the internal engine, once."""
+    if story.name not in _on_internal:
+        with world(folder, **story.config) as here:
+            _on_internal[story.name] = played(here, story)
+    return _on_internal[story.name]
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.name)
 def test_the_internal_engine(tmp_path: Path, story: Story) -> None:
     """Each story leads to its totals and its status words on the internal engine."""
-    with world(tmp_path, **story.config) as here:
-        assert played(here, story) == story.totals
-        assert {name: here.said(name)[0] for name in story.said} == story.said
+    told = internal(tmp_path, story)
+    assert told.totals == story.totals
+    assert told.said == story.said
 
 
 NOT_YET = {"usage", "up_front", "pause"}
@@ -48,7 +95,61 @@ ON_STRIPE = [pytest.param(s, id=s.name, marks=[pytest.mark.xfail(strict=True)] i
 
 @pytest.mark.parametrize("story", ON_STRIPE)
 def test_on_stripe(tmp_path: Path, story: Story) -> None:
-    """Each story leads to the same totals and status words on Stripe."""
-    with stripe_world(tmp_path, **story.config) as here:
-        assert played(here, story) == story.totals
-        assert {name: here.said(name)[0] for name in story.said} == story.said
+    """Each story leads to the same totals and status words on Stripe, its plans are the same, and docs/stripe.md says how it is done."""
+    with stripe_world(tmp_path / "stripe", **story.config) as here:
+        told = played(here, story)
+        how = way_of(here)
+    assert told.totals == story.totals
+    assert told.said == story.said
+    assert told.plans == internal(tmp_path / "internal", story).plans
+    assert how == documented()[story.feature], f"run `python tests/test_backends.py` to bring docs/stripe.md up to date ({story.feature}: {how})"
+
+
+# ---------------------------------------------------------------- the table of capabilities
+
+TABLE = ROOT / "docs" / "stripe.md"
+BEGIN, END = "<!-- capabilities -->", "<!-- /capabilities -->"
+STRIPE_ALONE, BESIDE, OURS = "Stripe", "Stripe and the connector", "the connector, invoiced at Stripe"
+
+
+def way_of(here: Any) -> str:
+    """Return who makes the lines of a story's invoices: Stripe by itself, the connector, or both."""
+    sent = "SELECT key FROM stripe_line WHERE invoice_item <> '' OR data NOT LIKE '%one_time%'"  # a fee that rides on a phase is Stripe's
+    ours = here.query(f"SELECT COUNT(*) FROM ({sent}) s")[0][0]
+    theirs = here.query(f"SELECT COUNT(*) FROM line WHERE key NOT IN ({sent})")[0][0]
+    if not ours:
+        return STRIPE_ALONE
+    return BESIDE if theirs else OURS
+
+
+def documented() -> dict[str, str]:
+    """Return the table of docs/stripe.md: who makes the lines, by feature."""
+    block = TABLE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("| ")]
+    return {row[0]: row[2] for row in rows[1:]}
+
+
+def table(ways: dict[str, str]) -> str:
+    """Return the table as docs/stripe.md has it."""
+    rows = [f"| {s.feature} | yes | {ways[s.feature]} |" for s in STORIES if s.feature in ways]
+    return "\n".join(["| feature | internal engine | who makes the lines on Stripe |", "|---|---|---|", *rows])
+
+
+def write_table(open_world: Callable[..., AbstractContextManager[Any]], folder: Path) -> None:
+    """Play every story that Stripe can tell and write the table."""
+    ways: dict[str, str] = {}
+    for story in STORIES:
+        if story.name in NOT_YET:
+            continue
+        with open_world(folder / story.name, **story.config) as here:
+            played(here, story)
+            ways[story.feature] = way_of(here)
+    before, _, rest = TABLE.read_text(encoding="utf-8").partition(BEGIN)
+    TABLE.write_text(f"{before}{BEGIN}\n\n{table(ways)}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as made:
+        write_table(stripe_world, Path(made))
