@@ -104,7 +104,7 @@ def _uses(quantity: str, day: str) -> Play:
     def play(here: World) -> None:
         contract = here.contracts()[0][0]
         row = {"id": f"u-{day}", "contract": contract, "for": "P_GB", "time": day, "quantity": quantity}
-        assert here.ask("usage.record", rows=[row]).result["made"] == 1
+        here.ask("usage.record", rows=[row])
 
     return play
 
