@@ -44,3 +44,42 @@ def test_an_amount_between_stripes_steps_is_refused_before_anything_is_sent(tmp_
         assert status == "Needs attention"
         assert "1.125 KWD" in text, text
         assert not made.objects("subscription_schedule")
+
+
+def test_one_customer_has_one_currency(tmp_path: Path) -> None:
+    """A second deal of an account in another currency is refused before anything is sent; other accounts are not touched."""
+    with stripe_world(tmp_path, day="2026-03-20", org=lambda clock: Org(clock=clock, multi_currency=True)) as made:
+        entry = {"UnitPrice": Decimal(100), "IsActive": True, "Pricebook2Id": "@standard", "Product2Id": "@seat"}
+        made.add("PricebookEntry", "seat_usd_entry", CurrencyIsoCode="USD", **entry)
+        days = {"CloseDate": "2026-03-20", "Contract_Start_Date__c": "2026-03-20"}
+        made.account("acme")
+        made.account("vega")
+        made.deal("euro", {}, account="acme", **days)
+        made.deal("dollar", {"product": "seat_usd"}, account="acme", CurrencyIsoCode="USD", **days)
+        made.deal("other", {"product": "seat_usd"}, account="vega", CurrencyIsoCode="USD", **days)
+        made.win("euro", "other")
+        made.sync()
+        before = len(made.stripe_server.faults.asked("POST"))
+        made.win("dollar")
+        made.sync()
+        status, text = made.said("dollar")
+        assert status == "Needs attention"
+        assert "is already billed in EUR" in text
+        assert "one customer has one currency there" in text
+        assert len(made.stripe_server.faults.asked("POST")) == before
+        assert [made.said(d)[0] for d in ("euro", "other")] == ["Active", "Active"]
+
+
+def test_two_currencies_of_one_account_at_once(tmp_path: Path) -> None:
+    """Two deals of a new account in two currencies, won together: the first is billed, the second refused."""
+    with stripe_world(tmp_path, day="2026-03-20", org=lambda clock: Org(clock=clock, multi_currency=True)) as made:
+        entry = {"UnitPrice": Decimal(100), "IsActive": True, "Pricebook2Id": "@standard", "Product2Id": "@seat"}
+        made.add("PricebookEntry", "seat_usd_entry", CurrencyIsoCode="USD", **entry)
+        days = {"CloseDate": "2026-03-20", "Contract_Start_Date__c": "2026-03-20"}
+        made.account("acme")
+        made.deal("euro", {}, account="acme", **days)
+        made.deal("dollar", {"product": "seat_usd"}, account="acme", CurrencyIsoCode="USD", **days)
+        made.win("euro", "dollar")
+        made.sync()
+        assert sorted(made.said(d)[0] or "" for d in ("euro", "dollar")) == ["Active", "Needs attention"]
+        assert {s["currency"] for s in made.objects("subscription")} in ({"eur"}, {"usd"})

@@ -32,6 +32,7 @@ from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
+from connector.billing.stripe_backend.currencies import Currencies, running_currencies
 from connector.billing.stripe_backend.reading import links, notices
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.reading.pulling import Reading
@@ -91,6 +92,7 @@ class StripeBilling(InternalBilling):
             moment=moment, customers=people, credited=credited(unit, facts), source=self.tax, is_run=copy is None,
             actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
             sent=pushes.sent_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
+            currencies=running_currencies(unit, contracts),
         )  # fmt: skip
 
     def _trials_ended(self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment) -> Mapping[str, BookedContract]:
@@ -286,6 +288,7 @@ class StripeIssue(Issue):
     sent: Mapping[str, Mapping[str, Line]]
     standing: Mapping[str, pushes.Standing]
     asked: Mapping[str, Sequence[Command]]
+    currencies: Currencies
     plans: dict[str, _Made] = field(default_factory=dict)
 
     def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
@@ -298,6 +301,7 @@ class StripeIssue(Issue):
             return made
         wanted = self.wanted(contract, facts)
         plan = planned(wanted)
+        self.currencies.check(contract, plan, wanted.details.name)
         tax = self.tax_of(contract.customer_id)
         if plan.steps and tax.problem is not None and not self.automatic_tax:
             raise refusal(contract, tax.problem)
