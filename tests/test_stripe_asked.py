@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stripe_asking import asked, at_stripe, demo, number_of
 from stripe_world import StripeWorld
 
+from connector import app, cashier
 from connector.lookalike.stripe.machine import control
+from connector.web.views import PaymentForm
 
 __all__ = ["demo"]
 
@@ -86,3 +90,22 @@ def test_what_stripe_refuses_is_told_to_who_asked(demo: StripeWorld) -> None:
     assert "stripe" not in str(refused.result["message"]).lower()
     demo.sync()
     assert demo.invoices()[-1]["Status__c"] == "Void"
+
+
+def test_a_payment_typed_in_the_console_goes_to_stripe(demo: StripeWorld) -> None:
+    """A part is refused on the form in words; the whole is kept, is on its way, and then stands on the invoice's page."""
+    number = number_of(demo)
+    given = PaymentForm(entry="0" * 32, amount="100.00", on="2026-01-01", latest="2026-01-01", currency="EUR", method="bank_transfer", reference="SEPA 1")
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house:
+        complaint = cashier.record(house, number, given)
+        assert complaint == "On Stripe only all that is open can be recorded, 400.00 EUR. Wait for the rest, or credit what will not come."
+        assert cashier.record(house, number, replace(given, amount="400.00")) == ""
+        page = cashier.invoice(house, number)
+        assert page is not None
+        assert page.is_waiting
+    demo.sync()
+    with app.writing_house(demo.config, "test", clock=demo.clock) as house:
+        page = cashier.invoice(house, number)
+    assert page is not None
+    assert [(p.what, p.detail) for p in page.payments] == [("Bank transfer", "SEPA 1")]
+    assert at_stripe(demo, number)["status"] == "paid"
