@@ -15,9 +15,12 @@ import stripe
 from stripe_world import StripeWorld, stripe_world
 from web_samples import TestClient, some_services
 
-from connector import app, hooked
+from connector import app, hooked, service
 from connector.billing.stripe_backend.reading import webhooks
+from connector.lookalike.stripe.account import catch_up
+from connector.lookalike.stripe.controls import CONTROLS
 from connector.web.factory import create_app
+from connector.web.server import WebServer
 
 SECRET = "whsec_0123456789abcdef"
 NOW = datetime(2026, 1, 1, 9, tzinfo=UTC)
@@ -112,3 +115,40 @@ def test_an_event_is_kept_once(tmp_path: Path) -> None:
 def _taken(here: StripeWorld, raw: bytes, *, secret: str = SECRET) -> bool | None:
     with app.writing_house(here.config, "test", clock=here.clock) as house:
         return hooked.taken(house, raw, signed(raw, at=here.clock.now(), secret=secret))
+
+
+def test_what_stripe_delivers_reaches_the_books(tmp_path: Path) -> None:
+    """An endpoint of the account that leads here: a customer pays, the event arrives with its signature, and the next round has it."""
+    with stripe_world(tmp_path) as here:
+        here.deal("one", {"UnitPrice": "100.00"})
+        here.win("one")
+        here.sync()
+        with app.writing_house(here.config, "test", clock=here.clock) as house:
+            made: dict[str, app.House] = {"house": house}
+            server = WebServer(create_app(service.web_services(lambda: made["house"], service.Watch())), "127.0.0.1", 0)
+            server.start()
+            try:
+                calls = house.billing.calls  # type: ignore[attr-defined]
+                endpoint = calls.do(
+                    "webhook_endpoints.create", {"url": f"{server.url}/webhooks/stripe", "enabled_events": ["*"]}, key="endpoint"
+                )
+                stripe_config = replace(house.config.stripe, webhook_secret=endpoint["secret"])
+                made["house"] = replace(house, config=replace(house.config, stripe=stripe_config))
+                with here.stripe.lock:
+                    catch_up(here.stripe)
+                    CONTROLS["pay"](here.stripe, {"invoice": here.objects("invoice")[0]["id"]})
+                assert _arrives(house, "invoice.paid")
+            finally:
+                server.stop()
+        here.sync()
+        assert here.invoices()[0]["Status__c"] == "Paid"
+
+
+def _arrives(house: app.House, kind: str) -> bool:
+    """Return whether an event of a kind is kept within some seconds."""
+    for _ in range(100):
+        with house.database.read() as unit:
+            if unit.query("SELECT 1 FROM stripe_event WHERE type = ? AND state = 'new'", (kind,)):
+                return True
+        house.clock.sleep(0.05)
+    return False
