@@ -111,6 +111,18 @@ def test_one_key_for_two_requests_is_a_bug_of_ours(world: StripeWorld) -> None:
 PRODUCT = Step(name="product", call="products.create", params={"id": "cn_gold", "name": "Gold"}, shared=("product", "cn_gold"))
 COUPON = Step(name="coupon", call="coupons.create", params={"id": "cn_10", "percent_off": 10.0, "duration": "forever"}, shared=("coupon", "cn_10"))
 RATE = Step(name="rate", call="tax_rates.create", params={"display_name": "VAT", "percentage": 19.0, "inclusive": False, "metadata": {"connector_key": "vat-19"}}, shared=("tax_rate", "vat-19"))
+METER = Step(
+    name="meter",
+    call="billing.meters.create",
+    params={
+        "display_name": "API",
+        "event_name": "api",
+        "default_aggregation": {"formula": "sum"},
+        "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
+        "value_settings": {"event_payload_key": "value"},
+    },
+    shared=("meter", "api"),
+)
 PRICE = Step(
     name="price",
     call="prices.create",
@@ -140,17 +152,17 @@ CUSTOMER = Step(
 
 
 def test_shared_objects_are_made_once_by_several_pushes(world: StripeWorld) -> None:
-    """Two pushes that need the same product, coupon, rate, prices and customer make each of them once."""
+    """Two pushes that need the same product, coupon, rate, meter, prices and customer make each of them once."""
     calls = door(world)
-    for step in (PRODUCT, COUPON, RATE, PRICE, TIERED, CUSTOMER):
+    for step in (PRODUCT, COUPON, RATE, METER, PRICE, TIERED, CUSTOMER):
         first = find_or_make(calls, step, f"d-1/{step.name}")
         second = find_or_make(calls, step, f"d-2/{step.name}")
         assert first["id"] == second["id"], step.name
-    kinds = ("product", "coupon", "tax_rate", "price", "customer")
+    kinds = ("product", "coupon", "tax_rate", "billing.meter", "price", "customer")
     assert {kind: len(world.account.kind(kind)) for kind in kinds} == dict.fromkeys(kinds, 1) | {"price": 2}
 
 
-@pytest.mark.parametrize("step", [PRODUCT, COUPON, RATE, CUSTOMER])
+@pytest.mark.parametrize("step", [PRODUCT, COUPON, RATE, METER, CUSTOMER])
 def test_a_shared_object_that_was_cut_off_is_found(world: StripeWorld, step: Step) -> None:
     """A creation whose answer was lost, and whose key is forgotten or was never kept, is found under its own key."""
     calls = door(world)
@@ -160,6 +172,24 @@ def test_a_shared_object_that_was_cut_off_is_found(world: StripeWorld, step: Ste
     answer = found(calls, step, step.params, f"d-1/{step.name}")
     assert answer is not None
     assert find_or_make(calls, step, f"d-2/{step.name}")["id"] == answer["id"]
+
+
+def test_usage_that_was_cut_off_is_counted_once(world: StripeWorld) -> None:
+    """Usage whose answer was lost is sent again under its own identifier; that it is known already is as good as done."""
+    calls = door(world)
+    who = customer(calls)
+    find_or_make(calls, METER, "d-1/meter")
+    params = {"event_name": "api", "payload": {"value": "3", "stripe_customer_id": who}, "identifier": "u-1"}
+    step = Step(name="usage", call="billing.meter_events.create", params=params)
+    world.server.faults.add("error_after", method="POST", path="meter_events")
+    with pytest.raises(Unanswered) as lost:
+        calls.do(step.call, params, key="d-1/usage")
+    assert lost.value.is_stored
+    assert found(calls, step, params, "d-1/usage") is None
+    with pytest.raises(Refusal) as again:
+        calls.do(step.call, params, key="d-1/usage/a1")
+    assert again.value.problem.code == "stripe-usage-already-sent"
+    assert found(calls, step, params, "d-1/usage", refusal=again.value) == {"object": "billing.meter_event", **params}
 
 
 def test_an_archived_price_and_another_coupon(world: StripeWorld) -> None:
