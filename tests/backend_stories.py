@@ -14,6 +14,7 @@ from typing import Any
 
 from world import World
 
+from connector.config import BillingConfig
 from connector.config.collecting import PaymentsConfig
 from connector.config.taxes import TaxConfig
 from connector.tax.rates import ListedRate
@@ -79,6 +80,14 @@ def _change(action: str, *lines: Line, ref: str = "change", of: str = "base", **
         today = here.clock.now().date()
         head = {"Billing_Action__c": action, "Amends_Opportunity__c": f"@{of}", "StageName": "Closed Won", "CloseDate": today}
         here.deal(ref, *lines, account="acme", **(head | fields))
+
+    return play
+
+
+def _both(*plays: Play) -> Play:
+    def play(here: World) -> None:
+        for one in plays:
+            one(here)
 
     return play
 
@@ -178,6 +187,10 @@ STORIES = (
     Story(name="late_change", feature="A change in the past", begin=_deal(SEATS), acts={"2026-03-10": _change("Amend", MORE, Billing_Effective_Date__c=date(2026, 1, 16), Proration__c="Immediately")}, totals={"2026-01-01": D(300), "2026-02-01": D(300), "2026-03-01": D(300), "2026-03-10": D("377.42"), "2026-04-01": D(450)}),
     Story(name="new_item", feature="Another product in mid-period", begin=_deal(SEATS), acts={"2026-01-16": _change("Amend", {"product": "support", "UnitPrice": "62.00"}, Proration__c="Immediately")}, totals={"2026-01-01": D(300), "2026-01-16": D(32), "2026-02-01": D(362)}),
     Story(name="yearly_more", feature="More of a yearly line", begin=_deal({"UnitPrice": "365.00"}, Billing_Frequency__c="Annual", Contract_Term_Months__c=24), acts={"2026-07-01": _change("Amend", {"UnitPrice": "365.00"}, Proration__c="Immediately")}, totals={"2026-01-01": D(365), "2026-07-01": D(184), "2027-01-01": D(730)}),
+    Story(name="same_day", feature="A change on the first day", begin=_deal(SEATS), acts={"2026-01-01": _change("Amend", MORE, Proration__c="Immediately")}, totals={"2026-01-01": D(450), "2026-02-01": D(450)}),
+    Story(name="two_changes", feature="Two changes on one day", begin=_deal(SEATS), acts={"2026-01-16": _both(_change("Amend", MORE, Proration__c="Immediately"), _change("Amend", FEWER, ref="other", Proration__c="Immediately"))}, totals={"2026-01-01": D(300), "2026-01-16": D("15.48"), "2026-02-01": D(330)}),
+    Story(name="by_the_second", feature="Proration by the second", begin=_deal(SEATS), acts={"2026-01-16": _change("Amend", MORE, Proration__c="Immediately")}, totals={"2026-01-01": D(300), "2026-01-16": D("77.42"), "2026-02-01": D(450)}, config={"billing": BillingConfig(proration="second")}),
+    Story(name="next_by_second", feature="Proration by the second, on the next invoice", begin=_deal(SEATS), acts={"2026-01-16": _change("Amend", FEWER, Proration__c="Next invoice")}, totals={"2026-01-01": D(300), "2026-02-01": D("118.06")}, config={"billing": BillingConfig(proration="second")}),
     Story(name="cancel_now", feature="Cancellation, unused time credited", begin=_deal(SEATS), acts={"2026-01-16": _change("Cancel", Billing_Effective_Date__c=date(2026, 1, 16), Proration__c="Immediately")}, totals={"2026-01-01": D(300), "2026-01-16": D("-154.84")}, said={"base": "Canceled"}, days=("2026-02-01",)),
     Story(name="cancel_period", feature="Cancellation at the end of the period", begin=_deal(SEATS), acts={"2026-01-16": _change("Cancel", Cancel_When__c="End of period")}, totals={"2026-01-01": D(300)}, said={"base": "Canceled"}, days=("2026-02-01", "2026-03-01")),
     Story(name="cancel_term", feature="Cancellation at the end of the term", begin=_deal({}, Contract_Term_Months__c=2, Auto_Renew__c=True), acts={"2026-01-16": _change("Cancel", Cancel_When__c="End of term")}, totals={"2026-01-01": D(100), "2026-02-01": D(100)}, said={"base": "Completed"}, days=("2026-03-01",)),
