@@ -157,6 +157,9 @@ def test_a_lookup_key_stands_on_one_price(world: StripeWorld) -> None:
     with pytest.raises(stripe.InvalidRequestError) as caught:
         v1.prices.create({"product": str(first.product), "currency": "usd", "unit_amount": 200, "lookup_key": "k"})
     assert refused(caught) == (400, "resource_already_exists", "lookup_key")
+    with pytest.raises(stripe.InvalidRequestError):
+        v1.prices.create({"product_data": {"name": "Half"}, "currency": "usd", "unit_amount": 200, "lookup_key": "k"})
+    assert "Half" not in [one.name for one in v1.products.list({"limit": 100}).data]
     second = v1.prices.create({"product": str(first.product), "currency": "usd", "unit_amount": 200, "lookup_key": "k", "transfer_lookup_key": True})
     assert [one.id for one in v1.prices.list({"lookup_keys": ["k"]}).data] == [second.id]
     assert v1.prices.retrieve(first.id).lookup_key is None
@@ -292,9 +295,13 @@ def test_a_declined_card_cannot_be_attached(world: StripeWorld) -> None:
 
 
 def test_a_customer_may_come_with_a_payment_method(world: StripeWorld) -> None:
-    """payment_method at creation is attached; one that does not exist leaves no customer behind."""
+    """payment_method at creation is attached, and may be its default under the same name; one that does not exist leaves no customer behind."""
     made = world.v1.customers.create({"name": "With card", "payment_method": "pm_card_visa"})
     assert len(world.v1.payment_methods.list({"customer": made.id}).data) == 1
+    default: Any = {"default_payment_method": "pm_card_visa"}
+    with_default = world.v1.customers.create({"payment_method": "pm_card_visa", "invoice_settings": default})
+    (card,) = world.v1.payment_methods.list({"customer": with_default.id}).data
+    assert with_default.invoice_settings.default_payment_method == card.id  # type: ignore[union-attr]
     before = len(world.account.kind("customer"))
     with pytest.raises(stripe.InvalidRequestError):
         world.v1.customers.create({"name": "Without", "payment_method": "pm_nobody"})

@@ -128,10 +128,10 @@ def create_price(account: Account, _ids: Mapping[str, str], params: Data) -> Dat
     else:
         account.get("product", params["product"], param="product")
     price = _price(account, params)
+    _give_lookup_key(account, price, params)
     if product is not None:
         account.kind("product")[product["id"]] = product
         account.emit("product.created", product)
-    _give_lookup_key(account, price, params)
     account.kind("price")[price["id"]] = price
     account.emit("price.created", price)
     return price

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
 from connector.lookalike.stripe.expand import HIDDEN
@@ -41,26 +40,34 @@ def create(account: Account, _ids: Mapping[str, str], params: Data) -> Data:
         if unknown in params:
             raise Refused(f"The look-alike does not know {unknown} of a customer.", param=unknown)
     tax_ids = [_tax_id(account, id_, one["type"], one["value"]) for one in params.get("tax_id_data", ())]
-    method = params.get("payment_method")
-    _change(account, customer, params)
     account.kind("customer")[id_] = customer
+    try:
+        _change(account, customer, _with_method(account, id_, params))
+    except Refused:
+        del account.kind("customer")[id_]
+        raise
     for one in tax_ids:
         account.kind("tax_id")[one["id"]] = one
-    if method is not None:
-        try:
-            for attach in ATTACHING:
-                attach(account, method, id_)
-        except Refused:
-            del account.kind("customer")[id_]
-            raise
     account.emit("customer.created", customer)
     for one in tax_ids:
         account.emit("customer.tax_id.created", one)
     return customer
 
 
-ATTACHING: list[Callable[[Account, str, str], Any]] = []
-"""How a payment method comes to a customer: (account, payment method, customer)."""
+ATTACHING: list[Callable[[Account, str, str], Data]] = []
+"""How a payment method comes to a customer: (account, payment method, customer) -> the method as the customer has it."""
+
+
+def _with_method(account: Account, customer: str, params: Data) -> Data:
+    """Attach the payment method that a new customer comes with; return the parameters, a default of that name meaning what it became."""
+    if "payment_method" not in params:
+        return params
+    said, settings = params["payment_method"], params.get("invoice_settings", {})
+    for attach in ATTACHING:
+        method = attach(account, said, customer)
+        if settings.get("default_payment_method") == said:
+            return {**params, "invoice_settings": {**settings, "default_payment_method": method["id"]}}
+    return params
 
 
 @endpoint("GET", "/v1/customers/{id}", "CustomerRetrieveParams")

@@ -176,12 +176,10 @@ def retrieve(account: Account, ids: Mapping[str, str], _params: Data) -> Data:
 def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Change an endpoint, or switch it off."""
     made = account.get(KIND, ids["id"])
-    if "url" in params:
-        _check_url(account, params["url"])
-        made["url"] = params["url"]
-    if "enabled_events" in params:
-        _check_types(params["enabled_events"])
-        made["enabled_events"] = params["enabled_events"]
+    wanted = {**made, **{name: params[name] for name in ("url", "enabled_events") if name in params}}
+    _check_url(account, wanted["url"])
+    _check_types(wanted["enabled_events"])
+    made.update(wanted)
     if "disabled" in params:
         made["status"] = "disabled" if params["disabled"] else "enabled"
     if "description" in params:
