@@ -176,7 +176,7 @@ def retrieve(account: Account, ids: Mapping[str, str], _params: Data) -> Data:
 def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Change an endpoint, or switch it off."""
     made = account.get(KIND, ids["id"])
-    wanted = {**made, **{name: params[name] for name in ("url", "enabled_events") if name in params}}
+    wanted: Data = made | {name: params[name] for name in ("url", "enabled_events") if name in params}
     _check_url(account, wanted["url"])
     _check_types(wanted["enabled_events"])
     made.update(wanted)
