@@ -78,7 +78,8 @@ class Running:
         tally = Tally()
         seam = self._seam(stop)
         rounds.reconcile(seam, tally)
-        return self._result(seam, (tally.swept or Swept()).text() + self._posted(stop), tally)
+        there = f"; at Stripe {tally.compared.text()}" if tally.compared is not None else ""
+        return self._result(seam, (tally.swept or Swept()).text() + there + self._posted(stop), tally)
 
     def _posted(self, stop: threading.Event) -> str:
         """Send the mails that are due; return what was done, in words."""

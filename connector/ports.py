@@ -432,6 +432,21 @@ class Pushed:
     problem: Problem | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What a comparison with a backend outside looked at, what it found that no event had told, and how many differences stand there."""
+
+    invoices: int = 0
+    subscriptions: int = 0
+    missed: int = 0
+    drift: int = 0
+
+    def text(self) -> str:
+        """Return it in words."""
+        found = [f"{self.missed:,} missed and read now" if self.missed else "", f"{self.drift:,} changed there by hand" if self.drift else ""]
+        return f"{self.invoices:,} invoices, {self.subscriptions:,} subscriptions; {', '.join(filter(None, found)) or 'no difference'}"
+
+
 class Billing(Protocol):
     """A billing backend. *transactional*: what `apply` does is whole with the caller's unit; else it is on its way from then on."""
 

@@ -69,6 +69,7 @@ def sync_text(result: Mapping[str, Any]) -> str:
     """Return the summary of a sync."""
     counts = ", ".join(f"{result[k]} {k}" for k in ("staged", "mapped", "applied", "written", "waiting", "parked"))
     compared = [f"Compared with the CRM: {result['sweep']}."] if "sweep" in result else []
+    compared += [f"Compared with Stripe: {result['compared_there']}."] if "compared_there" in result else []
     return "\n".join([f"{counts}; {result['api_calls']} CRM calls", *compared, *_problem_lines(result["problems"])])
 
 

@@ -202,7 +202,9 @@ def _only_source(config: Config, name: str) -> Config:
 
 
 def _tally_result(tally: Tally, calls: int) -> Result:
-    swept = {} if tally.swept is None else {"compared": tally.swept.checked, "drift": tally.swept.drift, "sweep": tally.swept.text()}
+    swept: dict[str, Any] = {} if tally.swept is None else {"compared": tally.swept.checked, "drift": tally.swept.drift, "sweep": tally.swept.text()}
+    if tally.compared is not None:
+        swept |= {"compared_there": tally.compared.text(), "missed_there": tally.compared.missed, "drift_there": tally.compared.drift}
     return {
         "staged": tally.staged,
         "mapped": tally.mapped,

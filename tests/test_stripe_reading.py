@@ -7,7 +7,9 @@ from typing import Any
 
 from stripe_world import StripeWorld, stripe_world
 
-from connector.lookalike.stripe.account import catch_up
+from connector import app
+from connector.billing.stripe_backend.reading import webhooks
+from connector.lookalike.stripe.account import ENDPOINTS, catch_up
 from connector.lookalike.stripe.controls import CONTROLS
 
 DAY = "2026-03-20"
@@ -48,8 +50,6 @@ def replay(made: StripeWorld) -> None:
     """Have every event that was seen read once more."""
     with_books = made.query("SELECT COUNT(*) FROM stripe_event")
     assert with_books[0][0]
-    from connector import app
-
     with app.writing_house(made.config, "sync", clock=made.clock) as house, house.database.transaction() as unit:
         unit.execute("DELETE FROM stripe_event")
     made.sync()
@@ -251,8 +251,111 @@ def test_what_stripe_billed_otherwise_is_said(tmp_path: Path) -> None:
 
 def _call(made: StripeWorld, method: str, path: str, params: dict[str, Any], **ids: str) -> Any:
     """Carry out a call of somebody else's in the account."""
-    from connector.lookalike.stripe.account import ENDPOINTS
-
     with made.stripe.lock:
         catch_up(made.stripe)
         return ENDPOINTS[method, path][0](made.stripe, ids, params)
+
+
+def test_a_missed_event_is_swept(tmp_path: Path) -> None:
+    """What no event told (a payment, a note, a refund, a dispute, a change by hand) is found by the nightly comparison, once."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        known = len(made.stripe.events)
+        deed(made, "pay", invoice=invoice["id"])
+        _call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "amount": 3000, "refund_amount": 3000})
+        deed(made, "refund", invoice=invoice["id"], amount=1000)
+        (subscription,) = made.objects("subscription")
+        item = subscription["items"]["data"][0]["id"]
+        deed(made, "subscription", subscription=subscription["id"], change={"items": [{"id": item, "quantity": 5}], "proration_behavior": "none"})
+        del made.stripe.events[known:]
+        made.sync()
+        assert books(made) == [("open", 0, 0)]
+        tally = made.sweep()
+        assert books(made) == [("paid", 11000, 3000)]
+        assert sorted(row[0] for row in payments(made)) == [-3000, -1000, 12000]
+        assert tally.compared is not None
+        assert (tally.compared.invoices, tally.compared.subscriptions, tally.compared.drift) == (1, 1, 1)
+        assert tally.compared.missed >= 1
+        assert made.said("harbor_deal")[0] == "Needs attention"
+        again = made.sweep()
+        assert again.compared is not None
+        assert (again.compared.missed, again.compared.text()) == (0, "1 invoices, 1 subscriptions; 1 changed there by hand")
+
+
+def test_events_late_doubled_and_out_of_order(tmp_path: Path) -> None:
+    """Whatever order events come in, and however often, the books end the same; the newest state of each object is what counts."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        known = len(made.stripe.events)
+        deed(made, "pay", invoice=invoice["id"], last4="0341")
+        deed(made, "pay", invoice=invoice["id"])
+        fresh = made.stripe.events[known:]
+        made.stripe.events[known:] = [*reversed(fresh)]
+        made.sync()
+        assert books(made) == [("paid", 12000, 0)]
+        assert payments(made) == [(12000, "stripe", DAY)]
+        made.stripe.events += [{**event, "id": event["id"] + "_again"} for event in fresh]
+        before = made.query("SELECT COUNT(*) FROM event")
+        made.sync()
+        assert made.query("SELECT COUNT(*) FROM event") == before
+
+
+def test_a_poll_that_is_cut_off_begins_again_where_it_was(tmp_path: Path) -> None:
+    """Stripe goes away in the middle of reading: nothing is lost, what was listed waits, and the next round ends as if undisturbed."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        deed(made, "pay", invoice=invoice["id"])
+        made.stripe_server.faults.add("error_before", path="/v1/invoices", times=50)
+        tally = made.sync()
+        assert tally.away is not None
+        assert books(made) == [("open", 0, 0)]
+        assert made.query("SELECT COUNT(*) FROM stripe_event WHERE state = 'new'")[0][0] > 0
+        made.stripe_server.faults.clear()
+        made.sync()
+        assert books(made) == [("paid", 12000, 0)]
+        assert made.query("SELECT COUNT(*) FROM stripe_event WHERE state = 'new'") == [(0,)]
+
+
+def test_others_invoices_are_left_alone(tmp_path: Path) -> None:
+    """A customer that is not ours pays and is credited there: nothing of it is read, nothing reaches the books."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        customer = _call(made, "POST", "/v1/customers", {"name": "Somebody else"})
+        other = deed(made, "invoice", customer=customer["id"], amount=999, currency="eur", description="Not ours")
+        deed(made, "pay", invoice=other["id"])
+        made.stripe_server.faults.log.clear()
+        made.sync()
+        assert len(books(made)) == 1
+        assert not [entry for entry in made.stripe_server.faults.log if other["id"] in entry.path]
+        assert made.sweep().compared is not None
+        assert len(books(made)) == 1
+
+
+def test_old_events_are_forgotten(tmp_path: Path) -> None:
+    """After thirty days the queue keeps only how far the poll came."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made, Billing_Frequency__c="Annual")
+        made.clock.move_to(made.clock.now().replace(month=6))
+        made.sync()
+        made.sync()
+        assert [row[0] for row in made.query("SELECT state FROM stripe_event")] == ["poll"]
+
+
+def test_a_webhook_and_the_poll_feed_one_queue(tmp_path: Path) -> None:
+    """An event that was delivered is worked off with the next round, and the poll, which lists it later, has nothing left to do."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        invoice = started(made)
+        known = len(made.stripe.events)
+        deed(made, "pay", invoice=invoice["id"])
+        fresh = made.stripe.events[known:]
+        del made.stripe.events[known:]
+        with app.writing_house(made.config, "sync", clock=made.clock) as house, house.database.transaction() as unit:
+            for event in [*fresh, *fresh]:
+                webhooks.kept(unit, event, made.clock.now())
+        made.sync()
+        assert books(made) == [("paid", 12000, 0)]
+        made.stripe.events += fresh
+        before = made.query("SELECT COUNT(*) FROM event")
+        made.sync()
+        assert made.query("SELECT COUNT(*) FROM event") == before
+        assert made.query("SELECT COUNT(*) FROM stripe_event WHERE state NOT IN ('done', 'poll')") == [(0,)]

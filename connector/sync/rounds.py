@@ -192,7 +192,7 @@ def sync(seam: Seam, tally: Tally, *, record: str | None = None, is_full: bool =
 
 
 def reconcile(seam: Seam, tally: Tally, *, is_deep: bool = False) -> None:
-    """Poll, then compare every record in scope with the CRM, and put right what no poll has seen (pitfalls P11, P12).
+    """Poll, then compare every record in scope with the CRM, and a backend outside with the books; put right what no poll has seen (P11, P12).
 
     A sweep that was cut off goes on where it was. Raises: RetryableError where the CRM cannot be reached, or the budget is used up.
     """
@@ -200,6 +200,7 @@ def reconcile(seam: Seam, tally: Tally, *, is_deep: bool = False) -> None:
     if tally.written:
         read_all(seam, tally)  # our own writes come back first, so that they are no drift
     sweep(seam, tally, is_deep=is_deep, before_page=lambda: keep_budget(seam))
+    sending.compare(seam, tally)
     read_all(seam, tally)
     _note_run(seam, "reconcile")
 

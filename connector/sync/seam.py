@@ -17,7 +17,7 @@ from connector.charging import Charge, ChargeResult, Payments
 from connector.errors import Problem
 from connector.mapping.compile import Compiled
 from connector.offers import Quotes
-from connector.ports import Billing, Crm, IntentResult, Org, Pushed, Unit
+from connector.ports import Billing, Compared, Crm, IntentResult, Org, Pushed, Unit
 
 
 class Transactions(Protocol):
@@ -86,6 +86,12 @@ class Remote(Protocol):
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
         """Read back what happened; return how many events were taken."""
+
+    def compare(
+        self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        stop: threading.Event, log: Callable[..., None],
+    ) -> Compared:  # fmt: skip
+        """Compare what is there with the books, and read what no event has told."""
 
     def answer(  # noqa: PLR0913 - what was asked, and by which names its outcome is found
         self, kind: str, data: Mapping[str, Any], unit: Unit, now: datetime, *, key: str, actor: str, sent: Mapping[str, Any]
@@ -264,7 +270,7 @@ class Tally:
     """What a run did, counted; the shape of `connector sync --json`.
 
     slowed - why what the CRM is to be told waits. sent, refused, unsent - decisions that went to a billing backend outside, that it
-    refused, and that wait; away - why they do.
+    refused, and that wait; away - why they do. compared - what a comparison with it found.
     """
 
     staged: int = 0
@@ -283,3 +289,4 @@ class Tally:
     problems: list[Problem] = field(default_factory=list)
     charged: Collected = field(default_factory=Collected)
     swept: Swept | None = None
+    compared: Compared | None = None

@@ -59,3 +59,14 @@ def pull(seam: Seam, tally: Tally) -> int:
         tally.away = Problem(code="stripe-unreachable", message=str(error), hint=error.hint or "It is tried again by itself.")
         seam.log("pull.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)
         return 0
+
+
+def compare(seam: Seam, tally: Tally) -> None:
+    """Compare the backend with the books and read what was missed; where it cannot be reached, the next night does."""
+    if seam.remote is None or seam.stop.is_set() or tally.away is not None:
+        return
+    try:
+        tally.compared = seam.remote.compare(seam.database, seam.now, tell=told, stop=seam.stop, log=seam.log)
+    except RetryableError as error:
+        tally.away = Problem(code="stripe-unreachable", message=str(error), hint=error.hint or "It is tried again by itself.")
+        seam.log("pull.failed", error=str(error), hint=error.hint, wait_s=error.retry_after_s)

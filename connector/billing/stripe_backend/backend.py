@@ -33,7 +33,7 @@ from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.currencies import Currencies, running_currencies
-from connector.billing.stripe_backend.reading import links, notices
+from connector.billing.stripe_backend.reading import links, notices, sweeping
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.reading.pulling import Reading
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
@@ -41,7 +41,18 @@ from connector.billing.taxing import refusal, state_of
 from connector.core.lines import Line
 from connector.core.settlement import CustomerState
 from connector.errors import Problem
-from connector.ports import BilledRun, Command, IntentResult, InvoiceView, Outcome, Preview, Pushed, Standing, Unit
+from connector.ports import (
+    BilledRun,
+    Command,
+    Compared,
+    IntentResult,
+    InvoiceView,
+    Outcome,
+    Preview,
+    Pushed,
+    Standing,
+    Unit,
+)
 
 BUSY_WAIT = timedelta(minutes=10)  # until the run looks again at a contract whose push is on its way
 REPLANNED = 100  # contracts of refused pushes that one pass plans anew
@@ -196,6 +207,13 @@ class StripeBilling(InternalBilling):
         """Mirror what happened at Stripe; return how many events were taken."""
         reading = Reading(database=database, calls=self.calls, engine=self, now=now, tell=tell, stop=stop, log=log)
         return reading.run()
+
+    def compare(
+        self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        stop: threading.Event, log: Callable[..., None],
+    ) -> Compared:  # fmt: skip
+        """Compare Stripe with the books, and read what no event has told."""
+        return sweeping.compare(Reading(database=database, calls=self.calls, engine=self, now=now, tell=tell, stop=stop, log=log))
 
     def issue_of(self, unit: Unit, contract: BookedContract, now: datetime) -> tuple[StripeIssue, list[Line]]:
         """Return the issue that plans one contract, and the contract's facts."""

@@ -47,7 +47,7 @@ class Work:
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """One pass. tell - notes in the same transaction which deals' records now say something else."""
+    """One pass. tell - notes in the same transaction which deals' records now say something else; *told*: of how many objects that was so."""
 
     database: Transactions
     calls: Calls
@@ -57,6 +57,7 @@ class Reading:
     stop: threading.Event
     log: Callable[..., None]
     failed: int = 0
+    told: int = 0
 
     def run(self) -> int:
         """Poll and work off what waits; return how many events were taken. Raises: RetryableError, HaltError."""
@@ -95,25 +96,25 @@ class Reading:
         with self.database.read() as unit:
             first = int(unit.query("SELECT COALESCE(MAX(seq), 0) FROM event")[0][0])
         for invoice_id, with_refunds in work.invoices.items():
-            self._each(invoice_id, partial(self.invoice, with_refunds=with_refunds, work=work))
+            self.each(invoice_id, partial(self.invoice, with_refunds=with_refunds, work=work))
         for charge in work.charges:
-            self._each(charge, partial(self.charge, work=work))
+            self.each(charge, partial(self.charge, work=work))
         for dispute in work.disputes:
-            self._each(dispute, self.dispute)
+            self.each(dispute, self.dispute)
         for schedule in work.schedules:
-            self._each(schedule, partial(self.schedule, work=work))
+            self.each(schedule, partial(self.schedule, work=work))
         for subscription in work.subscriptions:
-            self._each(subscription, self.subscription)
+            self.each(subscription, self.subscription)
         for customer in work.customers:
-            self._each(customer, self.balance)
+            self.each(customer, self.balance)
         for customer in work.deleted:
-            self._each(customer, self.deleted)
+            self.each(customer, self.deleted)
         for invoice in work.unfinal.values():
-            self._write(partial(_not_finalized, invoice, self.now()))
+            self.write(partial(_not_finalized, invoice, self.now()))
         self._tell_differences(first)
         return [row.id for row in rows] if self.failed > before else []
 
-    def _each(self, name: str, read: Callable[[str], None]) -> None:
+    def each(self, name: str, read: Callable[[str], None]) -> None:
         """Read one object; an error of ours, or a no to the question, is told, and the others go on."""
         try:
             read(name)
@@ -124,10 +125,12 @@ class Reading:
             hint = getattr(error, "hint", "") or "It is read again by the nightly comparison; report it if it stays."
             self.log("pull.failed", error=f"{name}: {error!r}", hint=hint)
 
-    def _write(self, written: Callable[[Unit], Iterable[str]]) -> None:
+    def write(self, written: Callable[[Unit], Iterable[str]]) -> None:
         """Write what was read of one object, in a transaction of its own."""
         with self.database.transaction() as unit:
-            self.tell(unit, list(written(unit)))
+            deals = list(written(unit))
+            self.tell(unit, deals)
+        self.told += bool(deals)
 
     def _asked_for(self, call: str, target: str, params: Data | None = None) -> dict[str, Any] | None:
         """Return an object as it is now, None where it is not there any more."""
@@ -141,7 +144,7 @@ class Reading:
     def invoice(self, invoice_id: str, *, with_refunds: bool = False, work: Work | None = None) -> None:
         """Read one invoice and mirror it."""
         for invoice in fetching.whole_invoices(self.calls, [invoice_id], {invoice_id} if with_refunds else ()):
-            self._write(partial(self._mirrored, invoice))
+            self.write(partial(self._mirrored, invoice))
             if work is not None and balances.moves(invoice):
                 work.customers[id_of(invoice.get("customer"))] = None
 
@@ -162,7 +165,7 @@ class Reading:
         """Read a dispute and tell of it."""
         dispute = self._asked_for("disputes.retrieve", dispute_id)
         if dispute is not None:
-            self._write(lambda unit: disputed(unit, dispute, self.now()))
+            self.write(lambda unit: disputed(unit, dispute, self.now()))
 
     def schedule(self, schedule_id: str, work: Work) -> None:
         """Have the subscription of a schedule compared; one that never began is gone with its schedule."""
@@ -171,7 +174,7 @@ class Reading:
         if found:
             work.subscriptions[found] = None
         else:
-            self._write(lambda unit: _unbegun(unit, schedule_id, self.now()))
+            self.write(lambda unit: _unbegun(unit, schedule_id, self.now()))
 
     def subscription(self, subscription_id: str) -> None:
         """Compare a subscription with what we hold of it."""
@@ -179,7 +182,7 @@ class Reading:
             if not unit.query("SELECT 1 FROM stripe_subscription WHERE subscription = ?", (subscription_id,)):
                 return
         found = self._asked_for("subscriptions.retrieve", subscription_id)
-        self._write(lambda unit: _compared(unit, subscription_id, found, self.now()))
+        self.write(partial(compared_with, subscription_id, found, self.now()))
 
     def balance(self, customer: str) -> None:
         """Read what moved a customer's balance."""
@@ -197,7 +200,7 @@ class Reading:
             balances.book(unit, customer, moved[::-1], self.now())
             return []
 
-        self._write(written)
+        self.write(written)
 
     def deleted(self, customer: str) -> None:
         """Tell that a customer of ours was deleted at Stripe."""
@@ -209,7 +212,7 @@ class Reading:
                 notices.put(unit, contract_id, "customer_deleted", customer, notices.problem_of("customer_deleted", customer), self.now())
             return store.deals_of_contracts(unit, ids)
 
-        self._write(written)
+        self.write(written)
 
     def _tell_differences(self, first: int) -> None:
         """Tell those who run billing what was billed otherwise than expected."""
@@ -301,7 +304,8 @@ def _newest(unit: Unit, customer_id: str) -> str:
     return str(rows[0][0] or "")
 
 
-def _compared(unit: Unit, subscription_id: str, found: Data | None, now: datetime) -> list[str]:
+def compared_with(subscription_id: str, found: Data | None, now: datetime, unit: Unit) -> list[str]:
+    """Compare a subscription of ours, None: it is not there any more, with what we hold of it; return the deals to tell."""
     contract_id = drifting.gone(unit, subscription_id, now) if found is None else drifting.compared(unit, found, now)
     return store.deals_of_contracts(unit, [contract_id]) if contract_id else []
 
