@@ -261,3 +261,23 @@ def test_a_trial_an_end_and_a_discount_are_linked_as_they_stand(site: Site) -> N
     status, out, err = site.shell.run("bill")
     assert status == 0, err + out
     assert len(site.rows("SELECT id FROM stripe_push")) == sent, site.rows("SELECT key, plan FROM stripe_push")[sent:]
+
+
+def test_what_the_connector_made_itself_is_not_linked_again(site: Site) -> None:
+    """A subscription and a schedule of its own that has not begun are known by their metadata, even where the ledger forgot their ids."""
+    site.now[0] = datetime.now(UTC)
+    crm = site.shell.world
+    crm.account("acme")
+    today = datetime.now(UTC).date()
+    crm.deal("now", {"Quantity": 2, "UnitPrice": "20.00"}, account="acme", CloseDate=today)
+    crm.deal("later", {"Quantity": 2, "UnitPrice": "20.00"}, account="acme", CloseDate=today, Contract_Start_Date__c=today + timedelta(days=40))
+    crm.win("now", "later")
+    status, out, err = site.shell.run("sync")
+    assert status == 0, err + out
+    database = Database(f"sqlite:///{site.shell.folder}/connector.db")
+    with database.transaction() as unit:
+        unit.execute("DELETE FROM stripe_subscription")
+    database.close()
+    status, shown = site.shell.json("import", "contracts", "--from", "stripe", "--yes")
+    assert (status, shown["made"], shown["unchanged"], shown["refused"]) == (0, 0, 2, 0), shown
+    assert len(site.shell.json("contracts", "list")[1]) == 2

@@ -16,7 +16,7 @@ from connector import app
 from connector.asking.imports import bound, common_of
 from connector.asking.shared import bad
 from connector.billing.stripe_backend.importing.adopting import AT_ONCE
-from connector.billing.stripe_backend.importing.knowing import codes_by_name, customers_known
+from connector.billing.stripe_backend.importing.knowing import codes_by_name, contracts_known, customers_known
 from connector.billing.stripe_backend.importing.matching import Known, Match, matched
 from connector.billing.stripe_backend.importing.understood import RUNNING, Seen, Understood, at_time, day, understood
 from connector.billing.stripe_backend.steps import Calls
@@ -65,12 +65,29 @@ def contract_rows(config_path: Path, *, where: str, is_dry: bool) -> Iterator[li
     people = people_of(crm, known, [str(c.get("email") or "") for c in account.customers.values()])
     matches = matched(list(account.customers.values()), people, org=org.id, names=config.stripe.account_ids)
     common = common_of(config)
+    with looking_house(config) as books, books.database.read() as unit:
+        named = {i: _contract_in(s, org.id) for s in [*account.subscriptions, *account.coming] if (i := str(s["id"]))}
+        have = contracts_known(unit, {c for c in named.values() if c})
+    ours = {i: c for i, c in named.items() if c in have}
     chosen = [s for s in [*account.subscriptions, *account.coming] if is_wanted(_flat(s, account))]
     size = AT_ONCE * 2
     for start in range(0, len(chosen), size):
         part = chosen[start : start + size]
-        yield _linked(config, account, matches, common, part, is_dry=is_dry)
+        rows = [_ours(s, account, ours[str(s["id"])]) for s in part if str(s["id"]) in ours]
+        others = [s for s in part if str(s["id"]) not in ours]
+        yield rows + (_linked(config, account, matches, common, others, is_dry=is_dry) if others else [])
         show("read" if is_dry else "linked", len(part))
+
+
+def _contract_in(subscription: Mapping[str, Any], org: str) -> str:
+    """Return the contract of this ledger that a subscription says it is of, "" for none."""
+    metadata = subscription.get("metadata") or {}
+    return str(metadata.get("connector_contract") or "") if metadata.get("connector_org") == org else ""
+
+
+def _ours(subscription: Mapping[str, Any], account: Account, contract: str) -> Result:
+    """Return the row of a subscription that the connector made or linked before."""
+    return _row(subscription, account, Match(), []) | {"result": "unchanged", "contract": contract}
 
 
 # ---------------------------------------------------------------- which

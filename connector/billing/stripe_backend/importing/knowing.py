@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from connector.billing.batches import in_batches
 from connector.billing.stripe_backend.importing.matching import Known
 from connector.ports import Unit
 
@@ -22,3 +25,11 @@ def codes_by_name(unit: Unit) -> dict[str, str]:
     for name, code in rows:
         counted.setdefault(str(name), []).append(str(code))
     return {name: codes[0] for name, codes in counted.items() if len(codes) == 1}
+
+
+def contracts_known(unit: Unit, contract_ids: Iterable[str]) -> frozenset[str]:
+    """Return which of these contracts the books have."""
+    found: set[str] = set()
+    for batch, marks in in_batches(contract_ids):
+        found.update(str(row[0]) for row in unit.query(f"SELECT id FROM contract WHERE id IN ({marks})", batch))
+    return frozenset(found)
