@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from connector import app, printing, service
@@ -24,7 +25,7 @@ from connector.billing.figures import Figures, figures
 from connector.config import demo_config
 from connector.core.money import major
 from connector.core.terms import Coupon, Interval, Price, Tier
-from connector.demo_stripe import AFTERNOON, Elsewhere, elsewhere, on_stripe
+from connector.demo_stripe import AFTERNOON, Elsewhere, arrival, elsewhere, on_stripe
 from connector.errors import ConfigError, Problem, Where, invariant
 from connector.kit import observe, shipped, yamlpos
 from connector.kit.clock import ShiftedClock
@@ -34,7 +35,7 @@ from connector.lookalike.crm.orgs import org_from, settings_from_words
 from connector.lookalike.crm.seed import seed, seed_from
 from connector.lookalike.crm.seed_catalogue import catalogue_products
 from connector.lookalike.crm.server import CrmServer, serve
-from connector.sync import ledger, rounds
+from connector.sync import ledger, rounds, sending
 from connector.sync.seam import Tally
 from connector.web.views import RunRow
 
@@ -132,8 +133,8 @@ class Stage:
             _customers_pay(house, today)
 
     def hour(self, day: date) -> datetime:
-        """Return the hour of a day at which everything of it has happened."""
-        return at_nine(day).replace(hour=AFTERNOON) if self.stripe is not None else at_nine(day)
+        """Return the hour of a day at which everything of it has happened: at Stripe what began later on a day is renewed later, too."""
+        return at_nine(day) if self.stripe is None else arrival(at_nine(day), self.clock.now())
 
 
 # ---------------------------------------------------------------- what the seller knows beside the CRM: its catalogue, and what is used
@@ -214,7 +215,7 @@ def play(house: app.House, scenery: Stage) -> Tally:
         rounds.sync(house.seam, tally)
         rounds.bill(house.seam, scenery.clock.now(), tally)
         if scenery.stripe is not None:
-            scenery.clock.move_to(scenery.hour(step.on))
+            scenery.clock.move_to(at_nine(step.on).replace(hour=AFTERNOON))
             rounds.sync(house.seam, tally)
             rounds.bill(house.seam, scenery.clock.now(), tally)
         made = books_figures(house).invoices - invoices
@@ -305,8 +306,9 @@ def run(*, once: bool, port: int, crm_port: int, is_json: bool, backend: str = "
                 _played(house, scenery, is_json=is_json)
                 if once:
                     return 0
-                crm.front.move_clock = lambda day: clock.move_to(scenery.hour(day))
-                return _keep_running(house, scenery)
+                moves: SimpleQueue[date] = SimpleQueue()
+                crm.front.move_clock = moves.put if stripe is not None else lambda day: clock.move_to(at_nine(day))
+                return _keep_running(house, scenery, moves)
 
 
 def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
@@ -335,7 +337,7 @@ def _played(house: app.House, scenery: Stage, *, is_json: bool) -> None:
     invariant(there is None or there == (totals["total"], int(totals["count"])), "the books hold what Stripe billed")
 
 
-def _keep_running(house: app.House, scenery: Stage) -> int:
+def _keep_running(house: app.House, scenery: Stage, moves: SimpleQueue[date]) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _n, _f: stop.set())
@@ -348,9 +350,24 @@ def _keep_running(house: app.House, scenery: Stage) -> int:
             + "Time goes on at the pace of this machine; the demo CRM's page moves it by a day or a month.\nCtrl-C ends it."
         )
         while not stop.wait(_TICK_S):
+            while not moves.empty():
+                told = go_on(house, scenery, told, moves.get())
             last[:] = [RunRow(job="round and billing run", state="ok", tone="good", next=f"every {_TICK_S} s", **turn(house, scenery, told))]
             told = house.clock.now().date()
     return 0
+
+
+def go_on(house: app.House, scenery: Stage, told: date, day: date) -> date:
+    """Let the days up to *day* pass one by one: what was used since *told* must be at Stripe before its period ends. Return *day*."""
+    since = scenery.clock.now().date()
+    arrives = scenery.hour(day)
+    for passed in (since + timedelta(days=n) for n in range(1, (day - since).days + 1)):
+        scenery.clock.move_to(at_nine(passed) - timedelta(hours=1))
+        customers_use(house, scenery.org, told, passed)
+        sending.send(house.seam, Tally())
+        told = passed
+    scenery.clock.move_to(arrives)
+    return told
 
 
 def turn(house: app.House, scenery: Stage, told: date) -> dict[str, str]:

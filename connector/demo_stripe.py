@@ -56,6 +56,16 @@ class Elsewhere:
         return major(sum(int(i["total"]) for i in found), currency), len(found)
 
 
+def arrival(morning: datetime, now: datetime) -> datetime:
+    """Return when of a day the demo arrives: in the afternoon, and behind the hour at which what began just now is final again."""
+    behind = now + timedelta(minutes=90)
+    latest = morning.replace(hour=23, minute=30)
+    wanted = morning.replace(hour=AFTERNOON)
+    if behind.date() == now.date():
+        wanted = max(wanted, morning.replace(hour=behind.hour, minute=behind.minute))
+    return min(wanted if behind.date() == now.date() else latest, latest)
+
+
 def _day(invoice: Mapping[str, object]) -> date:
     return datetime.fromtimestamp(int(str(invoice["created"])), UTC).date()
 

@@ -288,7 +288,7 @@ def _look_again(unit: Unit, engine: Engine, contract: BookedContract, lines: Seq
     wanted: Wanted = issue.wanted(contract, facts)
     known = [*facts, *(line for line in wanted.sent.values() if not line.is_pending)]
     made = advanced(
-        contract, known, issue.state_of(contract), now, issue.credited, emitted=own, look_at=owning.next_own(wanted, wanted.held)
+        contract, known, issue.state_of(contract), now, issue.credited, emitted=own, look_at=_look_at(wanted, now)
     )
     at = store.at_text(now)
     store.advance_contracts(unit, [(made.status, made.is_invoiced, made.billed_until, made.window_on, made.next_due_at, at, contract.id)])
@@ -296,6 +296,11 @@ def _look_again(unit: Unit, engine: Engine, contract: BookedContract, lines: Seq
         after = with_invoice(made.changes, own, invoice_id)
         store.update_changes(unit, [(contract.id, c) for c, old in zip(after, contract.changes, strict=True) if c != old])
     return replace(made, contract=before)
+
+
+def _look_at(wanted: Wanted, now: datetime) -> datetime | None:
+    """Return when the run must look again: at once where a line of ours is due that no run has sent yet."""
+    return now if owning.own_lines(wanted, wanted.held) else owning.next_own(wanted, wanted.held)
 
 
 def _mail(unit: Unit, engine: Engine, booked: BookedInvoice, now: datetime) -> None:
