@@ -204,3 +204,21 @@ def test_due_on_receipt_is_due_at_once() -> None:
     (invoice,) = world.invoices()
     assert (day(invoice["due_date"]), invoice["status"]) == ("2026-04-01T01:00", "open")
     assert world.events("invoice.overdue") == ["2026-04-01T01:00 invoice.overdue"]
+
+
+def test_an_item_that_comes_in_the_second_of_a_renewal() -> None:
+    """A request in the very second of a renewal comes after it: without prorations its new item is billed with the next one."""
+    world = Machine("2026-04-01")
+    world.price("q", 500)
+    made = world.schedule(
+        {"items": [{"price": world.price("p", 1000)}], "duration": {"interval": "year"}}, default_settings=SEND
+    )
+    world.to("2026-05-01")
+    both: Data = {
+        "start_date": at("2026-04-01"),
+        "end_date": at("2027-04-01"),
+        "items": [{"price": "p"}, {"price": "q"}],
+    }
+    world.post("subscription_schedules/{id}", {"phases": [both], "proration_behavior": "none"}, id=made["id"])
+    world.to("2026-06-02")
+    assert [one["total"] for one in world.invoices()] == [1000, 1000, 1500]

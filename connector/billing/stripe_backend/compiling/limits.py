@@ -80,7 +80,8 @@ def _amounts(outlook: Outlook) -> Iterator[Complaint]:
 def _trials(groups: Sequence[Group]) -> Iterator[Complaint]:
     for group in groups:
         found = group.laid.stretches
-        for stretch, after in zip(found, [*(s.start for s in found[1:]), group.laid.end], strict=True):
+        ends = [*(s.start for s in found[1:]), group.laid.end] if found else []  # one that is over by now has no stretch left
+        for stretch, after in zip(found, ends, strict=True):
             if stretch.is_trial and (after is None or (after - stretch.start).days > TRIAL_DAYS):
                 yield "stripe-trial-too-long", f"A free trial lasts at most {TRIAL_DAYS} days there.", "Shorten the trial"
                 return

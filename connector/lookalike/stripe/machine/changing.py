@@ -27,9 +27,16 @@ from connector.lookalike.stripe.machine.subscriptions import (
 from connector.lookalike.stripe.machine.times import every_of, last_boundary, next_boundary
 
 
-def reshape(account: Account, subscription: Data, wanted: Sequence[Wanted], behavior: str, at: int) -> None:
-    """Give a subscription the wanted items from *at*, with pending prorations unless *behavior* is none."""
+def reshape(
+    account: Account, subscription: Data, wanted: Sequence[Wanted], behavior: str, at: int, *, is_entered: bool = False
+) -> None:
+    """Give a subscription the wanted items from *at*, with pending prorations unless *behavior* is none.
+
+    is_entered - a phase begins: a new item on a boundary is billed from there. A request in that very second comes after the
+    renewal, so that its new item is prorated or waits for the next one.
+    """
     held = {item["id"]: item for item in subscription["items"]["data"]}
+    is_renewed = is_entered or any(item["current_period_end"] <= at for item in held.values())
     kept = {one.item["id"] for one in wanted if one.item is not None}
     is_prorated = behavior != "none" and not is_trialing(subscription)
     drafts: list[tuple[Data, Draft]] = []
@@ -38,8 +45,8 @@ def reshape(account: Account, subscription: Data, wanted: Sequence[Wanted], beha
     after: list[Data] = []
     for one in wanted:
         if one.item is None:
-            after.append(_arriving(account, subscription, one, at))
-            if is_prorated and after[-1]["current_period_start"] < at:
+            after.append(_arriving(account, subscription, one, at, is_renewed=is_renewed))
+            if is_prorated and after[-1]["current_period_start"] <= at < after[-1]["current_period_end"]:
                 drafts += _owed(account, subscription, after[-1], at)
         else:
             drafts += _changed(account, subscription, one, at, is_prorated=is_prorated)
@@ -65,13 +72,13 @@ def _leaving(
     return [(item, draft) for draft in found]
 
 
-def _arriving(account: Account, subscription: Data, wanted: Wanted, at: int) -> Data:
+def _arriving(account: Account, subscription: Data, wanted: Wanted, at: int, *, is_renewed: bool) -> Data:
     """Make a new item: in a trial until its end; on a boundary with a period that begins at once; else in the middle of one."""
     if is_trialing(subscription):
         return new_item(account, subscription, wanted, at, subscription["trial_end"])
     anchor, every = subscription["billing_cycle_anchor"], every_of(wanted.price)
     start = last_boundary(anchor, every, at)
-    if start == at:
+    if start == at and is_renewed:
         return new_item(account, subscription, wanted, at, at)
     return new_item(
         account, subscription, wanted, at if is_metered(wanted.price) else start, next_boundary(anchor, every, at)

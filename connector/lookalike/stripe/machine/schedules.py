@@ -132,7 +132,9 @@ def enter(account: Account, schedule: Data, phase: Data, at: int) -> None:
     set_trial(account, subscription, phase, behavior, at)
     if setting(schedule, phase, "billing_cycle_anchor") == "phase_start" and not is_trialing(subscription):
         changing.reanchor(account, subscription, behavior, at)
-    changing.reshape(account, subscription, wanted_of(account, phase, subscription["items"]["data"]), behavior, at)
+    changing.reshape(
+        account, subscription, wanted_of(account, phase, subscription["items"]["data"]), behavior, at, is_entered=True
+    )
     adding.put_on(account, subscription, phase["add_invoice_items"], (phase["start_date"], phase["end_date"]))
     account.emit("subscription_schedule.updated", schedule, {"current_phase": before})
     account.emit("customer.subscription.updated", subscription, {})
