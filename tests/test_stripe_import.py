@@ -181,7 +181,6 @@ def test_a_subscription_under_a_schedule_is_linked_with_its_phases(site: Site) -
     assert contract["ends_on"] is not None
     assert site.account.get("subscription_schedule", made["id"])["metadata"]["connector_contract"] == contract["contract"]
     status, out, err = site.shell.run("contracts", "cancel", contract["contract"], "--when", "period_end")
-    print(out, err, site.rows("SELECT state, problem FROM stripe_push"))
     assert status == 0, err
     after = site.account.get("subscription_schedule", made["id"])
     (item,) = site.account.get("subscription", after["subscription"])["items"]["data"]
