@@ -50,6 +50,8 @@ def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -
         return end >= from_day and is_boundary(midnight(anchor), interval, midnight(day)) and end <= natural_end(anchor, interval, day)
     if day < from_day or (line.is_proration and day < group.since and day != from_day):
         return False
+    if "/charge/r" in line.key and day < group.since:
+        return False  # billed anew: what Stripe billed for that day was given back
     if not line.is_pending and line.due.date() != day:
         return False
     is_start = is_boundary(midnight(anchor), interval, midnight(day))
