@@ -112,7 +112,9 @@ def next_own(wanted: Wanted, held: Held | None) -> datetime | None:
 def _instants(outlook: Outlook, held: Held | None) -> Iterable[datetime]:
     for line in outlook.lines:
         if line.amount and not is_stripes(held, line):
-            yield line.start if line.is_pending else line.due
+            yield line.due
+            if line.is_pending:
+                yield line.start
     for start, end, _ in outlook.plan.pauses:
         yield from (start - timedelta(days=1), start)
         if end is not None:

@@ -85,10 +85,10 @@ class _Planning:
         mine = {g.name: g for g in groups}
         kept = [*over, *(self._ended(g) for g in self.held.groups if g not in over and g.name not in mine)]
         kept += [self._converged(g) for g in groups]
-        held = replace(self.held, groups=tuple(kept))
+        held = self._pauses(replace(self.held, groups=tuple(kept)))
         if not self.wanted.contract.withdrawn:
             self._own(held)
-        return self._whole(self._pauses(held))
+        return self._whole(held)
 
     def _whole(self, held: Held) -> Plan:
         told = told_of(self.wanted.customer_id, self.details, self.wanted.org)
