@@ -71,6 +71,8 @@ class Life:
         self._carry_out(plan)
         again = planned(self.wanted())
         assert again.steps == (), f"asked again it sends {[s.name for s in again.steps]}"
+        look = next_own(self.wanted(), self.held)
+        assert look is None or look > self.now, "what was sent is not looked at again"
 
     def _carry_out(self, plan: Plan) -> None:
         self.plans += bool(plan.steps)

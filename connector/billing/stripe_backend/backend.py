@@ -323,7 +323,7 @@ class StripeIssue(Issue):
         tax = self.tax_of(contract.customer_id)
         if plan.steps and tax.problem is not None and not self.automatic_tax:
             raise refusal(contract, tax.problem)
-        look = owning.next_own(wanted, plan.held)
+        look = owning.next_own(replace(wanted, sent={**wanted.sent, **{line.key: line for line in plan.lines}}), plan.held)
         known = [*facts, *(line for line in (*wanted.sent.values(), *plan.lines) if not line.is_pending)]
         made = advanced(contract, known, state, self.moment.at, self.credited, look_at=look)
         deal = before.deal if before is not None else self._deal(contract)

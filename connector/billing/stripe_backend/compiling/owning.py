@@ -101,8 +101,13 @@ def unread(wanted: Wanted) -> bool:
 
 
 def next_own(wanted: Wanted, held: Held | None) -> datetime | None:
-    """Return when the run must look again: the next line of our own, the next pause, more phases, the next term; None: never."""
+    """Return when the run must look again: the next line of our own, the next pause, more phases, the next term; None: never.
+
+    It is now, where lines of our own are due and neither facts nor sent.
+    """
     outlook = Outlook(wanted)
+    if any(line.due <= outlook.local for line in own_of(outlook, held)):
+        return wanted.now
     found = _instants(outlook, held)
     zone = wanted.contract.terms.timezone
     later = [to_utc(at, zone) for at in found if at > outlook.local]
