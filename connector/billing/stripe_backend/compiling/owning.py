@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 
 from connector.billing.stripe_backend.compiling.days import midnight, moment
-from connector.billing.stripe_backend.compiling.outlook import Outlook
+from connector.billing.stripe_backend.compiling.outlook import AHEAD_DAYS, Outlook
 from connector.billing.stripe_backend.compiling.phases import natural_end
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase
-from connector.core.invoicing import next_due_on
 from connector.core.lines import Line
 from connector.core.period import is_boundary, to_utc
 
@@ -117,19 +116,14 @@ def next_own(wanted: Wanted, held: Held | None) -> datetime | None:
 def _instants(outlook: Outlook, held: Held | None) -> Iterable[datetime]:
     for line in outlook.lines:
         if line.amount and not is_stripes(held, line):
-            yield line.due
-            if line.is_pending:
-                yield line.start
-    for start, end, _ in outlook.plan.pauses:
-        yield from (start - timedelta(days=1), start)
-        if end is not None:
-            yield from (end - timedelta(days=1), end)
-    for at in (outlook.plan.end, outlook.plan.term_end):
-        if at is not None:
-            yield at
-    if outlook.plan.term_end is not None:
-        yield outlook.plan.term_end - timedelta(days=390)
+            yield from (line.due, line.start) if line.is_pending else (line.due,)
+    plan = outlook.plan
+    known = [at for start, end, _ in plan.pauses for at in (start, end) if at is not None]
+    yield from (at - before for at in known for before in (timedelta(days=1), timedelta()))
+    if plan.end is not None:
+        yield plan.end
+    if plan.term_end is not None:
+        yield from (plan.term_end - timedelta(days=AHEAD_DAYS - 10), plan.term_end)
     for group in held.groups if held is not None else ():
         if group.ends_with == "release" and group.phases and group.phases[-1].end is not None:
             yield midnight(group.phases[-1].end - timedelta(days=40))
-    yield from filter(None, [next_due_on(outlook.plan, outlook.piece, outlook.local)] if not outlook.lines else [])
