@@ -13,7 +13,7 @@ from stripe_lives import differences, lived
 from connector.core.period import to_utc
 from connector.core.terms import Contract
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "40"))
 ENOUGH = settings(
     derandomize="PROPERTY_EXAMPLES" not in os.environ, max_examples=EXAMPLES, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -9,6 +9,7 @@ Checked before anything is sent, over everything that the engine will bill as fa
 | discounts of one line | 20 |
 | tax rates of one line | 5 |
 | lines of ours on one invoice | 250 |
+| currencies of a customer | 1 |
 
 More than ten phases, more than twenty lines, rhythms that do not fit, and intervals over three years are no limits: they are sent in
 several parts or billed by items of our own. Source: docs.stripe.com/currencies, /billing/subscriptions/trials, /api/invoiceitems.
@@ -40,7 +41,7 @@ Complaint = tuple[str, str, str]
 
 def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract."""
-    complaints = [*_amounts(outlook), *_trials(groups), *_crowds(outlook, groups)]
+    complaints = [*_currencies(outlook), *_amounts(outlook), *_trials(groups), *_crowds(outlook, groups)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -50,6 +51,15 @@ def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
         message="Not billed: " + " ".join(text for _, text, _ in complaints),
         hint=f"{' '.join(f'{do}.' for do in todo)[:-1]}; {_AGAIN}",
     )
+
+
+def _currencies(outlook: Outlook) -> Iterator[Complaint]:
+    """Yield the other currencies of the customer, who can have one only."""
+    wanted = outlook.wanted
+    others = sorted({c.upper() for c in wanted.currencies if c != outlook.currency})
+    if others:
+        text = f"{wanted.details.name} is billed in {', '.join(others)} already and can have one currency only there; this deal is in {outlook.currency.upper()}."
+        yield "stripe-currencies", text, "Close the deal in that currency, or on an account of its own"
 
 
 def _amounts(outlook: Outlook) -> Iterator[Complaint]:

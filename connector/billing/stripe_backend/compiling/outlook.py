@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
+from connector.billing.stripe_backend.compiling.prices import is_countable
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.core.amounts import coupons_of, rates_for
 from connector.core.charges import charges_of
@@ -165,7 +166,7 @@ class Outlook:
         is_metered = price.usage_type == "metered"
         if not is_metered and (price.timing == "in_arrears" or not (line.is_pending or line.due.date() == line.start.date())):
             return
-        if line.amount < 0:
+        if line.amount < 0 or (is_metered and not is_countable(price)):
             return
         yield Claim(
             line=line, segment=segment, item=item, price=price, interval=segment.price.interval,

@@ -25,7 +25,8 @@ from connector.core.period import Interval
 from connector.core.pricing import cost, span_ratio
 from connector.core.terms import Price
 
-_PLACES = Decimal(1).scaleb(-12)
+_PLACES = Decimal(1).scaleb(-10)  # Stripe takes 12, but some currencies shift by two
+MOST_UNITS = 999_999_999
 
 
 def digest(*parts: object) -> str:
@@ -104,7 +105,7 @@ def _plain(value: Any) -> Any:
 def _as_agreed(price: Price, quantity: Decimal | None, amount: int, currency: str, *, is_metered: bool) -> tuple[dict[str, Any] | None, int]:
     """Return the terms of the price itself and the quantity, None where Stripe would make another amount of them."""
     whole = Decimal(1) if quantity is None else quantity
-    if whole != whole.to_integral_value() or whole < 0:
+    if whole != whole.to_integral_value() or not 0 <= whole <= MOST_UNITS or _has_many_places(price):
         return None, 1
     is_plain = price.per is None or price.interval is None or (span_ratio(price.interval, price.per) == (1, 1) and price.per_parts == 1)
     if price.tiers_mode is not None:
@@ -128,6 +129,16 @@ def _as_agreed(price: Price, quantity: Decimal | None, amount: int, currency: st
         terms["transform_quantity"] = {"divide_by": d, "round": price.divide_round}
     exact = unit == unit.quantize(_PLACES) and (is_metered or rounded(unit * units) == amount)
     return (terms, int(whole)) if exact else (None, 1)
+
+
+def _has_many_places(price: Price) -> bool:
+    amounts = [price.unit_amount or Decimal(0), *(a for t in price.tiers for a in (t.unit_amount, t.flat_amount))]
+    return any(a != a.quantize(_PLACES) for a in amounts)
+
+
+def is_countable(price: Price) -> bool:
+    """Whether Stripe can price what its meter counts; else use is billed by items of ours, as the books have it."""
+    return _as_agreed(price, None, 0, "eur", is_metered=True)[0] is not None
 
 
 def _is_tiered_amount(price: Price, quantity: Decimal, amount: int) -> bool:
