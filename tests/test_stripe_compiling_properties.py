@@ -6,17 +6,17 @@ import os
 from datetime import timedelta
 
 from histories import contracts, lives
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stripe_lives import differences, lived
 
 from connector.core.period import to_utc
 from connector.core.terms import Contract
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 ENOUGH = settings(
     derandomize="PROPERTY_EXAMPLES" not in os.environ, max_examples=EXAMPLES, deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )  # fmt: skip
 MADE = st.sampled_from([timedelta(0), timedelta(0), timedelta(hours=15), timedelta(days=-40), timedelta(days=45)])
 
