@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 
+from connector.billing.stripe_backend.compiling.days import moment
 from connector.billing.stripe_backend.compiling.prices import is_countable
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.core.amounts import coupons_of, rates_for
 from connector.core.charges import charges_of
 from connector.core.invoicing import proposed_on
 from connector.core.lines import Line
-from connector.core.period import Interval, boundary, days_of, midnight, months_of, plus_months
+from connector.core.period import Interval, boundary, days_of, is_boundary, midnight, months_of, plus_months, to_utc
 from connector.core.schedule import timeline
 from connector.core.segments import Segment, Timeline
 from connector.core.terms import Coupon, Item, Price, TaxRate
@@ -135,13 +136,31 @@ class Outlook:
 
         A fixed amount is shared by all lines of a day; Stripe's and ours are not billed in one moment.
         """
-        lines = proposed_on(self.plan, self.piece, until)
+        lines = [self._not_billed_yet(line) for line in proposed_on(self.plan, self.piece, until)]
         today = midnight(self.today)
         before = tuple(f for f in self.piece.facts if f.due < today)
         if len(before) == len(self.piece.facts) or not (self.plan.has_coupons or self.piece.given):
             return lines
         whole = {line.key: line for line in proposed_on(self.plan, replace(self.piece, facts=before), until)}
         return [_with_discounts(line, whole.get(line.key)) for line in lines]
+
+    def _not_billed_yet(self, line: Line) -> Line:
+        """Return a period of a change that was made on its first day, before Stripe bills that day, as any other period.
+
+        On the internal engine that day was billed at midnight, so the change waits for the next invoice; here it is still to come.
+        """
+        if not line.is_pending or line.kind != "charge" or self.wanted.held is None:
+            return line
+        segment, day = self.segment_of(line), line.start.date()
+        interval = segment.price.interval if segment is not None else None
+        if segment is None or interval is None or segment.cause.made.date() != day or not is_boundary(segment.anchor, interval, line.start):
+            return line
+        made = to_utc(segment.cause.made, self.wanted.contract.terms.timezone)
+        for group in self.wanted.held.groups:
+            is_there = any(i.item_id == line.item_id for p in group.phases for i in p.items if p.end is None or p.end >= day)
+            if is_there and group.phases[0].start < day and made < moment(day, group.at_time):
+                return replace(line, is_pending=False, is_proration=False, due=line.start)
+        return line
 
     def segment_of(self, line: Line) -> Segment | None:
         """Return the segment that a charge stems from."""
@@ -164,7 +183,7 @@ class Outlook:
             return
         price, item = segment.price, segment.item
         is_metered = price.usage_type == "metered"
-        if not is_metered and (price.timing == "in_arrears" or not (line.is_pending or line.due.date() == line.start.date())):
+        if not is_metered and (price.timing == "in_arrears" or line.is_pending or line.due.date() != line.start.date()):
             return
         if line.amount < 0 or (is_metered and not is_countable(price)):
             return

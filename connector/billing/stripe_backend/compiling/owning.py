@@ -51,7 +51,7 @@ def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -
         return False
     if "/charge/r" in line.key and day < group.since:
         return False  # billed anew: what Stripe billed for that day was given back
-    if not line.is_pending and line.due.date() != day:
+    if line.is_pending or line.due.date() != day:
         return False
     is_start = is_boundary(midnight(anchor), interval, midnight(day))
     return is_start and end == (item.end or natural_end(anchor, interval, day))
