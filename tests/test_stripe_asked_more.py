@@ -88,9 +88,13 @@ def test_usage_becomes_meter_events_once(tmp_path: Path) -> None:
         assert [(e["event_name"], e["payload"]) for e in events] == [
             (meter["event_name"], {"stripe_customer_id": customer["id"], "value": value}) for value in ("100", "60.5")
         ]
+        (boundary,) = {g["current_period_start"] for x in made.objects("subscription") for g in x["items"]["data"]}
+        first = asked(made, "usage.record", rows=[rows[0] | {"id": "u0", "time": "2026-01-01"}])
+        assert first.state == "done", first.result
+        assert made.objects("billing.meter_event")[-1]["timestamp"] == boundary  # the first day belongs to the period that begins on it
         again = asked(made, "usage.record", rows=rows[:2])
         assert (again.state, again.result["made"], again.result["unchanged"]) == ("done", 0, [0, 1])
-        assert len(made.objects("billing.meter_event")) == 2
+        assert len(made.objects("billing.meter_event")) == 3
         made.clock.move_to(datetime.fromisoformat("2026-02-20T09:00:00+00:00"))
         late = asked(made, "usage.record", rows=[rows[0] | {"id": "u4", "time": "2026-01-14"}])
         assert late.result["refused"][0][1].startswith("Too late")

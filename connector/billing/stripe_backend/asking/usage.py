@@ -19,6 +19,7 @@ from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
 from connector.billing.metering import Record
 from connector.billing.stripe_backend.begun import Done, key_of
+from connector.billing.stripe_backend.compiling.days import instant_of
 from connector.billing.stripe_backend.compiling.prices import event_name
 from connector.billing.stripe_backend.pushes import begin, held_of, shared_id
 from connector.billing.stripe_backend.steps import Held, Plan, Step
@@ -47,7 +48,7 @@ def record(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Record usage (data: rows) and send what is new as meter events. Raises: RejectedError while a contract is on its way to Stripe."""
     found = metering.checked(unit, engine.org, request.data["rows"], request.now, why_not=outside(request.now))
     kept = metering.keep(request, found, unit)
-    steps = list(_steps(unit, engine, found.records))
+    steps = list(_steps(unit, engine, found.records, request.now))
     keys = []
     for part, start in enumerate(range(0, len(steps), EVENTS_A_PUSH)):
         keys.append(key_of(request, engine, part))
@@ -56,7 +57,7 @@ def record(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return replace(kept, waits_for=tuple(keys))
 
 
-def _steps(unit: Unit, engine: Engine, records: Sequence[Record]) -> Iterator[Step]:
+def _steps(unit: Unit, engine: Engine, records: Sequence[Record], now: datetime) -> Iterator[Step]:
     ids = sorted({r.contract_id for r in records})
     held = held_of(unit, ids)
     contracts = {c.id: c for c in store.contracts(unit, ids)}
@@ -64,15 +65,28 @@ def _steps(unit: Unit, engine: Engine, records: Sequence[Record]) -> Iterator[St
         customer = held[used.contract_id].customer if used.contract_id in held else ""
         if not customer:
             raise refused("contract-busy", f"{used.contract_id} is on its way to Stripe.", "Its usage follows when it is there.")
-        at = to_utc(datetime.fromisoformat(used.used_at), contracts[used.contract_id].terms.timezone)
+        at = _stamp(held[used.contract_id], used, contracts[used.contract_id].terms.timezone, now)
         name = shared_id(unit, ("event", f"{used.contract_id}/{used.item_id}")) or event_name(used.contract_id, used.item_id)
         yield Step(
             name=f"usage-{number}", call="billing.meter_events.create",
             params={
-                "event_name": name, "timestamp": int(at.timestamp()), "identifier": _identifier(engine.org, used.id),
+                "event_name": name, "timestamp": at, "identifier": _identifier(engine.org, used.id),
                 "payload": {"stripe_customer_id": customer, "value": f"{used.quantity.normalize():f}"},
             },
         )  # fmt: skip
+
+
+def _stamp(held: Held, used: Record, timezone: str, now: datetime) -> int:
+    """Return the instant that usage goes to Stripe with: its own, but not before its day begins there.
+
+    Periods begin at Stripe at the subscription's time of day (decision D-11), so that what was used earlier on the first day of a
+    period would count for the one before.
+    """
+    local = datetime.fromisoformat(used.used_at)
+    at = int(to_utc(local, timezone).timestamp())
+    groups = [g for g in held.groups if any(i.item_id == used.item_id for p in g.phases for i in p.items)] or list(held.groups)
+    begins = [instant_of(local.date(), g.at_time) for g in groups[:1]]
+    return max(at, min([*begins, int(now.timestamp())])) if begins else at
 
 
 def _identifier(org: str, name: str) -> str:
