@@ -83,6 +83,40 @@ def test_a_deal_and_its_amendment_pass_in_one_round(tmp_path: Path) -> None:
         assert sorted(str(r["Total__c"]) for r in made.invoices()) == ["79.52", "870.00"]
 
 
+def test_a_deal_that_begins_today_and_its_amendment_pass_in_one_round(tmp_path: Path) -> None:
+    """What Stripe invoiced at once is read back before the amendment is counted against it: the second quantity is charged once."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        small(made)
+        made.deal("more", {"Quantity": 3, "UnitPrice": "60.00"}, account="harbor", CloseDate=DAY, Billing_Action__c="Amend",
+                  Amends_Opportunity__c="@harbor_deal", Billing_Effective_Date__c=DAY)  # fmt: skip
+        made.win("more")
+        made.sync()
+        made.clock.move_to(at(DAY).replace(minute=20))
+        made.sync()
+        assert made.said("more")[0] == "Active"
+        (subscription,) = made.objects("subscription")
+        assert [i["quantity"] for i in subscription["items"]["data"]] == [5]
+        assert sum(i["total"] for i in made.objects("invoice")) == 5 * 6000
+
+
+def test_an_amendment_of_a_day_that_stripe_billed_is_ours(tmp_path: Path) -> None:
+    """Effective on the first day of a period that Stripe invoiced already, an upgrade gives that back and bills it anew, by items of ours."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        small(made)
+        made.sync()
+        made.clock.move_to(at("2026-04-25"))
+        made.sync()
+        made.deal("more", {"Quantity": 3, "UnitPrice": "60.00"}, account="harbor", CloseDate="2026-04-25", Billing_Action__c="Amend",
+                  Amends_Opportunity__c="@harbor_deal", Billing_Effective_Date__c="2026-04-20")  # fmt: skip
+        made.win("more")
+        made.sync()
+        assert own_lines(made) == [("2026-04-20", -12000), ("2026-04-20", 30000)]
+        made.clock.move_to(at("2026-05-22"))
+        made.sync()
+        assert sum(i["total"] for i in made.objects("invoice")) == 12000 + 30000 + 30000
+        assert made.objects("subscription")[0]["status"] != "canceled"
+
+
 def test_stripe_down_then_up(tmp_path: Path) -> None:
     """While Stripe cannot be reached the record says Queued and the run says why; with Stripe back everything goes through by itself."""
     with stripe_world(tmp_path, day=DAY) as made:

@@ -225,7 +225,7 @@ class Outlook:
     def end_of(self, item_id: str, interval: Interval) -> datetime | None:
         """Return where an item stops running in an interval, None where it goes on (paused or renewed ones do)."""
         own = [s for s in self.plan.segments if s.item.id == item_id and s.price.interval == interval]
-        last = max(own, key=lambda s: s.start, default=None)
+        last = max(own, key=lambda s: (s.start, s.end is None, s.end or s.start), default=None)  # what a change ended on its first day is no end
         if last is None:
             return self.local
         if last.end is None or (last.end == self.plan.term_end and self.plan.end is None):

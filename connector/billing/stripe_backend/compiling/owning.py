@@ -75,7 +75,12 @@ def own_lines(wanted: Wanted, held: Held | None) -> list[Line]:
 
 def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
     """Return what `own_lines` does, of an outlook that was drawn already."""
-    return [line for line in outlook.due if line.amount and not is_stripes(held, line)]
+    billed = {(f.item_id, f.start) for f in outlook.wanted.known.facts if f.kind == "charge" and f.amount}
+
+    def is_ours(line: Line) -> bool:  # a period that was billed and is billed in another way now is ours: its day at Stripe is over
+        return not is_stripes(held, line) or (line.kind == "charge" and (line.item_id, line.start) in billed)
+
+    return [line for line in outlook.due if line.amount and is_ours(line)]
 
 
 def expected(wanted: Wanted, held: Held, day: date) -> list[Line]:
