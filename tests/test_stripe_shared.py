@@ -10,10 +10,12 @@ import pytest
 from stripe_wire import RecordingHttp
 
 from connector.billing.stripe_backend.client import StripeCalls
+from connector.billing.stripe_backend.compiling.people import known_rate_step, rate_key, rate_step
 from connector.billing.stripe_backend.lookup import found
 from connector.billing.stripe_backend.refusals import Answer, Refusal, meant
 from connector.billing.stripe_backend.shared import existing, find_or_make
 from connector.billing.stripe_backend.steps import Step
+from connector.core.terms import TaxRate
 from connector.errors import InvariantError, RejectedError, RetryableError
 
 
@@ -290,3 +292,14 @@ def test_a_look_up_that_fails_tells_nothing() -> None:
     lost = Step(name="x", call="invoices.create", params={"customer": "cus_1"})
     with pytest.raises(RetryableError):
         found(calls, lost, {"customer": "cus_1"}, "d-1/x")
+
+
+def test_a_tax_rate_bears_the_mark_by_which_it_is_found_again() -> None:
+    """What the compiler makes of a rate is found by its own metadata, with all it says and where only its key is known; nothing is made twice."""
+    rate = TaxRate(id="VAT DE 19%", percentage=Decimal(19), inclusive=False)
+    made = rate_step(rate)
+    there = page({"id": "txr_7", "object": "tax_rate", "active": True, **made.params})
+    for wanted in (made, known_rate_step(rate_key(rate))):
+        calls, wire = talking(there)
+        assert find_or_make(calls, wanted, "k")["id"] == "txr_7"
+        assert [s.method for s in wire.sent] == ["get"]

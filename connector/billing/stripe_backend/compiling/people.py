@@ -77,13 +77,13 @@ def rate_key(rate: TaxRate) -> str:
 def rate_step(rate: TaxRate) -> Step:
     """Return the step that finds or makes a tax rate."""
     key = rate_key(rate)
-    params = {"display_name": rate.id[:50], "percentage": float(rate.percentage), "inclusive": rate.inclusive, "metadata": {"connector_rate": key}}
+    params = {"display_name": rate.id[:50], "percentage": float(rate.percentage), "inclusive": rate.inclusive, "metadata": {"connector_key": key}}
     return Step(name=f"rate-{key}", call="tax_rates.create", shared=("tax_rate", key), params=params)
 
 
 def known_rate_step(key: str) -> Step:
     """Return the step that finds a tax rate that is there already."""
-    return Step(name=f"rate-{key}", call="tax_rates.create", shared=("tax_rate", key), params={"metadata": {"connector_rate": key}})
+    return Step(name=f"rate-{key}", call="tax_rates.create", shared=("tax_rate", key), params={"metadata": {"connector_key": key}})
 
 
 def collection(how: HowBilled) -> dict[str, Any]:
