@@ -27,11 +27,11 @@ def test_the_rights_of_the_guide_are_enough(tmp_path: Path) -> None:
         with stripe_world(folder, **story.config) as here:
             here.stripe_server.front.keys.restrict(_KEY, rights)
             here.config = replace(here.config, stripe=replace(here.config.stripe, api_key=_KEY))
-            totals = played(here, story)
+            told = played(here, story)
             log = here.stripe_server.faults.log
             assert len(log) > 5
             assert [(one.method, one.path, one.message) for one in log if one.status in (401, 403)] == []
-            assert totals == story.totals
+            assert told.totals == story.totals
 
 
 def test_every_right_that_is_asked_for_stands_in_the_guide() -> None:
