@@ -220,20 +220,24 @@ class _Planning:
         return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day)  # type: ignore[arg-type]
 
     def _ended(self, old: HeldGroup) -> HeldGroup:
-        """Add the step that ends a subscription now, without any invoice or proration of Stripe's own."""
-        name = f"{old.name}/cancel"
-        if is_let_go(old, self.outlook.today):
-            self.steps.append(
-                Step(name=name, call="subscriptions.cancel", target=old.subscription, params={"invoice_now": False, "prorate": False})
-            )
-        else:
-            self.steps.append(
-                Step(name=name, call="subscription_schedules.cancel", target=old.schedule, params={"invoice_now": False, "prorate": False})
-            )
+        """Add the step that ends a subscription now, without any proration of Stripe's own.
+
+        What waits on it for the next invoice, and usage up to now, goes on a final one: Stripe would leave either unbilled.
+        """
+        is_let = is_let_go(old, self.outlook.today)
+        call = "subscriptions.cancel" if is_let else "subscription_schedules.cancel"
+        final = has_begun(old, self.outlook) and self._is_open(old)
+        params = {"invoice_now": final, "prorate": False}
+        self.steps.append(Step(name=f"{old.name}/cancel", call=call, target=old.subscription if is_let else old.schedule, params=params))
         today = self.wanted.now.date()
         if not has_begun(old, self.outlook):
             return replace(old, phases=(), ends_with="cancel", is_over=True)
         return replace(old, phases=joined(old.phases, (), _ended_on(old, today, self.wanted)), ends_with="cancel", is_over=True)
+
+    def _is_open(self, group: HeldGroup) -> bool:
+        """Whether something of a subscription is still to be billed when it ends: items of ours that wait, or usage."""
+        is_metered = any(item.is_metered for phase in group.phases for item in phase.items)
+        return is_metered or any(line.is_pending for line in self.wanted.sent.values())
 
     # ------------------------------------------------------------------ our own lines
 
