@@ -99,6 +99,8 @@ def test_on_stripe(tmp_path: Path, story: Story) -> None:
     with stripe_world(tmp_path / "stripe", **story.config) as here:
         told = played(here, story)
         how = way_of(here)
+        differing = here.query("SELECT data FROM event WHERE name = 'invoice.differs'")
+    assert differing == []  # Stripe billed every line as the engine expected it
     assert told.totals == story.totals
     assert told.said == story.said
     assert told.plans == internal(tmp_path / "internal", story).plans

@@ -181,7 +181,7 @@ def test_control_endpoints(shop: Shop) -> None:
 
 
 def test_usage_that_was_reported_is_billed(shop: Shop) -> None:
-    """Meter events by the SDK, one of them canceled, are billed with the period in which they lie."""
+    """Meter events by the SDK, one of them canceled, are billed with the period in which they lie: a line for each tier."""
     meter = shop.v1.billing.meters.create(
         {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
     )
@@ -202,4 +202,4 @@ def test_usage_that_was_reported_is_billed(shop: Shop) -> None:
     )
     shop.to("2026-05-02")
     latest = shop.v1.invoices.list({"customer": shop.customer, "limit": 1}).data[0]
-    assert [(line.amount, line.quantity) for line in latest.lines.data] == [(5, 20)]
+    assert [(line.amount, line.quantity) for line in latest.lines.data] == [(0, 10), (5, 10)]

@@ -86,13 +86,19 @@ def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any]) 
     if not wanted.get("lines"):
         return [Step(name="note", call="credit_notes.create", params={**params, "amount": minor(note.total)}, keeps=("invoice", "number"))]
     lines = held.invoice.lines
-    places = {line.key: number for number, line in enumerate(lines)}
+    indexes = {line.key: number for number, line in enumerate(lines)}
+    places = {line.key: line.order - 1 for line in lines}  # where it stands at Stripe, which splits a graduated price by its tiers
+    for key, _ in note.lines:
+        after = indexes[key] + 1
+        if after < len(lines) and lines[after].order - lines[indexes[key]].order > 1:
+            hint = "Credit it by amount: `--amount`."
+            raise refused("line-by-tiers", f"Stripe splits this line of {held.number} by the tiers of its price; it cannot be credited as one.", hint)
     if max(places[key] for key, _ in note.lines) >= MOST_LINES:
         raise refused("line-too-far", f"Only the first {MOST_LINES} lines of {held.number} can be credited by line.", "Credit it by amount.")
     params["lines"] = [
         {
             "type": "invoice_line_item", "invoice_line_item": Ref(step="lines", path=f"data.{places[key]}.id"),
-            "amount": minor(_before_discounts(lines[places[key]].amount, lines[places[key]].net, net)),
+            "amount": minor(_before_discounts(lines[indexes[key]].amount, lines[indexes[key]].net, net)),
         }
         for key, net in note.lines
     ]  # fmt: skip

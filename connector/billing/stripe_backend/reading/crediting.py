@@ -19,6 +19,7 @@ from connector.billing.outbox import Entry, Mailing
 from connector.billing.parts import credit_parts
 from connector.billing.stripe_backend.fetching import NOTES, REFUNDS
 from connector.billing.stripe_backend.money import minor_amount
+from connector.billing.stripe_backend.reading.lines import places_of
 from connector.billing.stripe_backend.reading.paying import METHOD, held_of, say
 from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of
 from connector.billing.taken import take_from_lines
@@ -118,7 +119,7 @@ def _save(unit: Unit, held: Held, note_id: str, note: Data, sums: _Sums, now: da
 
 def _take(unit: Unit, held: Held, note_id: str, invoice: Data, note: Data, sums: _Sums) -> None:
     """Write what a note takes of which line; what it credits without naming one is spread over what is left of all."""
-    places = {id_of(line): n for n, line in enumerate(invoice["lines"]["data"])}
+    places = places_of(invoice)
     before = _credited_before(unit, held.id)
     rows: list[tuple[Line, int, list[tuple[str, int, bool]]]] = []
     for line in (note.get("lines") or {}).get("data") or ():

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time
 from decimal import Decimal
+from typing import Any
 
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of
@@ -38,12 +39,46 @@ def told(invoice: Data, known: Known) -> list[Line]:
     """Return the lines of an invoice in its order, each with the amounts that Stripe billed."""
     found: list[Line] = []
     taken = set(known.taken)
-    for place, line in enumerate(invoice["lines"]["data"], 1):
+    for place, line in together(invoice):
         match = _own(line, known, taken) or _proposed(line, known, taken)
         made = replace(_billed(match, line, invoice), order=place) if match else _unknown(line, invoice, known, place)
         taken.add(made.key)
         found.append(made)
     return found
+
+
+def together(invoice: Data) -> list[tuple[int, Data]]:
+    """Return the lines of an invoice with their places from 1 on; what Stripe splits by the tiers of a price is one line again, at its first place."""
+    found: dict[tuple[Any, ...], tuple[int, Data]] = {}
+    for place, line in enumerate(invoice["lines"]["data"], 1):
+        key = _whole(line, place)
+        before = found.get(key)
+        found[key] = (place, line) if before is None else (before[0], _joined(before[1], line))
+    return list(found.values())
+
+
+def places_of(invoice: Data) -> dict[str, int]:
+    """Return which of the lines that `told` gives, from 0 on, each of Stripe's lines belongs to, by its id."""
+    keys: dict[tuple[Any, ...], int] = {}
+    return {
+        id_of(line): keys.setdefault(_whole(line, place), len(keys)) for place, line in enumerate(invoice["lines"]["data"], 1)
+    }
+
+
+def _whole(line: Data, place: int) -> tuple[Any, ...]:
+    """Return what lines have in common that are one period of one subscription item."""
+    parent = ((line.get("parent") or {}).get("subscription_item_details")) or {}
+    item = id_of(parent.get("subscription_item"))
+    if not item or parent.get("proration"):
+        return (place,)
+    return (item, price_of(line), line["period"]["start"], line["period"]["end"])
+
+
+def _joined(first: Data, other: Data) -> Data:
+    """Return two lines as one: amounts, quantities, discounts and taxes of both."""
+    numbers = {name: (first.get(name) or 0) + (other.get(name) or 0) for name in ("amount", "quantity")}
+    lists = {name: [*(first.get(name) or ()), *(other.get(name) or ())] for name in ("discount_amounts", "taxes")}
+    return {**first, **numbers, **lists}
 
 
 def civil(seconds: int) -> datetime:
@@ -99,11 +134,12 @@ def _billed(core: Line, line: Data, invoice: Data) -> Line:
 
 
 def _taxes(line: Data, currency: str) -> tuple[tuple[str, int, bool], ...]:
-    found = []
+    found: dict[tuple[str, bool], int] = {}
     for tax in line.get("taxes") or ():
-        rate = (tax.get("tax_rate_details") or {}).get("tax_rate") or "tax"
-        found.append((str(rate), minor_amount(tax["amount"], currency), tax.get("tax_behavior") == "inclusive"))
-    return tuple(found)
+        rate = str((tax.get("tax_rate_details") or {}).get("tax_rate") or "tax")
+        key = (rate, tax.get("tax_behavior") == "inclusive")
+        found[key] = found.get(key, 0) + minor_amount(tax["amount"], currency)
+    return tuple((rate, amount, inside) for (rate, inside), amount in found.items())
 
 
 def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:

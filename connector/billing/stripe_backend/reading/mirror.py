@@ -37,6 +37,7 @@ from connector.billing.stripe_backend.reading.picked import (
     metadata_of,
     subscription_of,
 )
+from connector.billing.usage import with_usage
 from connector.core.lines import Line
 from connector.core.schedule import timeline
 from connector.core.settlement import Invoice
@@ -130,7 +131,7 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     own = _own_lines(unit, invoice)
     if not contract_id:
         return _made_alone(unit, engine, invoice, own, now)
-    (contract,) = store.contracts(unit, [contract_id])
+    (contract,) = with_usage(unit, store.contracts(unit, [contract_id]))
     issue, facts = engine.issue_of(unit, contract, now)
     wanted: Wanted = issue.wanted(contract, facts)
     proposed = Outlook(wanted).lines
@@ -228,7 +229,7 @@ def _taken(unit: Unit, keys: Iterable[str]) -> frozenset[str]:
 def _others(unit: Unit, contract: BookedContract, lines: Sequence[Line]) -> list[BookedContract]:
     """Return the other contracts that have lines on an invoice: items of theirs that waited for the customer's next one."""
     ids = {line.contract_id for line in lines} - {contract.id, ""}
-    return store.contracts(unit, ids) if ids else []
+    return with_usage(unit, store.contracts(unit, ids)) if ids else []
 
 
 def _part(invoice_id: str, made: Billed, lines: Sequence[Line]) -> Part:

@@ -12,7 +12,7 @@ from typing import Any
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import discounts, taxes
 from connector.lookalike.stripe.machine.keeping import SETTLED, index, notes, put, wake
-from connector.lookalike.stripe.machine.lines import Draft, line_from
+from connector.lookalike.stripe.machine.lines import Draft, by_step, line_from
 from connector.lookalike.stripe.machine.times import DAY, HOUR
 
 PAGE = "https://invoice.stripe.com"
@@ -74,7 +74,7 @@ def subscription_of(invoice: Data) -> str | None:
 def add(account: Account, invoice: Data, drafts: Sequence[Draft]) -> None:
     """Put lines on a draft and count it anew."""
     lines = invoice["lines"]["data"]
-    for draft in drafts:
+    for draft in (part for whole in drafts for part in by_step(whole)):
         line = line_from(account, invoice, draft)
         lines.append(line)
         if draft.invoice_item is not None:

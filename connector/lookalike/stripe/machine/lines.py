@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 
 from connector.lookalike.stripe.account import Account, Data
-from connector.lookalike.stripe.machine.figures import fraction_of
+from connector.lookalike.stripe.machine.figures import fraction_of, rounded
 from connector.lookalike.stripe.machine.keeping import notes
+from connector.lookalike.stripe.machine.pricing import amount_of, steps_of
 from connector.lookalike.stripe.machine.taxes import net_of_inclusive
 
 
@@ -35,6 +36,22 @@ class Draft:
     invoice_item: str | None = None
     is_proration: bool = False
     credited: Data | None = None
+
+
+def by_step(draft: Draft) -> list[Draft]:
+    """Return the lines of a whole period as an invoice shows them: of a graduated price one for each tier, and one for each flat fee."""
+    price, quantity = draft.price, draft.quantity
+    if price is None or quantity is None or draft.item is None or draft.is_proration or price.get("tiers_mode") != "graduated":
+        return [draft]
+    steps = steps_of(price["tiers"], quantity)
+    if draft.amount != amount_of(price, quantity) or (len(steps) == 1 and not steps[0][2]):
+        return [draft]
+    found: list[Draft] = []
+    for number, (inside, unit, flat) in enumerate(steps, 1):
+        found.append(replace(draft, amount=rounded(inside * unit), quantity=inside, description=f"{draft.description} (Tier {number})"))
+        if flat:
+            found.append(replace(draft, amount=rounded(flat), quantity=Fraction(0), description=f"{draft.description} (Tier {number} flat fee)"))
+    return found
 
 
 def pricing_of(price: Data | None, amount: int, quantity: Fraction | None) -> Data | None:

@@ -60,15 +60,19 @@ def _volume(tiers: list[Data], quantity: Fraction) -> Fraction:
 
 
 def _graduated(tiers: list[Data], quantity: Fraction) -> Fraction:
-    total, below = Fraction(0), Fraction(0)
+    return sum((inside * unit + flat for inside, unit, flat in steps_of(tiers, quantity)), Fraction(0))
+
+
+def steps_of(tiers: list[Data], quantity: Fraction) -> list[tuple[Fraction, Fraction, Fraction]]:
+    """Return (units inside, price of one, flat fee) of each tier of a graduated price that a quantity reaches."""
+    found, below = [], Fraction(0)
     for place, tier in enumerate(tiers):
         top = _reaches(tier)
         inside = quantity - below if top is None else min(quantity, top) - below
         if inside > 0 or place == 0:
-            unit, flat = _tier_figures(tier)
-            total += max(inside, Fraction(0)) * unit + flat
+            found.append((max(inside, Fraction(0)), *_tier_figures(tier)))
         if top is None or quantity <= top:
-            return total
+            return found
         below = top
     raise Refused("The quantity exceeds the last tier of the price.")
 
