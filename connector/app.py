@@ -287,7 +287,7 @@ def build_seam(
     seam = Seam(
         crm=crm,
         billing=billing,
-        collecting=billing if billing.transactional else None,
+        collecting=billing if billing.transactional or billing.mailing.is_on else None,  # on Stripe only reminders, where mails are ours
         remote=getattr(billing, "remote", None),
         quotes=QuoteBooks(billing),
         database=database,
