@@ -16,7 +16,7 @@ from connector.billing.stripe_backend.backend import StripeBilling
 from connector.billing.stripe_backend.guard import Bound, GuardedCalls
 from connector.billing.taxing import Untaxed
 from connector.config import LOOPBACK, Config
-from connector.errors import HaltError, RetryableError, invariant
+from connector.errors import HaltError, RetryableError
 from connector.payments.cards import TestCards
 from connector.ports import Org, TaxSource, Unit
 from connector.sync import ledger
@@ -115,10 +115,9 @@ def identity(config: Config, billing: InternalBilling) -> dict[str, str]:
     While Stripe cannot be reached a ledger that is bound already goes on: the guard compares before anything else is asked there.
     Raises: HaltError for another account or mode than before, RetryableError at first contact where Stripe cannot be reached.
     """
-    if not isinstance(billing, StripeBilling):
+    calls = billing.calls if isinstance(billing, StripeBilling) else None
+    if not isinstance(calls, GuardedCalls):
         return {}
-    calls = billing.calls
-    invariant(isinstance(calls, GuardedCalls), "the door to Stripe is guarded")
     try:
         account = str(calls.account()["id"])
     except RetryableError:
