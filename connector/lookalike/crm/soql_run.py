@@ -146,8 +146,8 @@ class _Select:
 
     @cached_property
     def access(self) -> Access:
-        """The index that narrows the rows to test."""
-        return self.where.access(self.query.where)
+        """The index that narrows the rows to test; what is wrong with the condition is told by the test, in the order written."""
+        return self.where.access(self.query.where) if self.test is not None else None
 
     @cached_property
     def keys(self) -> list[tuple[Column, SortKey]]:
