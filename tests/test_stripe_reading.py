@@ -72,15 +72,15 @@ def test_a_payment_through_stripe_is_booked_once(tmp_path: Path) -> None:
         assert payments(made) == [(12000, "stripe", DAY)]
 
 
-def test_an_idle_account_costs_one_call(tmp_path: Path) -> None:
-    """A round without news asks for events once, and for nothing else."""
+def test_an_idle_account_costs_two_calls(tmp_path: Path) -> None:
+    """A round without news asks for events, of which Stripe takes at most 20 names at once, and for nothing else."""
     with stripe_world(tmp_path, day=DAY) as made:
         started(made)
         made.sync()
         made.stripe_server.faults.log.clear()
         made.sync()
         asked = [(entry.method, entry.path) for entry in made.stripe_server.faults.log if entry.path != "/v1/account"]
-        assert asked == [("GET", "/v1/events")]
+        assert asked == [("GET", "/v1/events")] * 2
 
 
 def test_a_declined_card_is_a_payment_status(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_credit_note_of_stripe_is_one_of_the_books(tmp_path: Path) -> None:
     with stripe_world(tmp_path, day=DAY) as made:
         invoice = started(made)
         line = invoice["lines"]["data"][0]["id"]
-        note = _call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "lines": [{"type": "invoice_line_item", "invoice_line_item": line, "amount": 3000}], "memo": "Late delivery"})
+        note = call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "lines": [{"type": "invoice_line_item", "invoice_line_item": line, "amount": 3000}], "memo": "Late delivery"})
         made.sync()
         assert made.query("SELECT number, total, reduced, reason FROM credit_note") == [(note["number"], 3000, 3000, "Late delivery")]
         assert made.query("SELECT amount FROM credit_note_line") == [(3000,)]
@@ -127,7 +127,7 @@ def test_a_credit_note_of_stripe_is_one_of_the_books(tmp_path: Path) -> None:
         assert row["Total__c"] == -30
         replay(made)
         assert books(made) == [("open", 0, 3000)]
-        _call(made, "POST", "/v1/credit_notes/{id}/void", {}, id=note["id"])
+        call(made, "POST", "/v1/credit_notes/{id}/void", {}, id=note["id"])
         made.sync()
         assert books(made) == [("open", 0, 0)]
         assert log(made)[-1] == "credit_note.voided"
@@ -139,7 +139,7 @@ def test_a_credit_note_to_the_balance_moves_it_once(tmp_path: Path) -> None:
         invoice = started(made)
         deed(made, "pay", invoice=invoice["id"])
         made.sync()
-        _call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "amount": 5000, "credit_amount": 5000})
+        call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "amount": 5000, "credit_amount": 5000})
         made.sync()
         assert made.query("SELECT balances FROM customer") == [('{"eur":-5000}',)]
         replay(made)
@@ -215,7 +215,7 @@ def test_a_deleted_customer_is_told(tmp_path: Path) -> None:
     with stripe_world(tmp_path, day=DAY) as made:
         started(made)
         (customer,) = made.objects("customer")
-        _call(made, "DELETE", "/v1/customers/{id}", {}, id=customer["id"])
+        call(made, "DELETE", "/v1/customers/{id}", {}, id=customer["id"])
         made.sync()
         assert "where it is billed" in made.said("harbor_deal")[1]
         assert made.said("harbor_deal")[0] == "Needs attention"
@@ -240,7 +240,7 @@ def test_what_stripe_billed_otherwise_is_said(tmp_path: Path) -> None:
     with stripe_world(tmp_path, day=DAY) as made:
         started(made)
         (subscription,) = made.objects("subscription")
-        _call(made, "POST", "/v1/invoiceitems", {"customer": subscription["customer"], "subscription": subscription["id"], "amount": 1, "currency": "eur", "description": "Rounding"})
+        call(made, "POST", "/v1/invoiceitems", {"customer": subscription["customer"], "subscription": subscription["id"], "amount": 1, "currency": "eur", "description": "Rounding"})
         made.clock.move_to(made.clock.now().replace(month=4, day=20, hour=22))
         made.bill()
         made.sync()
@@ -249,7 +249,7 @@ def test_what_stripe_billed_otherwise_is_said(tmp_path: Path) -> None:
         assert "Rounding: Stripe billed 0.01 EUR, expected 0.00 EUR" in event[0]
 
 
-def _call(made: StripeWorld, method: str, path: str, params: dict[str, Any], **ids: str) -> Any:
+def call(made: StripeWorld, method: str, path: str, params: dict[str, Any], **ids: str) -> Any:
     """Carry out a call of somebody else's in the account."""
     with made.stripe.lock:
         catch_up(made.stripe)
@@ -262,7 +262,7 @@ def test_a_missed_event_is_swept(tmp_path: Path) -> None:
         invoice = started(made)
         known = len(made.stripe.events)
         deed(made, "pay", invoice=invoice["id"])
-        _call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "amount": 3000, "refund_amount": 3000})
+        call(made, "POST", "/v1/credit_notes", {"invoice": invoice["id"], "amount": 3000, "refund_amount": 3000})
         deed(made, "refund", invoice=invoice["id"], amount=1000)
         (subscription,) = made.objects("subscription")
         item = subscription["items"]["data"][0]["id"]
@@ -320,7 +320,7 @@ def test_others_invoices_are_left_alone(tmp_path: Path) -> None:
     """A customer that is not ours pays and is credited there: nothing of it is read, nothing reaches the books."""
     with stripe_world(tmp_path, day=DAY) as made:
         started(made)
-        customer = _call(made, "POST", "/v1/customers", {"name": "Somebody else"})
+        customer = call(made, "POST", "/v1/customers", {"name": "Somebody else"})
         other = deed(made, "invoice", customer=customer["id"], amount=999, currency="eur", description="Not ours")
         deed(made, "pay", invoice=other["id"])
         made.stripe_server.faults.log.clear()

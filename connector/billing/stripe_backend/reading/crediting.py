@@ -15,13 +15,13 @@ from datetime import datetime
 from connector.billing import desk, store
 from connector.billing.desk import Held
 from connector.billing.issue import token_for
-from connector.billing.outbox import Entry, Mailing
+from connector.billing.outbox import Entry
 from connector.billing.parts import credit_parts
 from connector.billing.stripe_backend.fetching import NOTES, REFUNDS
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading.lines import places_of
-from connector.billing.stripe_backend.reading.paying import METHOD, held_of, say
-from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of
+from connector.billing.stripe_backend.reading.paying import METHOD, Keeper, held_of, say
+from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of
 from connector.billing.taken import take_from_lines
 from connector.core.lines import Line
 from connector.core.money import allocate
@@ -45,14 +45,14 @@ class _Sums:
     out_of_band: int
 
 
-def follow_notes(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, now: datetime) -> bool:
+def follow_notes(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book each credit note once, and take back one that was voided; return whether there was anything new."""
     found = sorted(invoice.get(NOTES) or (), key=lambda note: (note["created"], note["id"]))
-    news = [_noted(unit, mailing, invoice_id, invoice, note, now) for note in found]
+    news = [_noted(unit, keeper, invoice_id, invoice, note, now) for note in found]
     return any(news)
 
 
-def _noted(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, note: Data, now: datetime) -> bool:
+def _noted(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, note: Data, now: datetime) -> bool:
     rows = unit.query(
         "SELECT n.id, n.total FROM stripe_invoice s JOIN credit_note n ON n.id = s.invoice_id WHERE s.stripe_id = ?", (id_of(note),)
     )
@@ -63,11 +63,11 @@ def _noted(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, note: D
         return False
     before, note_id = held_of(unit, invoice_id), new_id("cn", now)
     sums = _sums(note)
-    _save(unit, before, note_id, note, sums, now)
+    _save(unit, before, note_id, note, sums, (keeper.timezone, now))
     _take(unit, before, note_id, invoice, note, sums)
     for amount, reference in ((sums.refunded, note["number"]), (sums.out_of_band, f"{note['number']}, out of band")):
         if amount:
-            on = day_of(note["created"])
+            on = civil_day(note["created"], keeper.timezone)
             desk.save_payment(unit, before, -amount, on=on, now=now, note=(note_id, str(reference)), method=METHOD)
     unit.execute("UPDATE invoice SET credited = credited + ? WHERE id = ?", (sums.total, invoice_id))
     told = {
@@ -77,7 +77,7 @@ def _noted(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, note: D
     say(unit, "invoice.credited", before, told, now)
     left = max(0, before.invoice.amount_remaining - sums.reduced)
     data = {"note": note["number"], "total": sums.total, "currency": before.currency, "open": left, "reason": _reason(note)}
-    mailing.write(unit, [Entry(key=f"{note['number']}/issued", kind="credit_note", invoice_id=invoice_id, data=data)], now)
+    keeper.mailing.write(unit, [Entry(key=f"{note['number']}/issued", kind="credit_note", invoice_id=invoice_id, data=data)], now)
     return True
 
 
@@ -100,8 +100,9 @@ def _reason(note: Data) -> str:
     return str(note.get("memo") or (note.get("reason") or "").replace("_", " "))
 
 
-def _save(unit: Unit, held: Held, note_id: str, note: Data, sums: _Sums, now: datetime) -> None:
-    on = day_of(note.get("effective_at") or note["created"])
+def _save(unit: Unit, held: Held, note_id: str, note: Data, sums: _Sums, when: tuple[str, datetime]) -> None:
+    timezone, now = when
+    on = civil_day(note.get("effective_at") or note["created"], timezone)
     unit.execute(
         "INSERT INTO credit_note (id, number, token, invoice_id, customer_id, contract_id, deal, currency, issued_on, reason, total, tax,"
         " reduced, refunded, credited, out_of_band, bill_to, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -194,7 +195,7 @@ def _taken_back(unit: Unit, invoice_id: str, note_id: str, note: Data, now: date
 # ---------------------------------------------------------------- money that went back without a note
 
 
-def follow_refunds(unit: Unit, invoice_id: str, invoice: Data, now: datetime) -> bool:
+def follow_refunds(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book each refund that no credit note stands for once, and one that failed afterwards the other way round."""
     if REFUNDS not in invoice:
         return False
@@ -211,7 +212,7 @@ def follow_refunds(unit: Unit, invoice_id: str, invoice: Data, now: datetime) ->
         amount = minor_amount(int(refund["amount"]), currency) * (1 if is_lost else -1)
         unit.execute(
             "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,NULL,?)",
-            (row_id, invoice_id, amount, currency, METHOD, id_of(refund), day_of(refund["created"]).isoformat(), store.at_text(now)),
+            (row_id, invoice_id, amount, currency, METHOD, id_of(refund), civil_day(refund["created"], keeper.timezone).isoformat(), store.at_text(now)),
         )
         unit.execute("UPDATE invoice SET amount_paid = amount_paid + ? WHERE id = ?", (amount, invoice_id))
         name = "payment.refund_failed" if is_lost else "payment.refunded"

@@ -13,7 +13,7 @@ from connector.billing.events import text_of
 from connector.billing.store import BookedInvoice, Event
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.reading.lines import Known
-from connector.billing.stripe_backend.reading.picked import Data, day_of, subscription_of
+from connector.billing.stripe_backend.reading.picked import Data, boundary_day, subscription_of
 from connector.core.lines import Line
 from connector.core.money import major
 from connector.core.values import dataclass
@@ -55,7 +55,7 @@ def _missing(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], kno
     subscription = subscription_of(invoice)
     if known.held is None or invoice.get("billing_reason") not in _CYCLES:
         return []
-    here, day = {line.key for line in lines}, day_of(invoice["created"])
+    here, day = {line.key for line in lines}, boundary_day(invoice.get("period_end") or invoice["created"])
     lacking = []
     for line in expected:
         home = owning.home_of(known.held, line) if line.amount and line.key not in here else None

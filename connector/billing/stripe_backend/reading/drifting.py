@@ -16,7 +16,7 @@ from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.compiling.days import moment
 from connector.billing.stripe_backend.reading import notices
 from connector.billing.stripe_backend.reading.notices import Kind
-from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of
+from connector.billing.stripe_backend.reading.picked import Data, boundary_day, id_of
 from connector.billing.stripe_backend.steps import HeldGroup, HeldPhase
 from connector.ports import Unit
 
@@ -72,7 +72,7 @@ def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[s
 
 def _ended(subscription: Data) -> str:
     at, why = subscription.get("ended_at") or subscription.get("canceled_at"), (subscription.get("cancellation_details") or {}).get("reason")
-    return f"ended {day_of(at).isoformat()}{f', {why}' if why else ''}".replace("_", " ") if at else "it is not there any more"
+    return f"ended {boundary_day(at).isoformat()}{f', {why}' if why else ''}".replace("_", " ") if at else "it is not there any more"
 
 
 def _is_over(group: HeldGroup, now: datetime) -> bool:
@@ -101,7 +101,7 @@ def _facts(subscription: Data, group: HeldGroup) -> list[str]:
     found = []
     ends = subscription.get("cancel_at")
     if group.ends_with == "release" and (ends or subscription.get("cancel_at_period_end")):
-        found.append(f"it ends on {day_of(ends).isoformat()} there" if ends else "it ends with its period there")
+        found.append(f"it ends on {boundary_day(ends).isoformat()} there" if ends else "it ends with its period there")
     if subscription.get("pause_collection") and not group.is_paused:
         found.append("its collection is paused there")
     return found

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of
+from connector.billing.stripe_backend.reading.picked import Data, boundary_day, civil_day, id_of
 from connector.billing.stripe_backend.steps import Held
 from connector.core.lines import Line, LineKind
 from connector.core.values import dataclass
@@ -25,7 +25,7 @@ UNKNOWN = "stripe/"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What lines are told by: *own* lines of ours by key, *proposed* what the engine would bill of the contract, *held* the phases as
-    sent, *prices* our keys of Stripe's prices by their id, *taken* the keys that stand on other invoices."""
+    sent, *prices* our keys of Stripe's prices by their id, *taken* the keys that stand on other invoices, *timezone* of the company."""
 
     contract_id: str
     own: Mapping[str, Line]
@@ -33,6 +33,7 @@ class Known:
     held: Held | None
     prices: Mapping[str, Sequence[str]]
     taken: frozenset[str]
+    timezone: str
 
 
 def told(invoice: Data, known: Known) -> list[Line]:
@@ -83,7 +84,7 @@ def _joined(first: Data, other: Data) -> Data:
 
 def civil(seconds: int) -> datetime:
     """Return the midnight that stands for the civil day of an instant of Stripe's: its UTC date (decision D-11)."""
-    return datetime.combine(day_of(seconds), time())
+    return datetime.combine(boundary_day(seconds), time())
 
 
 def price_of(line: Data) -> str:
@@ -145,7 +146,7 @@ def _taxes(line: Data, currency: str) -> tuple[tuple[str, int, bool], ...]:
 def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:
     """Return a line that is none of the engine's: somebody made it at Stripe."""
     currency = str(invoice["currency"])
-    start, end = civil(line["period"]["start"]), civil(line["period"]["end"])
+    start, end = _span(line, known.timezone)
     kind: LineKind = "one_time"
     off = minor_amount(sum(d["amount"] for d in line.get("discount_amounts") or ()), currency)
     return Line(
@@ -154,3 +155,12 @@ def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:
         amount=minor_amount(line["amount"], currency), kind=kind, start=start, end=end, due=start,
         discounts=(("discount", off),) if off else (), taxes=_taxes(line, currency), order=place,
     )  # fmt: skip
+
+
+def _span(line: Data, timezone: str) -> tuple[datetime, datetime]:
+    """Return the days of a line that is none of ours: periods of a subscription as it counts them, what somebody added by the day it was."""
+    start, end = line["period"]["start"], line["period"]["end"]
+    if (line.get("parent") or {}).get("subscription_item_details"):
+        return civil(start), civil(end)
+    first, last = (datetime.combine(civil_day(at, timezone), time()) for at in (start, end))
+    return first, last

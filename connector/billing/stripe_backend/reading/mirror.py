@@ -30,7 +30,7 @@ from connector.billing.stripe_backend.reading import crediting, differing, linki
 from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
     Data,
-    day_of,
+    civil_day,
     finalized_at,
     id_of,
     instant,
@@ -137,13 +137,13 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     proposed = Outlook(wanted).lines
     known = Known(
         contract_id=contract.id, own=own, proposed=proposed, held=wanted.held, prices=_prices(unit, invoice),
-        taken=_taken(unit, [*(line.key for line in proposed), *own]),
+        taken=_taken(unit, [*(line.key for line in proposed), *own]), timezone=engine.timezone,
     )  # fmt: skip
     lines = told(invoice, known)
     if invoice["status"] == "void" and all(line.key.startswith(UNKNOWN) for line in lines):
         return []  # made and voided in one while the contract is paused: nobody ever owed it, and nothing of it was expected
     others = _others(unit, contract, lines)
-    booked = _booked(contract, invoice, lines, issue.bill_to(contract))
+    booked = _booked(contract, invoice, lines, issue.bill_to(contract), engine.timezone)
     if others:
         booked = replace(booked, contract=replace(contract, id="", deal="", label="", changes=()), deal="")
     _save(unit, booked, invoice, own, now)
@@ -162,9 +162,9 @@ def _made_alone(unit: Unit, engine: Engine, invoice: Data, own: Mapping[str, Lin
     """Make an invoice that belongs to a customer and no contract: one that we were asked for, or one that somebody made at Stripe."""
     customer_id = customer_of(unit, invoice)
     (customer,) = store.customers(unit, ids=[str(customer_id)])
-    known = Known(contract_id="", own=own, proposed=(), held=None, prices={}, taken=_taken(unit, own))
+    known = Known(contract_id="", own=own, proposed=(), held=None, prices={}, taken=_taken(unit, own), timezone=engine.timezone)
     lines = told(invoice, known)
-    start = datetime.combine(day_of(invoice["created"]), time())
+    start = datetime.combine(civil_day(invoice["created"], engine.timezone), time())
     method = _method(invoice)
     terms = ContractTerms(
         currency=str(invoice["currency"]), timezone=engine.timezone, settings=Settings(proration="day", tax_rounding="line"), start=start,
@@ -175,7 +175,7 @@ def _made_alone(unit: Unit, engine: Engine, invoice: Data, own: Mapping[str, Lin
         starts_on=start.date(),
     )  # fmt: skip
     note = "" if any(line.taxes for line in lines) else engine.tax.tax_of(customer.details).note
-    booked = _booked(holder, invoice, lines, store.bill_to_text(customer.details, note))
+    booked = _booked(holder, invoice, lines, store.bill_to_text(customer.details, note), engine.timezone)
     _save(unit, booked, invoice, own, now)
     store.insert_events(unit, [issued_event(booked, "", "stripe")], store.at_text(now))
     _mail(unit, engine, booked, now)
@@ -239,7 +239,7 @@ def _part(invoice_id: str, made: Billed, lines: Sequence[Line]) -> Part:
     )  # fmt: skip
 
 
-def _booked(contract: BookedContract, invoice: Data, lines: Sequence[Line], bill_to: str) -> BookedInvoice:
+def _booked(contract: BookedContract, invoice: Data, lines: Sequence[Line], bill_to: str, timezone: str) -> BookedInvoice:
     """Return an invoice as it was when it was finalized; what became of it since is followed."""
     currency = str(invoice["currency"])
 
@@ -247,13 +247,13 @@ def _booked(contract: BookedContract, invoice: Data, lines: Sequence[Line], bill
         return minor_amount(int(invoice.get(name) or 0), currency)
 
     finalized = finalized_at(invoice)
-    issued_on = day_of(invoice.get("effective_at") or finalized)
+    issued_on = civil_day(invoice.get("effective_at") or finalized, timezone)
     invoice_id = new_id("in", instant(invoice["created"]))
     due = minor("amount_due") + minor("pre_payment_credit_notes_amount")
     tax = sum(minor_amount(t["amount"], currency) for t in invoice.get("total_taxes") or ())
     made = Invoice(
         contract_ids=(contract.id,) if contract.id else (), currency=currency, lines=tuple(lines), created_at=instant(invoice["created"]),
-        finalized_at=instant(finalized), due_on=day_of(invoice["due_date"]) if invoice.get("due_date") else None,
+        finalized_at=instant(finalized), due_on=civil_day(invoice["due_date"], timezone) if invoice.get("due_date") else None,
         status="paid" if due == 0 and invoice["status"] == "paid" else "open",
         billing_reason=invoice["billing_reason"] if invoice.get("billing_reason") in _REASONS else "manual",
         subtotal=sum(line.amount for line in lines), discount=sum(line.amount - line.net for line in lines), tax=tax,
@@ -315,10 +315,10 @@ def _mail(unit: Unit, engine: Engine, booked: BookedInvoice, now: datetime) -> N
 def _follow(unit: Unit, engine: Engine, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book what became of an invoice since it was finalized; return whether anything is new."""
     steps = (
-        paying.follow_payments(unit, engine.mailing, invoice_id, invoice, now),
-        crediting.follow_notes(unit, engine.mailing, invoice_id, invoice, now),
-        crediting.follow_refunds(unit, invoice_id, invoice, now),
-        paying.follow_tries(unit, engine.mailing, invoice_id, invoice, now),
+        paying.follow_payments(unit, engine, invoice_id, invoice, now),
+        crediting.follow_notes(unit, engine, invoice_id, invoice, now),
+        crediting.follow_refunds(unit, engine, invoice_id, invoice, now),
+        paying.follow_tries(unit, engine, invoice_id, invoice, now),
         crediting.follow_end(unit, invoice_id, invoice, now),
         paying.follow_due(unit, engine.timezone, invoice_id, invoice, now),
     )

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from connector.billing import desk, store
 from connector.billing.desk import Held
 from connector.billing.outbox import Entry, Mailing
 from connector.billing.store import Event
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of, instant
+from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, instant
 from connector.billing.stripe_backend.refusals import decline_words
 from connector.core.period import to_local
 from connector.kit.db import new_id
@@ -26,6 +26,13 @@ from connector.ports import Unit
 METHOD = "stripe"
 NO_METHOD = "No payment method is stored."
 _WAITS = ("requires_action", "requires_confirmation")
+
+
+class Keeper(Protocol):
+    """What following uses of the backend: the zone in which the company counts its days, and its mails."""
+
+    timezone: str
+    mailing: Mailing
 
 
 def held_of(unit: Unit, invoice_id: str) -> Held:
@@ -52,12 +59,12 @@ def say(unit: Unit, name: str, before: Held, data: dict[str, Any], now: datetime
 # ---------------------------------------------------------------- money that arrived
 
 
-def follow_payments(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, now: datetime) -> bool:
+def follow_payments(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book each payment once, under Stripe's id of it; return whether there was a new one."""
     currency = str(invoice["currency"])
     is_new = False
     known = {row[0] for row in unit.query("SELECT id FROM payment WHERE invoice_id = ?", (invoice_id,))}
-    for payment_id, amount, on, reference in _payments(invoice):
+    for payment_id, amount, on, reference in _payments(invoice, keeper.timezone):
         if f"pay_{payment_id}" in known or amount <= 0:
             continue
         is_new = True
@@ -75,11 +82,11 @@ def follow_payments(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data
         told = {"amount": paid, "open": max(0, left), "on": on.isoformat(), "method": method, "reference": reference}
         say(unit, "payment.recorded", before, told, now)
         data = {"number": before.number, "currency": currency, "invoice": before.number, **told}
-        mailing.write(unit, [Entry(key=f"pay_{payment_id}/paid", kind="receipt", invoice_id=invoice_id, data=data)], now)
-    return _paid_otherwise(unit, invoice_id, invoice, now) or is_new
+        keeper.mailing.write(unit, [Entry(key=f"pay_{payment_id}/paid", kind="receipt", invoice_id=invoice_id, data=data)], now)
+    return _paid_otherwise(unit, keeper.timezone, invoice_id, invoice, now) or is_new
 
 
-def _payments(invoice: Data) -> Iterator[tuple[str, int, date, str]]:
+def _payments(invoice: Data, timezone: str) -> Iterator[tuple[str, int, date, str]]:
     """Yield (Stripe's id, amount, day, what it was paid with; "" for money that arrived outside Stripe) of each payment that went through."""
     for payment in (invoice.get("payments") or {}).get("data") or ():
         if payment.get("status") != "paid":
@@ -89,14 +96,14 @@ def _payments(invoice: Data) -> Iterator[tuple[str, int, date, str]]:
         intent = about.get("payment_intent")
         charge = id_of(intent.get("latest_charge")) if isinstance(intent, dict) else ""
         reference = charge or id_of(intent) or id_of(about.get("charge"))
-        yield id_of(payment), int(payment.get("amount_paid") or 0), _said_day(invoice) if not reference else day_of(at), reference
+        yield id_of(payment), int(payment.get("amount_paid") or 0), _said_day(invoice, timezone) if not reference else civil_day(at, timezone), reference
 
 
-def _said_day(invoice: Data) -> date:
+def _said_day(invoice: Data, timezone: str) -> date:
     """Return the day on which money arrived outside: the one that was said, else that of the entry."""
     said = str((invoice.get("metadata") or {}).get("connector_paid_on") or "")
     at = (invoice.get("status_transitions") or {}).get("paid_at") or invoice["created"]
-    return date.fromisoformat(said) if said else day_of(at)
+    return date.fromisoformat(said) if said else civil_day(at, timezone)
 
 
 def _way(invoice: Data) -> str:
@@ -105,18 +112,18 @@ def _way(invoice: Data) -> str:
 
 def _set_paid(unit: Unit, invoice_id: str, invoice: Data, on: date) -> None:
     desk.set_status(unit, invoice_id, "paid", on)
-    charges = [r for _, _, _, r in _payments(invoice) if r]
+    charges = [r for _, _, _, r in _payments(invoice, "UTC") if r]
     if charges:
         unit.execute("UPDATE stripe_invoice SET charge = ? WHERE invoice_id = ?", (charges[-1], invoice_id))
 
 
-def _paid_otherwise(unit: Unit, invoice_id: str, invoice: Data, now: datetime) -> bool:
+def _paid_otherwise(unit: Unit, timezone: str, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book that nothing is due any more though no money came: the balance covered it, or credit notes did."""
     if invoice["status"] != "paid" or unit.query("SELECT 1 FROM invoice WHERE id = ? AND status = 'paid'", (invoice_id,)):
         return False
     before = held_of(unit, invoice_id)
     at = (invoice.get("status_transitions") or {}).get("paid_at")
-    _set_paid(unit, invoice_id, invoice, day_of(at) if at else now.date())
+    _set_paid(unit, invoice_id, invoice, civil_day(at, timezone) if at else to_local(now, timezone).date())
     if before.invoice.amount_due and not unit.query("SELECT 1 FROM credit_note WHERE invoice_id = ?", (invoice_id,)):
         say(unit, "invoice.settled", before, {}, now)
     return True
@@ -125,7 +132,7 @@ def _paid_otherwise(unit: Unit, invoice_id: str, invoice: Data, now: datetime) -
 # ---------------------------------------------------------------- tries that failed
 
 
-def follow_tries(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, now: datetime) -> bool:
+def follow_tries(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book the latest failed try once, and when the next one is; return whether there was a new one."""
     attempts = int(invoice.get("attempt_count") or 0)
     failure = _failure(invoice) if attempts and invoice["status"] in ("open", "uncollectible") else None
@@ -153,12 +160,12 @@ def follow_tries(unit: Unit, mailing: Mailing, invoice_id: str, invoice: Data, n
         ),
     )  # fmt: skip
     data = {
-        "amount": before.invoice.amount_remaining, "method": METHOD, "code": decline or code, "message": why, "on": on.date().isoformat(),
-        "retry_on": day_of(again).isoformat() if again else "",
+        "amount": before.invoice.amount_remaining, "method": METHOD, "code": decline or code, "message": why, "on": to_local(on, keeper.timezone).date().isoformat(),
+        "retry_on": civil_day(again, keeper.timezone).isoformat() if again else "",
     }  # fmt: skip
     say(unit, "payment.failed", before, data, now)
     told = {"number": before.number, "currency": before.currency, **data}
-    mailing.write(unit, [Entry(key=f"{invoice_id}/c{number}/failed", kind="payment_failed", invoice_id=invoice_id, data=told)], now)
+    keeper.mailing.write(unit, [Entry(key=f"{invoice_id}/c{number}/failed", kind="payment_failed", invoice_id=invoice_id, data=told)], now)
     return True
 
 
@@ -189,7 +196,7 @@ def follow_due(unit: Unit, timezone: str, invoice_id: str, invoice: Data, now: d
     """Book another due date of an open invoice; return whether it moved."""
     if invoice["status"] != "open" or not invoice.get("due_date"):
         return False
-    on = day_of(invoice["due_date"])
+    on = civil_day(invoice["due_date"], timezone)
     if unit.query("SELECT 1 FROM invoice WHERE id = ? AND due_on = ?", (invoice_id, on.isoformat())):
         return False
     before = held_of(unit, invoice_id)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
+from connector.core.period import to_local
+
 Data = Mapping[str, Any]
 
 
@@ -19,9 +21,17 @@ def instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def day_of(seconds: int) -> date:
-    """Return the civil day of an instant of Stripe's: its UTC date (decision D-11)."""
+def boundary_day(seconds: int) -> date:
+    """Return the day that an instant between two periods stands for: its UTC date, as the compiler has sent it (decision D-11)."""
     return instant(seconds).date()
+
+
+def civil_day(seconds: int, timezone: str) -> date:
+    """Return the day on which something happened, by the calendar on the wall of the company: 23:30 UTC is the next day in Paris.
+
+    For whatever has a moment of its own (a payment, a note, an issued invoice, its due date); see `boundary_day` for periods.
+    """
+    return to_local(instant(seconds), timezone).date()
 
 
 def subscription_of(invoice: Data) -> str:

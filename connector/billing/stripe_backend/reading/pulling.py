@@ -21,7 +21,7 @@ from connector.billing.stripe_backend.pushing import Transactions
 from connector.billing.stripe_backend.reading import balances, differing, drifting, events, links, notices
 from connector.billing.stripe_backend.reading.events import Row
 from connector.billing.stripe_backend.reading.mirror import Engine, mirrored
-from connector.billing.stripe_backend.reading.picked import Data, id_of, metadata_of, subscription_of
+from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, metadata_of, subscription_of
 from connector.billing.stripe_backend.refusals import Refusal
 from connector.billing.stripe_backend.steps import Calls
 from connector.errors import HaltError, RetryableError
@@ -77,7 +77,7 @@ class Reading:
                 break
             with self.database.read() as unit:
                 rows = events.waiting(unit)
-                ours = [row for row in rows if _is_ours(row, _customers(unit, rows), self.engine.org)]
+                ours = _ours(unit, rows, self.engine.org)
             if not rows:
                 break
             failed = self._read(ours)
@@ -165,7 +165,7 @@ class Reading:
         """Read a dispute and tell of it."""
         dispute = self._asked_for("disputes.retrieve", dispute_id)
         if dispute is not None:
-            self.write(lambda unit: disputed(unit, dispute, self.now()))
+            self.write(lambda unit: disputed(unit, dispute, self.engine.timezone, self.now()))
 
     def schedule(self, schedule_id: str, work: Work) -> None:
         """Have the subscription of a schedule compared; one that never began is gone with its schedule."""
@@ -225,23 +225,30 @@ class Reading:
 # ---------------------------------------------------------------- what events ask for
 
 
-def _customers(unit: Unit, rows: Sequence[Row]) -> set[str]:
-    """Return those of the customers in events that are ours, by Stripe's id."""
-    found: set[str] = set()
-    ids = [id_of(row.about if row.about.get("object") == "customer" else row.about.get("customer")) for row in rows]
-    for batch, marks in in_batches(i for i in ids if i):
-        found |= {r[0] for r in unit.query(f"SELECT stripe_id FROM stripe_object WHERE kind = 'customer' AND stripe_id IN ({marks})", batch)}
-    return found
+def _ours(unit: Unit, rows: Sequence[Row], org: str) -> list[Row]:
+    """Return the events that may be about something of ours: of a customer of ours, or of an invoice of the books; the rest is looked up
+    when it is read."""
+    whose = {row.id: _whose(row) for row in rows}
+    ours: set[str] = set()
+    for sql in _OWNERS:
+        for batch, marks in in_batches(sorted(set(whose.values()) - {""})):
+            ours |= {r[0] for r in unit.query(f"{sql} AND stripe_id IN ({marks})", batch)}
+    return [row for row in rows if whose[row.id] in ours | {""} or metadata_of(row.about).get("connector_org") == org]
 
 
-def _is_ours(row: Row, customers: set[str], org: str) -> bool:
-    """Whether an event may be about something of ours; what names no customer is looked up when it is read."""
-    customer = id_of(row.about if row.about.get("object") == "customer" else row.about.get("customer"))
-    return not customer or customer in customers or metadata_of(row.about).get("connector_org") == org
+_OWNERS = ("SELECT stripe_id FROM stripe_object WHERE kind = 'customer'", "SELECT stripe_id FROM stripe_invoice WHERE 1 = 1")
+
+
+def _whose(row: Row) -> str:
+    """Return the customer that an event is of, the invoice where only that is said, "" where neither is."""
+    about = row.about
+    if about.get("object") == "invoice_payment":
+        return id_of(about.get("invoice"))
+    return id_of(about if about.get("object") == "customer" else about.get("customer"))
 
 
 _PLACES: Sequence[tuple[str, str, str]] = (
-    ("charge.dispute.", "disputes", ""), ("charge.", "charges", ""), ("refund.", "charges", "charge"), ("customer.subscription.", "subscriptions", ""),
+    ("invoice_payment.", "invoices", "invoice"), ("charge.dispute.", "disputes", ""), ("charge.", "charges", ""), ("refund.", "charges", "charge"), ("customer.subscription.", "subscriptions", ""),
     ("subscription_schedule.", "schedules", ""), ("customer.deleted", "deleted", ""), ("customer.updated", "customers", ""),
 )  # fmt: skip
 """What an event's name begins with, where its object is noted, and the field that names it ("" for its own id)."""
@@ -261,7 +268,7 @@ def _asked(rows: Sequence[Row]) -> Work:
         else:
             place = next((p for p in _PLACES if kind.startswith(p[0])), None)
             if place is not None:
-                getattr(work, place[1])[id_of(about.get(place[2]) if place[2] else about)] = None
+                getattr(work, place[1]).setdefault(id_of(about.get(place[2]) if place[2] else about), None)
     work.invoices.pop("", None)
     work.charges.pop("", None)
     return work
@@ -270,7 +277,7 @@ def _asked(rows: Sequence[Row]) -> Work:
 # ---------------------------------------------------------------- what is written
 
 
-def disputed(unit: Unit, dispute: Data, now: datetime) -> list[str]:
+def disputed(unit: Unit, dispute: Data, timezone: str, now: datetime) -> list[str]:
     """Note a dispute of a payment of ours, or its end; return the deals to tell."""
     charge = id_of(dispute.get("charge"))
     sql = "SELECT s.invoice_id, i.contract_id, i.number, i.customer_id FROM stripe_invoice s JOIN invoice i ON i.id = s.invoice_id WHERE s.charge = ?"
@@ -286,7 +293,7 @@ def disputed(unit: Unit, dispute: Data, now: datetime) -> list[str]:
         due = (dispute.get("evidence_details") or {}).get("due_by")
         facts = ", ".join(filter(None, (
             f"{number}", str(dispute.get("reason") or "").replace("_", " "),
-            f"answer by {datetime.fromtimestamp(due, now.tzinfo).date().isoformat()}" if due and status in ("needs_response", "warning_needs_response") else "",
+            f"answer by {civil_day(due, timezone).isoformat()}" if due and status in ("needs_response", "warning_needs_response") else "",
         )))  # fmt: skip
         if status in ("won", "warning_closed", "prevented"):
             is_new = notices.clear(unit, of, ("disputed", "dispute_lost"), ref, now)

@@ -20,7 +20,7 @@ from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading import events
 from connector.billing.stripe_backend.reading.drifting import KINDS
-from connector.billing.stripe_backend.reading.picked import Data, day_of, id_of, metadata_of, subscription_of
+from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, metadata_of, subscription_of
 from connector.billing.stripe_backend.reading.pulling import Reading, Work, compared_with, disputed
 from connector.core.values import dataclass
 from connector.ports import Compared, Unit
@@ -87,7 +87,7 @@ def _invoices(reading: Reading, params: Data) -> int:
         seen += len(ours)
         for invoice in ours:
             with_refunds = _credited(invoice) != (books[id_of(invoice)].credited if id_of(invoice) in books else 0)
-            if _differs(invoice, books.get(id_of(invoice))):
+            if _differs(invoice, books.get(id_of(invoice)), reading.engine.timezone):
                 work = Work()
                 reading.each(id_of(invoice), partial(reading.invoice, with_refunds=with_refunds, work=work))
                 for customer in work.customers:
@@ -132,14 +132,14 @@ def _credited(invoice: Data) -> int:
     return minor_amount(int(both), str(invoice["currency"]))
 
 
-def _differs(invoice: Data, ours: _Ours | None) -> bool:
+def _differs(invoice: Data, ours: _Ours | None, timezone: str) -> bool:
     """Whether an invoice of Stripe is another one than that of the books, judged by what a list shows."""
     if ours is None or ours.status != invoice["status"] or ours.credited != _credited(invoice):
         return True
     if invoice["status"] != "open":
         return False
     left = minor_amount(int(invoice.get("amount_remaining") or 0), str(invoice["currency"]))
-    due = day_of(invoice["due_date"]).isoformat() if invoice.get("due_date") else ours.due_on
+    due = civil_day(invoice["due_date"], timezone).isoformat() if invoice.get("due_date") else ours.due_on
     return left != ours.left or due != ours.due_on or (bool(invoice.get("attempted")) and int(invoice.get("attempt_count") or 0) > ours.attempts)
 
 
@@ -156,7 +156,7 @@ def _payments(reading: Reading, since: int) -> None:
 
 
 def _disputed(dispute: Data, reading: Reading, unit: Unit) -> list[str]:
-    return disputed(unit, dispute, reading.now())
+    return disputed(unit, dispute, reading.engine.timezone, reading.now())
 
 
 def _without(unit: Unit, refunds: Sequence[Data]) -> list[str]:
