@@ -27,11 +27,12 @@ Plans = dict[str, list[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """How a story ended: totals by day, status words, and what `plan` said of each deal before it was read."""
+    """How a story ended: totals by day, status words, and what `plan` said of each deal before it was read; *alarms* on the way."""
 
     totals: dict[str, Decimal]
     said: dict[str, str | None]
     plans: Plans
+    alarms: list[str]
 
 
 def played(here: World, story: Story) -> Told:
@@ -40,6 +41,7 @@ def played(here: World, story: Story) -> Told:
     here.sync()
     stock(here, CATALOGUE)
     plans: Plans = {}
+    alarms: list[str] = []
     for n, day in enumerate(story.calendar):
         here.clock.move_to(here.clock.now().replace(year=int(day[:4]), month=int(day[5:7]), day=int(day[8:]), hour=9, minute=0, second=0, microsecond=0))
         known = {r["Id"] for r in here.org.rows("Opportunity")}
@@ -49,14 +51,21 @@ def played(here: World, story: Story) -> Told:
             story.acts[day](here)
         plans |= planned(here, day, [r["Id"] for r in here.org.rows("Opportunity") if r["Id"] not in known])
         here.sync()
+        alarms += alarmed(here, day)
         here.clock.move_to(here.clock.now().replace(hour=22))
         here.bill()
         here.sync()
+        alarms += alarmed(here, day)
     found: dict[str, Decimal] = defaultdict(Decimal)
     for row in here.invoices():
         found[str(row["Issued_On__c"])] += row["Total__c"]
     totals = {day: total for day, total in found.items() if total}
-    return Told(totals=totals, said={name: here.said(name)[0] for name in story.said}, plans=plans)
+    return Told(totals=totals, said={name: here.said(name)[0] for name in story.said}, plans=plans, alarms=alarms)
+
+
+def alarmed(here: World, day: str) -> list[str]:
+    """Return what reps read on a day of deals that somebody has to look at; in no story anything goes wrong."""
+    return [f"{day} {r['Name']}: {r['Billing_Message__c']}" for r in here.org.rows("Opportunity") if r.get("Billing_Status__c") == "Needs attention"]
 
 
 def planned(here: World, day: str, records: list[str]) -> Plans:
@@ -87,6 +96,7 @@ def test_the_internal_engine(tmp_path: Path, story: Story) -> None:
     told = internal(tmp_path, story)
     assert told.totals == story.totals
     assert told.said == story.said
+    assert told.alarms == []
 
 
 NOT_YET: set[str] = set()
@@ -103,6 +113,7 @@ def test_on_stripe(tmp_path: Path, story: Story) -> None:
     assert differing == []  # Stripe billed every line as the engine expected it
     assert told.totals == story.totals
     assert told.said == story.said
+    assert told.alarms == []
     assert told.plans == internal(tmp_path / "internal", story).plans
     assert how == documented()[story.feature], f"run `python tests/test_backends.py` to bring docs/stripe.md up to date ({story.feature}: {how})"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stripe_world import StripeWorld, stripe_world
+from world import at
 
 from connector import app
 from connector.billing.stripe_backend.reading import webhooks
@@ -198,6 +199,21 @@ def test_a_subscription_changed_by_hand_is_told(tmp_path: Path) -> None:
                 assert "5 there, 2 here" in message
             else:
                 assert status == "Active"
+
+
+def test_a_change_by_a_deal_is_no_change_by_hand(tmp_path: Path) -> None:
+    """A deal makes it 5 in mid-period: Stripe shows 5 from that day on, and nobody reads that somebody changed it there."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        for day, more in (("2026-04-02", 3), ("2026-04-05", -1)):
+            made.clock.move_to(at(day))
+            ref = f"from_{day}"
+            made.deal(ref, {"UnitPrice": "60.00", "Quantity": more}, account="harbor", CloseDate=day, Billing_Action__c="Amend", Amends_Opportunity__c="@harbor_deal")
+            made.win(ref)
+            made.sync()
+            assert (made.said("harbor_deal")[0], made.said(ref)[0]) == ("Active", "Active"), day
+        assert [i["quantity"] for i in made.objects("subscription_item")] == [4]
+        assert made.query("SELECT COUNT(*) FROM stripe_notice") == [(0,)]
 
 
 def test_a_subscription_canceled_by_hand_is_told(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def _is_through(group: HeldGroup, now: datetime) -> bool:
 
 
 def _current(group: HeldGroup, now: datetime) -> HeldPhase | None:
-    running = [p for p in group.phases if moment(p.start, group.at_time) <= now and (p.end is None or now < moment(p.end, group.at_time))]
+    """Return the phase that stands there now: from the day of a change the one that is billed next (`began`)."""
+    running = [p for p in group.phases if moment(p.began or p.start, group.at_time) <= now and (p.end is None or now < moment(p.end, group.at_time))]
     if running:
         return running[-1]
     is_on = group.ends_with == "release" and bool(group.phases) and _is_through(group, now)
