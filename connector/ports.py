@@ -24,6 +24,7 @@ from connector.core.segments import Surprise
 from connector.core.terms import Change, Contract, ContractTerms, Interval
 from connector.core.values import dataclass
 from connector.errors import Problem
+from connector.holding import Holding
 from connector.unit import Unit as Unit  # noqa: PLC0414 - one of the ports, given out here
 
 # ---------------------------------------------------------------- the CRM
@@ -364,7 +365,7 @@ class PreviewInvoice:
 class Preview:
     """What a command would do: its invoices in order (bounded; *is_consolidated*: shared with other contracts), or what stops it.
 
-    notes - what the backend does in another way than asked, in plain words.
+    notes - what the backend does in another way than asked, in plain words. holding - how a service outside the books will hold it.
     """
 
     invoices: tuple[PreviewInvoice, ...] = ()
@@ -373,6 +374,7 @@ class Preview:
     problem: Problem | None = None
     is_consolidated: bool = False
     notes: tuple[str, ...] = ()
+    holding: Holding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,8 +95,27 @@ def plan_text(result: Mapping[str, Any]) -> str:
         rows = [(x["description"], x["quantity"], x["start"], x["end"], x["amount"]) for x in invoice["lines"]]
         parts.append(table(("line", "quantity", "from", "to", "amount"), rows, right=(1, 4)))
     parts += [result["note"]] if result["note"] and result["invoices"] else []
+    parts += held_lines(result["held"])
     parts += _problem_lines(result["problems"])
     return "\n".join(parts)
+
+
+def held_lines(held: Mapping[str, Any] | None) -> list[str]:
+    """Return how a billing service will hold a deal, in three lines at most."""
+    if held is None:
+        return []
+    found = held["subscriptions"]
+    count = f"{len(found) or 'no'} subscription{'s' if len(found) > 1 else ''}"
+    lines = [f"On {held['at']}: {count}{': ' if found else ''}{'; '.join(_subscription(s) for s in found)}."]
+    lines += [f"Billed by items of the connector: {'; '.join(held['by_connector'])}."] if held["by_connector"] else []
+    return lines + ([f"Not shown on {held['at']}: {'; '.join(held['not_shown'])}."] if held["not_shown"] else [])
+
+
+def _subscription(row: Mapping[str, Any]) -> str:
+    days = f"from {row['starts_on']}" + (f" until {row['ends_on']}" if row["ends_on"] else "")
+    ahead = f", billed in advance to {row['billed_ahead_to']}" if row["billed_ahead_to"] else ""
+    phases = f", {row['phases']} phases" if row["phases"] > 1 else ""
+    return f"{row['every']} {days}{phases}{ahead}"
 
 
 def check_lines(result: Mapping[str, Any]) -> str:
@@ -291,7 +310,7 @@ def change_text(result: Mapping[str, Any]) -> str:
     for invoice in result["invoices"]:
         out.append(f"  {invoice['on']}  {invoice['total']}")
         out += [f"    {x['start']} to {x['end']}  {x['quantity']} x {x['description']}  {x['amount']}" for x in invoice["lines"]]
-    return "\n".join(out)
+    return "\n".join([*out, *held_lines(result.get("held"))])
 
 
 def import_text(result: Mapping[str, Any]) -> str:

@@ -304,6 +304,7 @@ def plan(config_path: Path, record: str) -> Result:
         "values": [{"target": v.target, "source": v.source, "value": str(v.value), "rule": v.rule} for v in found.values],
         "invoices": preview_invoices(found.preview, currency),
         "note": notes_of(found.preview) if found.preview is not None else "",
+        "held": held_as(found.preview),
         "value": str(major(found.preview.value, currency)) if found.preview and currency else None,
         "problems": [_problem(p) for p in found.problems],
     }
@@ -315,6 +316,25 @@ TOGETHER = "The customer gets one invoice for all contracts: these lines go on i
 def notes_of(preview: Preview) -> str:
     """Return what is to be known of previewed invoices, in words."""
     return " ".join([*([TOGETHER] if preview.is_consolidated else []), *preview.notes])
+
+
+def held_as(preview: Preview | None) -> Result | None:
+    """Return how a billing service outside the books will hold what is previewed, None on the internal engine."""
+    holding = preview.holding if preview is not None else None
+    if holding is None:
+        return None
+    return {
+        "at": holding.at,
+        "subscriptions": [
+            {
+                "name": s.name, "every": s.every, "starts_on": s.starts_on, "ends_on": s.ends_on, "phases": s.phases, "items": s.items,
+                "billed_ahead_to": s.billed_ahead_to,
+            }
+            for s in holding.subscriptions
+        ],
+        "by_connector": list(holding.by_connector),
+        "not_shown": list(holding.unseen),
+    }  # fmt: skip
 
 
 def preview_invoices(preview: Preview | None, currency: str) -> list[Result]:

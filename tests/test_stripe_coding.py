@@ -52,7 +52,7 @@ groups = st.builds(
     subscription=names,
     is_paused=st.booleans(),
 )
-helds = st.builds(Held, contract_id=names, customer=names, groups=st.lists(groups, max_size=2).map(tuple), notes=st.lists(names, max_size=2).map(tuple))
+helds = st.builds(Held, contract_id=names, customer=names, groups=st.lists(groups, max_size=2).map(tuple))
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1))
 amounts = st.integers(-(2**53), 2**53)
 lines = st.builds(

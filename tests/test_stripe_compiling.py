@@ -352,10 +352,10 @@ def test_everything_impossible_is_said_at_once():
     """Two lines above the largest amount and a second currency: one refusal, three reasons, before anything is sent."""
     huge = [Item(id=f"big{n}", price=replace(SEAT, id=f"big{n}", description=f"Big {n}", unit_amount=Decimal(10**8)), quantity=Decimal(n)) for n in (2, 3)]
     with pytest.raises(RejectedError) as refused:
-        planned(wanted_of(contract_of(huge, datetime(2026, 4, 1)), at(2026, 4, 1), currencies=("usd",)))
+        planned(wanted_of(contract_of(huge, datetime(2026, 4, 1)), at(2026, 4, 1), currencies={"usd": "Other"}))
     problem = refused.value.problem
     assert problem.code == "stripe-limits"
-    assert "Acme is billed in USD already" in problem.message
+    assert "Acme is already billed in USD (Other)" in problem.message
     assert "2000000 EUR (Big 2), 3000000 EUR (Big 3) is more than one line can have there" in problem.message
 
 

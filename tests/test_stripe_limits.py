@@ -125,3 +125,26 @@ def test_discounts_of_one_line() -> None:
 
     assert planned(wanted_of(off(20), NOW)).steps
     assert refused(off(21), NOW).code == "stripe-discounts"
+
+
+def test_a_second_currency_is_told_with_everything_else() -> None:
+    """A customer who is billed in dollars, and an amount that is too large: both are said; what runs already is not refused for its currency."""
+    problem = refused(contract_of([seats("50000000", "2")], START), NOW, currencies={"usd": "Seats US"})
+    assert problem.code == "stripe-limits"
+    assert "Acme is already billed in USD (Seats US), and one customer has one currency there." in problem.message
+    assert "is more than one line can have there." in problem.message
+    assert planned(wanted_of(contract_of([seats("3000")], START), NOW, currencies={"eur": "Seats"})).steps
+
+
+def test_a_discount_between_steps_is_told_with_everything_else() -> None:
+    """Two discounts of 0.005 KWD leave an amount that can be said, but neither of them can: refused, together with a trial that is too long."""
+    off = tuple(Coupon(id=f"c{n}", amount_off=5, duration="forever") for n in range(2))
+    problem = refused(in_currency(contract_of([seats("1130", discounts=off)], START), "kwd"), NOW)
+    assert (problem.code, "0.005 KWD (Seat)" in problem.message) == ("stripe-amount", True)
+
+
+def test_too_many_lines_of_ours_on_a_day_to_come() -> None:
+    """260 one-time charges on one day of next month are refused today, not then."""
+    setups = tuple(Item(id=f"o{n}", price=replace(SETUP, id=f"o{n}"), quantity=Decimal(1), start=datetime(2026, 5, 10)) for n in range(260))
+    phase = Phase(start=START, end=None, items=(seats("3000"),), add_invoice_items=setups)
+    assert refused(contract_of([], START, phases=(phase,)), NOW).code == "stripe-too-many-lines"

@@ -18,7 +18,7 @@ from connector.errors import ConfigError, Problem, RejectedError, Where
 from connector.kit import yamlpos
 from connector.simulate.actions import read_change
 from connector.sync import intents
-from connector.verbs import TOGETHER, Result, notes_of, open_config, preview_invoices
+from connector.verbs import TOGETHER, Result, held_as, notes_of, open_config, preview_invoices
 
 _NOUNS = {"amend": "amendment", "cancel": "cancellation", "pause": "pause", "resume": "resumption", "renew": "renewal"}
 
@@ -59,7 +59,8 @@ def change(config_path: Path, name: str, action: Mapping[str, Any], *, file: Pat
     when = f"{_NOUNS[verb]} of {contract.id} ({contract.label})"
     if is_dry:
         together = f" {notes_of(preview)}".rstrip()
-        return {"text": f"Nothing was written. This would be the {when}.{together}", "contract": contract.id, "invoices": invoices, "issued": []}
+        text = f"Nothing was written. This would be the {when}.{together}"
+        return {"text": text, "contract": contract.id, "invoices": invoices, "issued": [], "held": held_as(preview)}
     data = {"contract": contract.id, "label": label, "change": change_to_data(made), **({"said": said_text(said)} if key else {})}
     done = app.request(config, f"contracts {verb}", "contract.change", data, key=key)
     issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]

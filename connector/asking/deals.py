@@ -10,7 +10,7 @@ from connector.core.money import major
 from connector.errors import RejectedError
 from connector.sync.edits import offer
 from connector.sync.requests import require_linkable
-from connector.verbs import Result, open_config, preview_invoices
+from connector.verbs import Result, held_as, open_config, preview_invoices
 
 
 def approve(config_path: Path, name: str, *, reason: str, is_dry: bool = False) -> Result:
@@ -28,7 +28,7 @@ def approve(config_path: Path, name: str, *, reason: str, is_dry: bool = False) 
         raise RejectedError(preview.problem)
     shown = {"deal": name, "contract": found.deal.contract_id, "invoices": preview_invoices(preview, preview.currency)}
     if is_dry:
-        return {"text": f"Nothing was written. {found.deal.label}: {found.text}", "issued": [], **shown}
+        return {"text": f"Nothing was written. {found.deal.label}: {found.text}", "issued": [], **shown, "held": held_as(preview)}
     done = app.request(config, "deals approve", "deal.approve", {"deal": name, "reason": reason.strip()})
     issued = [{**i, "total": f"{major(i['total'], i['currency'])} {i['currency'].upper()}"} for i in done["invoices"]]
     return {"text": f"Done: {found.deal.label}: {done['text']} {TOLD}", "issued": issued, **shown}

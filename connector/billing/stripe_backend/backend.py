@@ -29,7 +29,7 @@ from connector.billing.store import BookedContract, BookedInvoice, Customer
 from connector.billing.stripe_backend import fetching, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
-from connector.billing.stripe_backend.compiling import owning
+from connector.billing.stripe_backend.compiling import owning, telling
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.currencies import Currencies, running_currencies
@@ -159,9 +159,11 @@ class StripeBilling(InternalBilling):
         if outcome.problem is not None and not outcome.is_waiting:
             return Preview(problem=outcome.problem)
         plans = work.issue.plans if isinstance(work.issue, StripeIssue) else {}
-        notes = dict.fromkeys(note for made in plans.values() for note in made.plan.held.notes)
-        notes |= {_APART: None} if shown.is_consolidated else {}
-        return replace(shown, notes=tuple(notes), is_consolidated=False)
+        made = next(iter(plans.values()), None)
+        return replace(
+            shown, notes=(_APART,) if shown.is_consolidated else (), is_consolidated=False,
+            holding=telling.holding(made.wanted, made.plan) if made is not None else None,
+        )  # fmt: skip
 
     # ---------------------------------------------------------------- what people ask for
 
@@ -285,11 +287,12 @@ def _carried_or_waits(copy: Copy, command: Command, held_up: Mapping[str, str]) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
-    """What is to be sent of one contract, and by what name."""
+    """What is to be sent of one contract, by what name, and what it was made of."""
 
     key: str
     deal: str
     plan: Plan
+    wanted: Wanted
 
 
 @dataclass(slots=True, kw_only=True)
@@ -317,9 +320,9 @@ class StripeIssue(Issue):
             made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + BUSY_WAIT)
             self.done.append(made)
             return made
-        wanted = self.wanted(contract, facts)
+        wanted = replace(self.wanted(contract, facts), currencies=self.currencies.of(contract))
         plan = planned(wanted)
-        self.currencies.check(contract, plan, wanted.details.name)
+        self.currencies.note(contract, plan)
         tax = self.tax_of(contract.customer_id)
         if plan.steps and tax.problem is not None and not self.automatic_tax:
             raise refusal(contract, tax.problem)
@@ -327,7 +330,7 @@ class StripeIssue(Issue):
         known = [*facts, *(line for line in (*wanted.sent.values(), *plan.lines) if not line.is_pending)]
         made = advanced(contract, known, state, self.moment.at, self.credited, look_at=look)
         deal = before.deal if before is not None else self._deal(contract)
-        self.plans[contract.id] = _Made(key=wanted.key, deal=deal, plan=plan)
+        self.plans[contract.id] = _Made(key=wanted.key, deal=deal, plan=plan, wanted=wanted)
         self.done.append(made)
         return made
 

@@ -1,4 +1,4 @@
-"""One customer has one currency at Stripe as long as anything runs: checked against the books before anything is sent.
+"""One customer has one currency at Stripe as long as anything runs: what runs is looked up in the books; `compiling.limits` refuses.
 
 Worked example: Acme's seats run in euros. A deal in dollars for Acme is refused with "Acme is already billed in EUR (Seats)"; the same deal
 is billed once the contract in euros has ended, and another account's is not touched. Source: docs.stripe.com/billing/customer (currency).
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from connector.billing.store import BookedContract
 from connector.billing.stripe_backend.steps import Plan
-from connector.errors import Problem, RejectedError
 from connector.ports import Unit
 
+_BEGINS = ("subscription_schedules.create", "subscriptions.create")
 _OVER = ("canceled", "completed", "withdrawn")
 _AT_ONCE = 400  # ids of one statement
 
@@ -23,17 +23,15 @@ class Currencies:
     def __init__(self, running: Mapping[str, tuple[str, str]]) -> None:
         self._running = dict(running)
 
-    def check(self, contract: BookedContract, plan: Plan, customer: str) -> None:
-        """Note that a contract begins to run. Raises: RejectedError where its customer (by name) is billed in another currency."""
-        if not any(step.call == "subscription_schedules.create" for step in plan.steps):
-            return
-        currency = contract.contract.terms.currency
-        running, label = self._running.setdefault(contract.customer_id, (currency, contract.label))
-        if running == currency:
-            return
-        message = f"Not billed: {customer} is already billed in {running.upper()} ({label}), and one customer has one currency there."
-        hint = f"Close this deal in {running.upper()}, or for another account; it is tried again by itself."
-        raise RejectedError(Problem(code="customer-currency", message=message, hint=hint))
+    def of(self, contract: BookedContract) -> Mapping[str, str]:
+        """Return the currency that runs for a contract's customer, with the name of the contract in it; none: {}."""
+        running = self._running.get(contract.customer_id)
+        return {running[0]: running[1]} if running is not None else {}
+
+    def note(self, contract: BookedContract, plan: Plan) -> None:
+        """Note that a contract begins to run with a plan."""
+        if any(step.call in _BEGINS for step in plan.steps):
+            self._running.setdefault(contract.customer_id, (contract.contract.terms.currency, contract.label))
 
 
 def running_currencies(unit: Unit, contracts: Sequence[BookedContract]) -> Currencies:

@@ -111,15 +111,11 @@ class HeldGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What Stripe holds of a contract, as it was sent last; *notes* say in plain words what is emulated there.
-
-    told - digest of the customer's details as they were sent.
-    """
+    """What Stripe holds of a contract, as it was sent last. told - digest of the customer's details as they were sent."""
 
     contract_id: str
     customer: str = ""
     groups: tuple[HeldGroup, ...] = ()
-    notes: tuple[str, ...] = ()
     told: str = ""
 
 

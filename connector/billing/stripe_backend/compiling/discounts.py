@@ -17,7 +17,7 @@ from typing import Any
 
 from connector.billing.stripe_backend.compiling.outlook import Claim
 from connector.billing.stripe_backend.compiling.prices import digest
-from connector.billing.stripe_backend.money import stripe_amount
+from connector.billing.stripe_backend.money import stripe_price
 from connector.billing.stripe_backend.steps import Step
 from connector.core.money import quotient
 from connector.core.terms import Coupon
@@ -50,7 +50,7 @@ def percent(coupon: Coupon) -> Cut:
 
 def fixed(name: str, amount: int, currency: str) -> Cut:
     """Return an amount off one line."""
-    return _cut(name, {"amount_off": stripe_amount(amount, currency), "currency": currency})
+    return _cut(name, {"amount_off": int(stripe_price(Decimal(amount), currency)), "currency": currency})
 
 
 def _is_sayable(coupon: Coupon) -> bool:

@@ -183,7 +183,8 @@ def _place(outlook: Outlook, strand: Strand, groups: list[Group], names: set[str
 
 
 def _may_join(group: Group, strand: Strand, alone: Group) -> bool:
-    if group.held is None and (group.how, group.floor, group.standing is None) != (alone.how, alone.floor, alone.standing is None):
+    is_alike = (group.how, group.floor, group.standing is None) == (alone.how, alone.floor, alone.standing is None)
+    if group.held is None and not is_alike and alone.how != "future":  # what begins later is a later phase
         return False
     if group.held is None and group.standing is not None and _together(group.standing, alone.standing, group) is None:
         return False

@@ -18,12 +18,12 @@ several parts or billed by items of our own. Source: docs.stripe.com/currencies,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from decimal import Decimal
 
 from connector.billing.stripe_backend.compiling.groups import Group
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.money import major_text, stripe_amount
-from connector.core.lines import Line
 from connector.errors import Problem, RejectedError
 
 MOST_DIGITS = 8
@@ -41,7 +41,7 @@ Complaint = tuple[str, str, str]
 
 def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract."""
-    complaints = [*_currencies(outlook), *_amounts(outlook), *_trials(groups), *_crowds(outlook, groups)]
+    complaints = [*_currencies(outlook, groups), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -53,22 +53,25 @@ def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
     )
 
 
-def _currencies(outlook: Outlook) -> Iterator[Complaint]:
-    """Yield the other currencies of the customer, who can have one only."""
+def _currencies(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
+    """Yield another currency in which the customer is billed, where a subscription would begin: there is one for a customer."""
     wanted = outlook.wanted
-    others = sorted({c.upper() for c in wanted.currencies if c != outlook.currency})
-    if others:
-        text = f"{wanted.details.name} is billed in {', '.join(others)} already and can have one currency only there; this deal is in {outlook.currency.upper()}."
-        yield "stripe-currencies", text, "Close the deal in that currency, or on an account of its own"
+    if not any(group.held is None for group in groups):
+        return
+    for currency, label in sorted(wanted.currencies.items()):
+        if currency != outlook.currency:
+            text = f"{wanted.details.name} is already billed in {currency.upper()} ({label}), and one customer has one currency there."
+            yield "customer-currency", text, f"Close this deal in {currency.upper()}, or for another account"
+            return
 
 
-def _amounts(outlook: Outlook) -> Iterator[Complaint]:
+def _amounts(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
     """Yield the amounts that cannot be said there, and those that are too large."""
     steps: dict[str, None] = {}
     large: dict[str, None] = {}
     most = 10 ** MORE_DIGITS.get(outlook.currency, MOST_DIGITS)
     for line in outlook.lines:
-        for amount in dict.fromkeys((line.amount, line.net)):
+        for amount in dict.fromkeys((line.amount, line.net, *(off for _, off in line.discounts))):
             named = f"{major_text(Decimal(amount), outlook.currency)} ({line.description})"
             try:
                 value = stripe_amount(amount, outlook.currency)
@@ -80,6 +83,9 @@ def _amounts(outlook: Outlook) -> Iterator[Complaint]:
                 continue
             if abs(value) >= most:
                 large[named] = None
+    for cut in (c for g in groups for s in g.laid.stretches for c in (*s.coupons, *(c for e in s.entries for c in e.cuts))):
+        if int(cut.params.get("amount_off") or 0) >= most:
+            large[f"a discount ({cut.params['name']})"] = None
     if steps:
         least = major_text(Decimal(100 if outlook.currency == "mga" else 10), outlook.currency)
         yield "stripe-amount", f"{_listed(steps)} cannot be billed: amounts go in steps of {least} there.", "Correct price, quantity or discount so that each line comes out on such a step"
@@ -104,7 +110,7 @@ def _crowds(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
         yield "stripe-discounts", f"One line has more than {MOST_DISCOUNTS} discounts.", "Give fewer discounts, or one that stands for several"
     if any(len(e.rates) > MOST_RATES for e in entries) or any(len(line.taxes) > MOST_RATES for line in outlook.lines):
         yield "stripe-tax-rates", f"One line has more than {MOST_RATES} tax rates.", "Ask the people who run the billing connector for fewer tax rates"
-    ours = _ours(outlook.due, {key for g in groups for key in g.laid.taken})
+    ours = _ours(outlook, {key for g in groups for key in g.laid.taken})
     if ours > MOST_LINES:
         yield (
             "stripe-too-many-lines",
@@ -113,8 +119,15 @@ def _crowds(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
         )
 
 
-def _ours(due: Iterable[Line], claimed: set[str]) -> int:
-    return sum(1 for line in due if line.amount and line.key not in claimed)
+def _ours(outlook: Outlook, claimed: set[str]) -> int:
+    """Return how many lines of ours come on one invoice at most: now, or on a day to come."""
+    now = {line.key for line in outlook.due}
+    days: dict[date | None, int] = {}
+    for line in outlook.lines:
+        if line.amount and line.key not in claimed:
+            day = None if line.key in now else line.due.date()
+            days[day] = days.get(day, 0) + 1
+    return max(days.values(), default=0)
 
 
 def _listed(named: Iterable[str]) -> str:

@@ -65,7 +65,6 @@ class _Planning:
         self.steps: list[Step] = []
         self.shared: dict[str, Step] = {}
         self.lines: list[Line] = []
-        self.notes: list[str] = []
         self.claimed: set[str] = set()
         self.rider_home = ""
         self.metadata = {"connector_org": wanted.org, "connector_contract": wanted.contract.id, "connector_deal": wanted.deal[:500]}
@@ -136,9 +135,7 @@ class _Planning:
         riders = self._riders(group)
         phases, end_behavior = phases_params(group, {**self.metadata, "connector_group": group.name})
         first = group.laid.stretches[0]
-        if group.how == "past":
-            self.notes.append(f"{group.name}: the days up to {group.floor.isoformat()} are billed by items of ours.")
-        else:
+        if group.how != "past":
             phases[0]["proration_behavior"] = "create_prorations"
         if riders:
             phases[0]["add_invoice_items"] = [self.items.rider(line, group.at_time) for line in riders]
