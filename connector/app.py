@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,12 @@ def open_database(config: Config, *, may_migrate: bool) -> Database:
     return database
 
 
+@cache
 def settle_memory() -> None:
-    """Leave what start-up made out of garbage collection, and collect less often: a page of records makes no cycles."""
+    """Leave what start-up made out of garbage collection, and collect less often: a page of records makes no cycles.
+
+    Once a process: what is frozen is never freed, so a second house would freeze what is left of the first.
+    """
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
@@ -164,8 +169,9 @@ def mapping_options(config: Config) -> Options:
     )
 
 
+@lru_cache(maxsize=32)
 def load_mapping(file: str, text: str) -> SourceText:
-    """Parse a mapping file with positions. Raises: ConfigError for what is not YAML."""
+    """Parse a mapping file with positions, the same text once. Raises: ConfigError for what is not YAML."""
     return SourceText(file=file, located=yamlpos.loads(text, file))
 
 

@@ -90,7 +90,7 @@ def asked(crm: SalesforceCrm) -> list[str]:
 @contextmanager
 def desk(folder: Path, **config: Any) -> Iterator[Desk]:
     """Give a running world with the daemon's jobs, at nine o'clock of 1 January 2026."""
-    with logged() as events, world(folder, **config) as made, app.writing_house(made.config, "test", clock=made.clock) as house:
+    with logged() as events, world(folder, **config) as made, made.house("test") as house:
         running = Running(house, folder / "config.yaml")
         jobs = {
             "round": Job("round", running.round, made.clock, Waits()),

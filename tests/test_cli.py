@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sqlite3
 import subprocess
@@ -16,11 +19,16 @@ from typing import Any
 import pytest
 from world import ROOT, World, world
 
-from connector import cli
+from connector import asking, cli
 from connector.kit import db
 from connector.lookalike.crm.seed import bulk_deals
 
 TIMEOUT_S = 60
+
+for _late in ("connector.operate", "connector.printing", "connector.reading", "connector.verbs", "connector.demo", "alembic.command"):
+    importlib.import_module(_late)  # what a verb imports late is there already when a process is forked
+for _module in pkgutil.iter_modules(asking.__path__, "connector.asking."):
+    importlib.import_module(_module.name)
 
 
 class Program:
@@ -50,6 +58,7 @@ class Program:
 def _become(words: tuple[str, ...], cwd: Path, env: Mapping[str, str], files: tuple[Path, Path]) -> None:
     """Be the program: its folder, its environment, its streams; leave with its exit status."""
     status = 70
+    gc.freeze()  # no collection looks at what the tests hold: each look would copy its memory
     db._last = 0  # a program of its own knows no ids of the tests before, whose clocks may be ahead
     try:
         os.chdir(cwd)

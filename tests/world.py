@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from books_world import empty_database
 
 from connector import app
 from connector.config import Config, demo_config
@@ -148,9 +151,16 @@ class World:
         assert self.writes() == 0
         assert (self.decisions(), self.lines(), self.contracts(), self.invoices()) == before
 
+    def house(self, verb: str) -> AbstractContextManager[app.House]:
+        """Open the house as a command does; the first one finds a ledger that the revisions made earlier in this process."""
+        file = Path(self.config.database.removeprefix("sqlite:///"))
+        if self.config.database.startswith("sqlite:///") and not file.exists():
+            shutil.copy(empty_database(), file)
+        return app.writing_house(self.config, verb, clock=self.clock)
+
     def ask(self, kind: str, **data: Any) -> intents.Intent:
         """Ask the books for something as the command line does, then run a round; return the request with its result."""
-        with app.writing_house(self.config, "test", clock=self.clock) as house:
+        with self.house("test") as house:
             with house.database.transaction() as unit:
                 key = intents.submit(unit, kind, data, actor="cli", now=self.clock.now())
             intents.carry_out(house.database, house.billing, self.clock.now())
@@ -163,7 +173,7 @@ class World:
     def sync(self, **how: Any) -> Tally:
         """Run `sync` and return what it did."""
         tally = Tally()
-        with app.writing_house(self.config, "sync", clock=self.clock) as house:
+        with self.house("sync") as house:
             rounds.sync(house.seam, tally, **how)
             rounds.count_open(house.seam, tally)
         return tally
@@ -171,7 +181,7 @@ class World:
     def sweep(self, **how: Any) -> Tally:
         """Run the sweep as the daemon does every night and return what it did."""
         tally = Tally()
-        with app.writing_house(self.config, "sync", clock=self.clock) as house:
+        with self.house("sync") as house:
             rounds.reconcile(house.seam, tally, **how)
             rounds.count_open(house.seam, tally)
         return tally
@@ -181,7 +191,7 @@ class World:
         if day is not None:
             self.clock.move_to(at(day))
         tally = Tally()
-        with app.writing_house(self.config, "bill", clock=self.clock) as house:
+        with self.house("bill") as house:
             return rounds.bill(house.seam, self.clock.now(), tally), tally
 
     def lines(self) -> int:

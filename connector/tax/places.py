@@ -53,20 +53,28 @@ def _plain(text: str) -> str:
 
 
 @cache
-def _names() -> dict[str, str]:
-    found = dict(_ALIASES)
-    for language in _LANGUAGES:
-        for code, name in Locale.parse(language).territories.items():
-            if len(code) == 2 and code.isalpha() and code not in ("EU", "EZ", "UN", "ZZ", "XA", "XB", "QO"):
-                found.setdefault(_plain(name), code)
-    for code in set(found.values()):
-        found.setdefault(code.casefold(), code)
+def _names(language: str) -> dict[str, str]:
+    """Return the codes of countries by their plain names in a language: reading a language takes a while, so only as far as needed."""
+    found: dict[str, str] = {}
+    for code, name in Locale.parse(language).territories.items():
+        if len(code) == 2 and code.isalpha() and code not in ("EU", "EZ", "UN", "ZZ", "XA", "XB", "QO"):
+            found.setdefault(_plain(name), code)
     return found
+
+
+@cache
+def _codes() -> frozenset[str]:
+    return frozenset(code.casefold() for code in _names(_LANGUAGES[0]).values())
 
 
 def country_code(text: str) -> str | None:
     """Return the ISO 3166 code of a country that is given as a code or a name; None: nobody knows it."""
-    return _names().get(_plain(text))
+    plain = _plain(text)
+    if plain in _ALIASES:
+        return _ALIASES[plain]
+    if plain in _codes():
+        return plain.upper()
+    return next((code for language in _LANGUAGES if (code := _names(language).get(plain))), None)
 
 
 def country_name(code: str) -> str:
