@@ -11,6 +11,7 @@ from stripe_lives import Life
 from stripe_model import Billed
 from stripe_wire import validated
 
+from connector.billing.stripe_backend.reading.lines import together
 from connector.billing.stripe_backend.steps import Plan, Ref
 from connector.core.terms import Contract
 from connector.lookalike.stripe import resources
@@ -119,7 +120,7 @@ class Machinery:
             if id_ not in self.seen:
                 self.seen.add(id_)
                 self.billed += [
-                    one for line in invoice["lines"]["data"] if (one := self._billed(invoice, line)) is not None
+                    one for _, line in together(invoice) if (one := self._billed(invoice, line)) is not None
                 ]
 
     def _billed(self, invoice: Data, line: Data) -> Billed | None:
