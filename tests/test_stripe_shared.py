@@ -94,10 +94,49 @@ def test_a_price_made_by_another_process_meanwhile_is_used() -> None:
 
 
 def test_an_archived_price_is_made_anew() -> None:
-    """Where somebody archived our price, a new one takes its lookup key along."""
-    calls, wire = talking(page({"id": "price_1", "object": "price", "active": False}), (200, {"id": "price_2", "object": "price"}))
+    """An archived price is in no list but keeps its lookup key: a new one takes that along, under a key of its own."""
+    taken = no("resource_already_exists", "A price (`price_1`) already uses that lookup key.")
+    calls, wire = talking(page(), taken, page(), (200, {"id": "price_2", "object": "price"}))
     assert find_or_make(calls, PRICE, "k")["id"] == "price_2"
-    assert ("transfer_lookup_key", "true") in wire.sent[1].fields
+    assert ("active", "true") in wire.sent[0].fields
+    assert [s.key for s in wire.sent if s.method == "post"] == ["k", "k/t"]
+    assert ("transfer_lookup_key", "true") in wire.sent[3].fields
+
+
+def test_a_price_of_ours_moves_with_its_product() -> None:
+    """Where another product is used now than the price's, the price is made anew for that; somebody else's price is refused."""
+    base = {"object": "price", "active": True, "currency": "eur", "unit_amount_decimal": "12.5", "recurring": {"interval": "month", "interval_count": 1}}
+    ours = {**base, "id": "price_1", "product": "prod_old", "metadata": {"connector_price": "cn_p1"}}
+    calls, wire = talking(page(ours), (200, {"id": "price_2", "object": "price"}))
+    assert find_or_make(calls, PRICE, "k")["id"] == "price_2"
+    assert {("transfer_lookup_key", "true"), ("product", "cn_gold")} <= set(wire.sent[1].fields)
+    calls, _ = talking(page({**ours, "metadata": {}}))
+    with pytest.raises(RejectedError, match="product is prod_old, wanted cn_gold"):
+        find_or_make(calls, PRICE, "k")
+
+
+def test_a_price_that_runs_already_and_was_archived_is_made_as_it_was() -> None:
+    """A step that names a price alone finds an archived one by its former id, or by its lookup key, and makes the same again."""
+    named = step("price", "prices.create", {"lookup_key": "cn_p1"}, "cn_p1")
+    tiers = [{"up_to": 5, "unit_amount": 700, "unit_amount_decimal": "700", "flat_amount": None}, {"up_to": None, "unit_amount": None, "unit_amount_decimal": "0.5", "flat_amount": 10, "flat_amount_decimal": "10"}]
+    base = {"object": "price", "active": False, "currency": "eur", "product": "prod_1", "recurring": {"interval": "month", "interval_count": 3, "usage_type": "licensed", "meter": None}}
+    plain = {**base, "id": "price_1", "billing_scheme": "per_unit", "unit_amount": 2000, "unit_amount_decimal": "2000", "tax_behavior": "exclusive", "nickname": "Seat"}
+    tiered = {**base, "id": "price_1", "billing_scheme": "tiered", "tiers_mode": "volume", "tiers": tiers, "tax_behavior": "unspecified"}
+    calls, wire = talking(page(), (200, plain), (200, {"id": "price_2", "object": "price"}))
+    assert find_or_make(calls, named, "k", "price_1")["id"] == "price_2"
+    assert wire.sent[1].path == "/v1/prices/price_1"
+    assert set(wire.sent[2].fields) == {
+        ("currency", "eur"), ("product", "prod_1"), ("lookup_key", "cn_p1"), ("transfer_lookup_key", "true"), ("nickname", "Seat"),
+        ("metadata[connector_price]", "cn_p1"), ("tax_behavior", "exclusive"), ("recurring[interval]", "month"),
+        ("recurring[interval_count]", "3"), ("recurring[usage_type]", "licensed"), ("unit_amount", "2000"),
+    }  # fmt: skip
+    calls, wire = talking(page(), page(tiered), (200, {"id": "price_2", "object": "price"}))
+    assert find_or_make(calls, named, "k")["id"] == "price_2"
+    assert ("active", "false") in wire.sent[1].fields
+    assert {("tiers[0][up_to]", "5"), ("tiers[1][up_to]", "inf"), ("tiers[1][unit_amount_decimal]", "0.5"), ("tiers[1][flat_amount]", "10")} <= set(wire.sent[2].fields)
+    calls, _ = talking(page(), page())
+    with pytest.raises(RejectedError, match="no longer exists"):
+        find_or_make(calls, named, "k")
 
 
 def test_tiers_are_compared() -> None:
@@ -152,14 +191,14 @@ def test_to_look_makes_nothing() -> None:
 
 
 def test_a_step_that_says_no_more_than_the_key_makes_nothing() -> None:
-    """A price that is known by its lookup key alone is found, also archived, and refused where it is gone."""
+    """A price that is known by its lookup key alone is found, and refused where it is gone."""
     known = step("price", "prices.create", {"lookup_key": "cn_p1"}, "cn_p1")
-    calls, wire = talking(page({"id": "price_1", "object": "price", "active": False}), page())
+    calls, wire = talking(page({"id": "price_1", "object": "price", "active": True}), page(), page())
     assert find_or_make(calls, known, "k")["id"] == "price_1"
     with pytest.raises(RejectedError, match="no price cn_p1") as caught:
         find_or_make(calls, known, "k")
     assert caught.value.problem.code == "stripe-missing-price"
-    assert [s.method for s in wire.sent] == ["get", "get"]
+    assert [s.method for s in wire.sent] == ["get", "get", "get"]
     calls, _ = talking(GONE)
     with pytest.raises(RejectedError, match="no product cn_gone"):
         find_or_make(calls, step("product", "products.create", {"id": "cn_gone"}, "cn_gone"), "k")

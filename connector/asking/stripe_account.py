@@ -271,6 +271,19 @@ def _there(account: Account, subscription: Mapping[str, Any], schedule: Mapping[
         "at_time": at_time(anchor), "prices": [list(p) for p in read.prices],
         "phase_start": day(int(schedule["current_phase"]["start_date"])).isoformat() if is_active and schedule else None,
         "events": {i: account.events[price] for i, price, _ in read.prices if price in account.events},
+        **_known_prices(account, subscription, read),
+    }  # fmt: skip
+
+
+def _known_prices(account: Account, subscription: Mapping[str, Any], read: Understood) -> dict[str, Any]:
+    """Return what Stripe has of each item by our id: product, meter, price and quantity."""
+    quantities = {str(e["id"]): e.get("quantity") for e in subscription["items"]["data"]}
+    prices = {i: account.seen.tiered[price] for i, price, _ in read.prices if price in account.seen.tiered}
+    meters = {i: (p.get("recurring") or {}).get("meter") for i, p in prices.items()}
+    return {
+        "products": {i: str(p["product"]["id"] if isinstance(p["product"], Mapping) else p["product"]) for i, p in prices.items()},
+        "meters": {i: str(m) for i, m in meters.items() if m},
+        "billed": {i: [prices[i], quantities.get(entry)] for i, _, entry in read.prices if i in prices},
     }  # fmt: skip
 
 

@@ -66,6 +66,21 @@ class StripeObjectRow(Books, table=True):
     made_at: str
 
 
+class StripeKnownRow(Books, table=True):
+    """Every id that stands, or stood, for an object that several pushes use: by these it is recognized, `stripe_object` says which is used.
+
+    contract_id - the contract that goes on with this id where others use another, "" for none: it was adopted with a price of its own.
+    """
+
+    __tablename__ = "stripe_known"
+    __table_args__ = (Index("stripe_known_stripe_id", "stripe_id"),)
+    kind: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    stripe_id: str = Field(primary_key=True)
+    contract_id: str = Field(primary_key=True)
+    made_at: str
+
+
 class StripeLineRow(Books, table=True):
     """A line that we bill ourselves, sent as an invoice item; *data* is JSON of the engine's line. invoice_id - ours, once it stands on one."""
 

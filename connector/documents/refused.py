@@ -37,6 +37,7 @@ FRENCH: Mapping[str, str] = {
     "Something with the same name exists where it is billed, with other content.": "Un élément du même nom existe là où elle est facturée, avec un autre contenu.",
     "A price of this deal was withdrawn where it is billed.": "Un prix de cette affaire a été retiré là où elle est facturée.",
     "A product of this deal was withdrawn where it is billed.": "Un produit de cette affaire a été retiré là où elle est facturée.",
+    "A tax rate of this deal was withdrawn where it is billed.": "Un taux de taxe de cette affaire a été retiré là où elle est facturée.",
     "Another price has taken the place of a price of this deal.": "Un autre prix a pris la place d'un prix de cette affaire.",
     "An amount is too small to be charged in this currency.": "Un montant est trop petit pour être prélevé dans cette devise.",
     "An amount is larger than billing can hold in one invoice.": "Un montant dépasse ce qu'une facture peut contenir.",

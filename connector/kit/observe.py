@@ -39,6 +39,7 @@ EVENTS = frozenset(
         "push.failed",
         "push.found",
         "push.left",
+        "push.lost",
         "push.refused",
         "hook.refused",
         "mail.sent",

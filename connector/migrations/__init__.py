@@ -11,8 +11,8 @@ from typing import Any
 
 from connector.errors import HaltError
 
-HEAD = "0005"
-KNOWN = ("0001", "0002", "0003", "0004", "0005")
+HEAD = "0006"
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 
 def state(version: str | None) -> str:

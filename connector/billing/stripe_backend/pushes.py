@@ -269,22 +269,76 @@ def drop_lines(unit: Unit, keys: Iterable[str]) -> None:
 
 # ---------------------------------------------------------------- objects that several pushes use
 
+_RECOGNIZED = ("customer", "price")
+"""What is told by its id when Stripe names it; every id that it has had is known (`stripe_known`)."""
 
-def shared_id(unit: Unit, shared: tuple[str, str]) -> str | None:
-    """Return Stripe's id of a shared object (kind, our key), None where none is known."""
+
+def shared_id(unit: Unit, shared: tuple[str, str], contract_id: str = "") -> str | None:
+    """Return the id by which Stripe's object (kind, our key) is used, None where none is known; contract_id - may go on with one of its own."""
+    if contract_id and shared[0] in _RECOGNIZED:
+        sql = "SELECT stripe_id FROM stripe_known WHERE kind = ? AND key = ? AND contract_id = ? ORDER BY stripe_id"
+        own = unit.query(sql, (*shared, contract_id))
+        if own:
+            return str(own[0][0])
     rows = unit.query("SELECT stripe_id FROM stripe_object WHERE kind = ? AND key = ?", shared)
     return str(rows[0][0]) if rows else None
 
 
+def former_id(unit: Unit, shared: tuple[str, str]) -> str:
+    """Return the id that an object had last, also if it is used no more; "" for none."""
+    rows = unit.query("SELECT stripe_id FROM stripe_known WHERE kind = ? AND key = ? ORDER BY made_at DESC, stripe_id DESC", shared)
+    return str(rows[0][0]) if rows else ""
+
+
 def save_shared(unit: Unit, shared: tuple[str, str], stripe_id: str, now: datetime) -> None:
-    """Keep Stripe's id of a shared object."""
+    """Keep Stripe's id of a shared object, to be used from now on; ids that it had before stay known."""
     unit.execute(
         "INSERT INTO stripe_object (kind, key, stripe_id, made_at) VALUES (?,?,?,?) ON CONFLICT (kind, key) DO UPDATE"
         " SET stripe_id = excluded.stripe_id",
         (*shared, stripe_id, at_text(now)),
     )
+    _know(unit, shared, stripe_id, "", now)
 
 
-def forget_shared(unit: Unit, shared: tuple[str, str]) -> None:
-    """Forget a shared object that Stripe does not have any more."""
-    unit.execute("DELETE FROM stripe_object WHERE kind = ? AND key = ?", shared)
+def adopt_shared(unit: Unit, shared: tuple[str, str], stripe_id: str, contract_id: str, now: datetime) -> None:
+    """Keep the id of an object that the account had: used from now on where none was, else by this contract alone."""
+    used = shared_id(unit, shared)
+    if used is None:
+        save_shared(unit, shared, stripe_id, now)
+    elif used != stripe_id:
+        _know(unit, shared, stripe_id, contract_id, now)
+
+
+def _know(unit: Unit, shared: tuple[str, str], stripe_id: str, contract_id: str, now: datetime) -> None:
+    if shared[0] in _RECOGNIZED:
+        unit.execute(
+            "INSERT INTO stripe_known (kind, key, stripe_id, contract_id, made_at) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING",
+            (*shared, stripe_id, contract_id, at_text(now)),
+        )
+
+
+def forget_shared(unit: Unit, shared: tuple[str, str], stripe_id: str = "") -> None:
+    """Use an object of Stripe's no more, because it is gone or archived there; lines that it billed are still told by it.
+
+    stripe_id - forget it only as far as this is its id, "" for whichever it is.
+    """
+    kind, key = shared
+    fits, which = (" AND stripe_id = ?", (stripe_id,)) if stripe_id else ("", ())
+    unit.execute(f"DELETE FROM stripe_object WHERE kind = ? AND key = ?{fits}", (kind, key, *which))
+    if kind in _RECOGNIZED:
+        unit.execute(
+            "INSERT INTO stripe_known (kind, key, stripe_id, contract_id, made_at) SELECT kind, key, stripe_id, '', made_at FROM stripe_known"
+            f" WHERE kind = ? AND key = ? AND contract_id <> ''{fits} ON CONFLICT DO NOTHING",
+            (kind, key, *which),
+        )
+        unit.execute(f"DELETE FROM stripe_known WHERE kind = ? AND key = ? AND contract_id <> ''{fits}", (kind, key, *which))
+
+
+def keys_of(unit: Unit, kind: str, stripe_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Return our keys of objects of a kind, by each of Stripe's ids; those that nobody knows have none."""
+    found: dict[str, list[str]] = {i: [] for i in stripe_ids if i}
+    for batch, marks in in_batches(found):
+        sql = f"SELECT DISTINCT stripe_id, key FROM stripe_known WHERE kind = ? AND stripe_id IN ({marks}) ORDER BY stripe_id, key"
+        for stripe_id, key in unit.query(sql, (kind, *batch)):
+            found[stripe_id].append(str(key))
+    return found

@@ -11,6 +11,7 @@ whatever interrupts us, the next pass asks for the very same thing under the ver
 | the same, 20 hours after the key was first used (Stripe forgets keys) | looked up first, likewise |
 | "not now" (429, a lock) | a short wait, then again; nothing happened |
 | no connection | the pass ends: everything waits and is tried again by itself |
+| a definite no because a price, product or discount is gone or archived there | it is looked for, or made, anew; the step is asked again |
 | a definite no | what was done stays kept, the push is refused, its contract says why; an edit, a retry or an hour makes a new plan |
 | a definite no to a step that may have been carried out before | looked up first: "already finalized" is as good as done |
 
@@ -167,6 +168,13 @@ class Passage:
             pushes.save_shared(unit, kind, stripe_id, self.now())
         self._new_ids.clear()
 
+    def forget(self, lost: Sequence[settling.Lost]) -> None:
+        """Use shared objects no more that are gone or withdrawn at Stripe."""
+        with self.database.transaction() as unit:
+            self._keep_ids(unit)
+            for shared_object, stripe_id in lost:
+                pushes.forget_shared(unit, shared_object, stripe_id)
+
     def _wait(self, push: Push, error: RetryableError) -> None:
         """Keep a push for later: the longer, the more often it was in vain."""
         attempts = push.attempts + 1
@@ -204,7 +212,6 @@ class Passage:
             self._keep_ids(unit)
             if not pushes.refuse(unit, push, problem, self.now()):
                 return
-            self._forget_lost(unit, push, problem)
             self.tell(unit, self._written(unit, push, None, problem))
         self.refused += 1
         self.progress(1)
@@ -223,13 +230,6 @@ class Passage:
             except ConnectorError as error:
                 self.log("push.left", key=push.key, invoice=invoice, error=str(error), hint="Delete this draft at Stripe.")
 
-    def _forget_lost(self, unit: Unit, push: Push, problem: Problem) -> None:
-        """Forget shared objects that the refusal names: they were deleted at Stripe, and the next plan looks for them anew."""
-        for step in push.plan.steps:
-            given = push.results.get(step.name)
-            if step.shared is not None and given and str(given.get("id")) in problem.text():
-                pushes.forget_shared(unit, step.shared)
-
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
@@ -239,19 +239,50 @@ class _Walk:
     push: Push
 
     def go(self) -> None:
-        """Carry out every step that has no result yet, then settle."""
+        """Carry out every step that has no result yet, then settle.
+
+        What somebody deleted or archived at Stripe is forgotten, and found or made anew, as often as a refusal names something else.
+        """
+        forgotten: set[settling.Lost] = set()
+        while True:
+            try:
+                return self._go()
+            except Refusal as refusal:
+                lost = [one for one in settling.lost(self.push, refusal) if one not in forgotten]
+                if not lost:
+                    raise
+                forgotten |= {*lost}
+                self._look_anew(lost, refusal)
+
+    def _look_anew(self, lost: Sequence[settling.Lost], refusal: Refusal) -> None:
+        self.passage.forget(lost)
+        self.passage.log("push.lost", key=self.push.key, step=self.push.begun, ids=", ".join(i for _, i in lost), error=refusal.message)
+        names = settling.named_by(self.push, lost)
+        tries = {**self.push.tries, **{n: int(self.push.tries.get(n, 0)) + 1 for n in (*names, self.push.begun) if n}}
+        left = {n: given for n, given in self.push.results.items() if n not in names}
+        self.push = replace(self.push, results=left, tries=tries, begun="", begun_at=None)
+
+    def _go(self) -> None:
         for step in self.push.plan.steps:
             if step.name in self.push.results:
                 continue
             if self.passage.stop.is_set():
                 self.passage.release(self.push)
                 return
-            self._keep(step, self._answer(step))
+            known = self._known(step)
+            self._keep(step, {"id": known} if known else self._answer(step), is_new=not known)
         self.passage.settle(self.push)
 
-    def _keep(self, step: Step, answer: dict[str, Any]) -> None:
+    def _known(self, step: Step) -> str | None:
+        """Return the id of a shared object that we know already."""
+        if step.shared is None or step.keeps:
+            return None
+        with self.passage.database.read() as unit:
+            return pushes.shared_id(unit, step.shared, self.push.contract_id)
+
+    def _keep(self, step: Step, answer: dict[str, Any], *, is_new: bool) -> None:
         kept = settling.kept(step, answer) if answer else {}
-        if step.shared is not None and "id" in kept:
+        if step.shared is not None and is_new and "id" in kept:
             self.passage.found_or_made(step.shared, str(kept["id"]))
         self.push = replace(self.push, results={**self.push.results, step.name: kept}, begun="", begun_at=None, attempts=0)
 
@@ -260,11 +291,6 @@ class _Walk:
         results = self.push.results
         if step.needs is not None and not settling.value_of(step.needs, results):
             return {}
-        if step.shared is not None:
-            with self.passage.database.read() as unit:
-                known = pushes.shared_id(unit, step.shared)
-            if known is not None and not step.keeps:
-                return {"id": known}
         target = settling.resolved(step.target, results)
         invariant(step.target is None or isinstance(target, str), f"{step.call} has a target in the step {step.name}")
         ready = replace(step, params=settling.resolved(step.params, results), target=target)
@@ -311,7 +337,9 @@ class _Walk:
     def _called(self, step: Step) -> dict[str, Any]:
         key = self._key(step)
         if step.shared is not None:
-            return shared.find_or_make(self.passage.calls, step, key)
+            with self.passage.database.read() as unit:
+                was = pushes.former_id(unit, step.shared)
+            return shared.find_or_make(self.passage.calls, step, key, was)
         if settling.is_read(step):
             return self.passage.calls.do(step.call, step.params, target=_text(step.target))
         return self.passage.calls.do(step.call, step.params, target=_text(step.target), key=key)

@@ -31,6 +31,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "resource_already_exists": ("Something with the same name exists where it is billed, with other content.", "ops"),
     "price_inactive": ("A price of this deal was withdrawn where it is billed.", "ops"),
     "product_inactive": ("A product of this deal was withdrawn where it is billed.", "ops"),
+    "tax_rate_inactive": ("A tax rate of this deal was withdrawn where it is billed.", "ops"),
     "lookup_key_taken": ("Another price has taken the place of a price of this deal.", "ops"),
     # amounts and currencies
     "amount_too_small": ("An amount is too small to be charged in this currency.", "amount"),
@@ -148,8 +149,9 @@ PATTERNS: tuple[tuple[str, str, str], ...] = (
     ("credit_too_large", "", r"credit note.*(?:exceed|greater|more than|must (?:equal|be less))|credit_amount.*(?:exceed|greater|sum)"),
     ("refund_too_large", "", r"refund amount .*greater|greater than (?:the )?(?:un)?refunded|refund.*exceed"),
     ("lookup_key_taken", "", r"lookup.?key"),
-    ("price_inactive", "", r"price .*(?:inactive|not active|archived)"),
     ("product_inactive", "", r"product .*(?:inactive|not active|archived)"),
+    ("price_inactive", "", r"price .*(?:inactive|not active|archived)"),
+    ("tax_rate_inactive", "", r"tax rate .*(?:inactive|not active|archived)"),
     ("meter_archived", "", r"meter.*(?:inactive|archived|deactivated)|archived meter"),
     ("usage_too_old", "", r"timestamp.*(?:35 (?:calendar )?days|too far in the past)"),
     ("usage_in_future", "", r"timestamp.*future"),

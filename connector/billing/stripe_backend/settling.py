@@ -9,10 +9,12 @@ id of its schedule; the next plan makes the yearly one only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from connector.billing.stripe_backend.refusals import Refusal
 from connector.billing.stripe_backend.steps import Held, HeldGroup, Push, Ref, Step
 from connector.core.lines import Line
 
@@ -159,6 +161,49 @@ def left_drafts(push: Push) -> list[str]:
     if all(s.name in push.results for s in own):
         return []
     return [str(push.results[s.name]["id"]) for s in own if s.call == "invoices.create" and push.results.get(s.name)]
+
+
+# ---------------------------------------------------------------- what is gone at Stripe
+
+Lost = tuple[tuple[str, str], str]
+"""A shared object (kind, our key) and the id that Stripe has no more, or uses no more."""
+
+_GONE: Mapping[str, tuple[str, ...]] = {
+    # why it was refused -> the kinds of what is gone, where neither parameter nor words say which
+    "stripe-missing-price": ("price",), "stripe-price-inactive": ("price",), "stripe-product-inactive": ("price", "product"),
+    "stripe-missing-coupon": ("coupon",), "stripe-tax-rate-inactive": ("tax_rate",), "stripe-meter-archived": ("meter",),
+    "stripe-missing-customer": ("customer",), "stripe-resource-missing": (),
+}  # fmt: skip
+
+
+def lost(push: Push, refusal: Refusal) -> list[Lost]:
+    """Return the shared objects of a push of which a refusal says that they are gone or withdrawn: by its parameter, else by its words."""
+    kinds = _GONE.get(refusal.problem.code)
+    if kinds is None:
+        return []
+    step = next((s for s in push.plan.steps if s.name == push.begun), None)
+    used = [
+        (s.shared, str(push.results[s.name]["id"])) for s in push.plan.steps
+        if s.shared is not None and "id" in push.results.get(s.name, {}) and not (step is not None and s.name == step.name)
+    ]  # fmt: skip
+    named = set(_ids_at(step, refusal.param, push.results)) if step is not None and refusal.param else set()
+    named |= set(re.findall(r"[A-Za-z0-9_]+", refusal.message))
+    found = [one for one in used if one[1] in named]
+    if not found or refusal.problem.code == "stripe-product-inactive":  # which product, only its price may be told
+        found += [one for one in used if one[0][0] in kinds and one not in found]
+    return found
+
+
+def named_by(push: Push, lost: Sequence[Lost]) -> list[str]:
+    """Return the names of the steps that stand for shared objects."""
+    return [s.name for s in push.plan.steps if s.shared is not None and any(s.shared == shared for shared, _ in lost)]
+
+
+def _ids_at(step: Step, param: str, results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the ids that stand at a parameter as Stripe names it, `phases[0][items][0][price]`, or directly below it."""
+    path = ".".join(re.findall(r"[^\[\]]+", param))
+    value = resolved(at_path(step.params, path), results)
+    yield from (v for v in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(v, str))
 
 
 # ---------------------------------------------------------------- what is to be read back at once

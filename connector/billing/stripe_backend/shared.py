@@ -11,8 +11,9 @@
 
 An object with our key and other content is never used and never changed: that is a RejectedError that names what differs. Two processes
 that make the same one at once: the slower is told so by Stripe, and looks again. A customer without e-mail is only looked for among
-the hundred newest. A price that somebody archived is made anew and takes its lookup key along. A step that says no more than the key
-(a price without currency) stands for something that was made long ago: it is found or refused, never made.
+the hundred newest. A price that somebody archived is in no list, but keeps its lookup key: it is made anew and takes the
+key along; so is one of ours whose product is another now. A step that says no more than the key
+(a price without currency) stands for something that was made long ago: it is found, or, archived since, made anew as it was; else refused.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ Params = Mapping[str, Any]
 Data = dict[str, Any]
 
 
-def find_or_make(calls: Calls, step: Step, key: str) -> Data:
+def find_or_make(calls: Calls, step: Step, key: str, was: str = "") -> Data:
     """Return the object that a step with `shared` stands for, made under the idempotency *key* where there is none.
 
-    Args: step - its parameters hold no `Ref` any more.
+    Args: step - its parameters hold no `Ref` any more. was - the id that it had last, "" for none.
     Raises: RejectedError where Stripe has one with our key and other content; errors of *calls*.
     """
     invariant(step.shared is not None and step.shared[0] in _KINDS, f"{step.name} makes something that is shared: {step.shared}")
@@ -45,7 +46,7 @@ def find_or_make(calls: Calls, step: Step, key: str) -> Data:
     find, differences = _KINDS[kind]
     params = dict(step.params)
     if not params.get(_SAYS[kind]):
-        return _known(calls, step)
+        return _known(calls, step, key, was)
     if kind in _OWN_IDS:  # made first: most often it is not there
         return _made_by_id(calls, step, params, key)
     found = find(calls, params, our_key)
@@ -53,10 +54,13 @@ def find_or_make(calls: Calls, step: Step, key: str) -> Data:
         try:
             return calls.do(step.call, params, key=key)
         except Refusal as refusal:
-            if refusal.problem.code not in _TAKEN or (found := find(calls, params, our_key)) is None:
+            if refusal.problem.code not in _TAKEN:
                 raise
-    if kind == "price" and not found.get("active", True):
-        return calls.do(step.call, {**params, "transfer_lookup_key": True}, key=key)
+            found = find(calls, params, our_key)
+            if found is None and kind != "price":
+                raise
+    if found is None or (kind == "price" and _is_elsewhere(found, params)):  # archived, which no list shows; or of another product
+        return calls.do(step.call, {**params, "transfer_lookup_key": True}, key=f"{key}/t")
     _same(kind, found, differences(found, params))
     return found
 
@@ -76,15 +80,58 @@ def existing(calls: Calls, step: Step) -> Data | None:
     return found
 
 
-def _known(calls: Calls, step: Step) -> Data:
-    """Return what was made long ago; archived it still serves what it is used for."""
+def _known(calls: Calls, step: Step, key: str, was: str) -> Data:
+    """Return what was made long ago; a price that was archived since is made anew as it was."""
     found = existing(calls, step)
+    if found is None and step.shared is not None and step.shared[0] == "price":
+        found = _copied(calls, step.shared[1], key, was)
     if found is None:
         kind, our_key = step.shared or ("", "")
         message, action = WORDS["missing_price" if kind == "price" else "resource_missing"]
         hint = f"{ACTIONS[action]} (Stripe has no {kind} {our_key})"
         raise RejectedError(Problem(code=f"stripe-missing-{kind}".replace("_", "-"), message=message, hint=hint))
     return found
+
+
+def _copied(calls: Calls, our_key: str, key: str, was: str) -> Data | None:
+    """Make a price that is archived anew, with its lookup key; None where Stripe has none."""
+    with_tiers = {"expand": ["tiers"]}
+    if was:
+        price = calls.do("prices.retrieve", with_tiers, target=was)
+    else:
+        asked = {"lookup_keys": [our_key], "active": False, "expand": ["data.tiers"]}
+        listed = calls.listed("prices.list", asked, limit=10)
+        if not listed:
+            return None
+        price = listed[0]
+    if price.get("active", True):
+        return price
+    params: Data = {"currency": price["currency"], "product": _id_of(price["product"]), "lookup_key": our_key, "transfer_lookup_key": True}
+    params |= {"metadata": {"connector_price": our_key}}
+    params |= {name: price[name] for name in ("nickname", "tiers_mode", "transform_quantity") if price.get(name)}
+    if price.get("tax_behavior") in ("exclusive", "inclusive"):
+        params["tax_behavior"] = price["tax_behavior"]
+    if price.get("recurring"):
+        names = ("interval", "interval_count", "meter", "usage_type")
+        params["recurring"] = {name: price["recurring"][name] for name in names if price["recurring"].get(name)}
+    if price.get("billing_scheme") == "tiered":
+        params |= {"billing_scheme": "tiered", "tiers": [_tier_as_sent(t) for t in price["tiers"]]}
+    else:
+        params |= _amount_as_sent(price, "unit_amount")
+    return calls.do("prices.create", params, key=key)
+
+
+def _tier_as_sent(tier: Params) -> Data:
+    up_to = tier.get("up_to")
+    return {"up_to": "inf" if up_to is None else int(str(up_to)), **_amount_as_sent(tier, "unit_amount"), **_amount_as_sent(tier, "flat_amount")}
+
+
+def _amount_as_sent(said: Params, name: str) -> Data:
+    exact = said.get(f"{name}_decimal")
+    if exact is None:
+        return {} if said.get(name) is None else {name: said[name]}
+    value = Decimal(str(exact))
+    return {name: int(value)} if value == value.to_integral_value() else {f"{name}_decimal": value}
 
 
 def _made_by_id(calls: Calls, step: Step, params: Data, key: str) -> Data:
@@ -165,22 +212,38 @@ def _coupon_differences(found: Data, params: Params) -> list[str]:
 def _price(calls: Calls, params: Params, our_key: str) -> Data | None:
     lookup = params.get("lookup_key") or our_key
     asked = {"lookup_keys": [lookup], "expand": ["data.tiers"]} if params.get("tiers") else {"lookup_keys": [lookup]}
-    found = calls.listed("prices.list", asked, limit=10)
-    return next((p for p in found if p.get("active", True)), found[0] if found else None)
+    return next((p for p in calls.listed("prices.list", {**asked, "active": True}, limit=10) if p.get("active", True)), None)
+
+
+def _is_elsewhere(found: Data, params: Params) -> bool:
+    """Whether a price that we made is of another product than the one that is used now, which another one must take over."""
+    ours = (found.get("metadata") or {}).get("connector_price") == params.get("lookup_key")
+    return ours and bool(params.get("product")) and _id_of(found.get("product")) != params.get("product")
 
 
 def _price_differences(found: Data, params: Params) -> list[str]:
+    told = figures_differ(found, params)
+    told += _told((found.get("recurring") or {}).get("meter"), (params.get("recurring") or {}).get("meter"), "recurring.meter")
+    told += _told(found.get("tax_behavior"), params.get("tax_behavior"), "tax_behavior")
+    return told + _told(_id_of(found.get("product")), params.get("product"), "product")
+
+
+def figures_differ(found: Data | Params, params: Params) -> list[str]:
+    """Return where a price of Stripe's bills otherwise than the parameters of one would."""
     told = _told(found.get("currency"), params.get("currency"), "currency")
     amount = params.get("unit_amount_decimal", params.get("unit_amount"))
     told += _told(found.get("unit_amount_decimal") if found.get("unit_amount_decimal") is not None else found.get("unit_amount"), amount, "unit_amount")
-    for name in ("interval", "interval_count", "usage_type", "meter"):
+    for name in ("interval", "interval_count", "usage_type"):
         wanted = (params.get("recurring") or {}).get(name)
         told += _told((found.get("recurring") or {}).get(name), wanted, f"recurring.{name}")
     if bool(found.get("recurring")) != bool(params.get("recurring")):
         told.append("one is recurring, the other is not")
-    for name in ("billing_scheme", "tiers_mode", "tax_behavior"):
+    for name in ("billing_scheme", "tiers_mode"):
         told += _told(found.get(name), params.get(name), name)
-    told += _told(_id_of(found.get("product")), params.get("product"), "product")
+    if bool(found.get("transform_quantity")) != bool(params.get("transform_quantity")):
+        told.append("one is by packages, the other is not")
+    for name in ("divide_by", "round"):
+        told += _told((found.get("transform_quantity") or {}).get(name), (params.get("transform_quantity") or {}).get(name), f"transform_quantity.{name}")
     if params.get("tiers") and found.get("tiers") is not None:
         told += _tier_differences(found["tiers"], params["tiers"])
     return told

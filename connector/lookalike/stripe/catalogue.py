@@ -300,7 +300,7 @@ def update_price(account: Account, ids: Mapping[str, str], params: Data) -> Data
 
 @endpoint("GET", "/v1/prices", "PriceListParams")
 def list_prices(account: Account, _ids: Mapping[str, str], params: Data) -> Data:
-    """List prices, newest first; up to ten lookup keys at once."""
+    """List prices, newest first: the active ones, if nothing else is asked for; up to ten lookup keys at once."""
     keys = params.get("lookup_keys")
     if keys is not None and len(keys) > _MOST_LOOKUP_KEYS:
         raise Refused(f"You may only pass up to {_MOST_LOOKUP_KEYS} lookup keys.", param="lookup_keys")
@@ -309,7 +309,8 @@ def list_prices(account: Account, _ids: Mapping[str, str], params: Data) -> Data
         one
         for one in reversed(account.kind("price").values())
         if (keys is None or one["lookup_key"] in keys)
-        and all(one[name] == params[name] for name in ("active", "currency", "product", "type") if name in params)
+        and one["active"] == params.get("active", True)
+        and all(one[name] == params[name] for name in ("currency", "product", "type") if name in params)
         and all((one["recurring"] or {}).get(name) == value for name, value in recurring.items())
         and within(one["created"], params.get("created"))
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from connector.billing.stripe_backend.compiling.days import instant_of
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.people import rate_key, rate_step
-from connector.billing.stripe_backend.compiling.prices import product_id, product_step
+from connector.billing.stripe_backend.compiling.prices import product_ref, product_step
 from connector.billing.stripe_backend.money import stripe_amount
 from connector.billing.stripe_backend.steps import Ref, Step
 from connector.core.lines import Line
@@ -78,7 +78,7 @@ class Items:
         start, end = self.period(line, at_time)
         self.shared.append(product_step(line.product, line.description or line.product))
         params: dict[str, Any] = {
-            "price_data": {"currency": self.outlook.currency, "product": product_id(line.product), "unit_amount": stripe_amount(line.net, self.outlook.currency)},
+            "price_data": {"currency": self.outlook.currency, "product": product_ref(line.product), "unit_amount": stripe_amount(line.net, self.outlook.currency)},
             "quantity": 1, "discountable": False, "metadata": self._marks(line),
             "period": {"start": {"type": "timestamp", "timestamp": start}, "end": {"type": "timestamp", "timestamp": end}},
         }  # fmt: skip

@@ -167,6 +167,11 @@ def product_step(code: str, name: str) -> Step:
     )  # fmt: skip
 
 
+def product_ref(code: str) -> Ref:
+    """Return the product that `product_step` makes, or that the account had."""
+    return Ref(step=f"product-{product_id(code)}")
+
+
 def meter_step(event: str, name: str) -> Step:
     """Return the step that makes the meter of an item's use."""
     return Step(
@@ -187,5 +192,5 @@ def price_steps(price: Shown) -> list[Step]:
     if price.meter:
         steps.append(meter_step(price.meter, price.name))
     nickname = {"nickname": price.name[:250]} if price.name else {}
-    params = {**price.params, "lookup_key": price.key, **nickname, "metadata": {"connector_price": price.key}}
+    params = {**price.params, "product": product_ref(price.product), "lookup_key": price.key, **nickname, "metadata": {"connector_price": price.key}}
     return [*steps, Step(name=name, call="prices.create", shared=("price", price.key), params=params)]

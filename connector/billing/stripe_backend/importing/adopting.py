@@ -11,7 +11,7 @@ held by sub_1 with price_1 under that item. An amendment in May makes a schedule
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -20,7 +20,10 @@ from connector.billing.intents import Engine, Request
 from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.begun import Done
 from connector.billing.stripe_backend.compiling.people import rate_key
-from connector.billing.stripe_backend.steps import Held, HeldGroup, Plan, Step
+from connector.billing.stripe_backend.compiling.prices import event_name, product_id
+from connector.billing.stripe_backend.shared import figures_differ
+from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, Plan, Step
+from connector.core.matching import product_of
 from connector.core.terms import ContractTerms, TaxRate
 from connector.errors import Problem
 from connector.ports import Command, IntentResult, Unit
@@ -32,7 +35,8 @@ AT_ONCE = 50  # subscriptions of one request
 class There:
     """What Stripe has of a contract: its subscription with schedule and customer, when its periods begin, and its items.
 
-    phase_start - the first day of the schedule's running phase, None without a schedule. prices - by our item's id: Stripe's price and subscription item. events - by our item's id, the event name of its meter.
+    phase_start - the first day of the schedule's running phase, None without a schedule. By our item's id: prices - Stripe's price and
+    subscription item; events - the event name of its meter; meters, products - their ids; billed - the price as Stripe has it, and the quantity.
     """
 
     subscription: str
@@ -43,6 +47,9 @@ class There:
     phase_start: date | None
     prices: Mapping[str, tuple[str, str]]
     events: Mapping[str, str]
+    meters: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, str] = field(default_factory=dict)
+    billed: Mapping[str, tuple[Mapping[str, Any], int | None]] = field(default_factory=dict)
 
 
 def there_from(data: Mapping[str, Any]) -> There:
@@ -51,6 +58,8 @@ def there_from(data: Mapping[str, Any]) -> There:
         subscription=data["subscription"], schedule=data["schedule"], customer=data["customer"], anchor=date.fromisoformat(data["anchor"]),
         at_time=data["at_time"], prices={i: (price, item) for i, price, item in data["prices"]},
         phase_start=date.fromisoformat(data["phase_start"]) if data["phase_start"] else None, events=dict(data["events"]),
+        meters=dict(data.get("meters", {})), products=dict(data.get("products", {})),
+        billed={i: (price, quantity) for i, (price, quantity) in data.get("billed", {}).items()},
     )  # fmt: skip
 
 
@@ -102,6 +111,7 @@ def _adopt_one(
         pushes.drop(unit, command.key)
         imports.note(unit, engine.org, [entry], work, store.at_text(request.now))
         _hold(request, unit, plan.held, there, contract_id, str(outcome.customer_id))
+        _keep_products(request, unit, command.terms, there, contract_id)
         _keep_rates(request, unit, command.terms)
         _tell(request, engine, unit, entry, there, contract_id, str(outcome.customer_id))
     made = {m.contract.id: m for m in work.issue.done}
@@ -125,7 +135,26 @@ def _differs(plan: Plan, there: There) -> Problem | None:
     if not set(there.prices) <= set(running):
         missing = ", ".join(sorted(set(there.prices) - set(running)))
         return Problem(code="not-alike", message=f"The connector would not bill {missing} in it.", hint="Leave it at Stripe.")
+    facts = _billed_otherwise(plan, there)
+    if facts:
+        hint = "Leave it at Stripe, or change its price or quantity there first."
+        return Problem(code="not-alike", message=f"The connector would bill it otherwise: {'; '.join(facts)}.", hint=hint)
     return None
+
+
+def _billed_otherwise(plan: Plan, there: There) -> list[str]:
+    """Return what of quantities and prices the contract would have otherwise than the subscription."""
+    held: dict[str, HeldItem] = {}
+    for phase in plan.held.groups[0].phases:
+        held = {item.item_id: item for item in phase.items} | held  # as it runs now: the first phase that has it
+    made = {step.shared[1]: step.params for step in plan.steps if step.shared is not None and step.shared[0] == "price"}
+    found = []
+    for item_id, (price, quantity) in there.billed.items():
+        item = held[item_id]
+        if item.quantity is not None and quantity is not None and item.quantity != quantity:
+            found.append(f"quantity of {item_id} is {quantity} there, {item.quantity.normalize():f} here")
+        found += [f"{item_id}: {text}" for text in figures_differ(price, made.get(item.price, {}))]
+    return found
 
 
 def _hold(
@@ -138,12 +167,20 @@ def _hold(
     for phase in group.phases:
         for item in phase.items:
             found = there.prices.get(item.item_id)
-            if found is not None and pushes.shared_id(unit, ("price", item.price)) is None:
-                pushes.save_shared(unit, ("price", item.price), found[0], request.now)
-    if pushes.shared_id(unit, ("customer", customer_id)) is None:
-        pushes.save_shared(unit, ("customer", customer_id), there.customer, request.now)
+            if found is not None:
+                pushes.adopt_shared(unit, ("price", item.price), found[0], contract_id, request.now)
+    pushes.adopt_shared(unit, ("customer", customer_id), there.customer, contract_id, request.now)
     for item_id, event in there.events.items():
         pushes.save_shared(unit, ("event", f"{contract_id}/{item_id}"), event, request.now)
+
+
+def _keep_products(request: Request, unit: Unit, terms: ContractTerms | None, there: There, contract_id: str) -> None:
+    """Note Stripe's products and meters under our keys, so that what changes later is made for them."""
+    for item in (i for phase in (terms.phases if terms else ()) for i in phase.items):
+        if item.id in there.products:
+            pushes.adopt_shared(unit, ("product", product_id(product_of(item.price))), there.products[item.id], contract_id, request.now)
+    for item_id, meter in there.meters.items():
+        pushes.adopt_shared(unit, ("meter", event_name(contract_id, item_id)), meter, contract_id, request.now)
 
 
 def _keep_rates(request: Request, unit: Unit, terms: ContractTerms | None) -> None:

@@ -41,7 +41,7 @@ def moves(invoice: Data) -> bool:
 
 def customer_id_of(unit: Unit, stripe_id: str) -> str | None:
     """Return our customer behind one of Stripe's."""
-    sql = "SELECT o.key FROM stripe_object o JOIN customer c ON c.id = o.key WHERE o.kind = 'customer' AND o.stripe_id = ?"
+    sql = "SELECT o.key FROM stripe_known o JOIN customer c ON c.id = o.key WHERE o.kind = 'customer' AND o.stripe_id = ?"
     rows = unit.query(sql, (stripe_id,))
     return str(rows[0][0]) if rows else None
 

@@ -50,11 +50,8 @@ def gone(unit: Unit, subscription: str, now: datetime) -> str | None:
 
 def _prices(unit: Unit, subscription: Data) -> dict[str, set[str]]:
     """Return our keys of the prices of a subscription, by Stripe's id."""
-    found: dict[str, set[str]] = {}
-    for item in (subscription.get("items") or {}).get("data") or ():
-        price = id_of(item.get("price"))
-        found[price] = {row[0] for row in unit.query("SELECT key FROM stripe_object WHERE kind = 'price' AND stripe_id = ?", (price,))}
-    return found
+    items = (subscription.get("items") or {}).get("data") or ()
+    return {price: set(keys) for price, keys in pushes.keys_of(unit, "price", (id_of(item.get("price")) for item in items)).items()}
 
 
 def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[str]], now: datetime) -> tuple[Kind, str] | None:

@@ -26,7 +26,7 @@ from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading import crediting, differing, linking, paying
+from connector.billing.stripe_backend.reading import balances, crediting, differing, linking, paying
 from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
     Data,
@@ -116,9 +116,7 @@ def _begun(unit: Unit, org: str, subscription: str, said: Mapping[str, str], now
 
 def customer_of(unit: Unit, invoice: Data) -> str | None:
     """Return our customer that an invoice is billed to, None for somebody else's."""
-    sql = "SELECT o.key FROM stripe_object o JOIN customer c ON c.id = o.key WHERE o.kind = 'customer' AND o.stripe_id = ?"
-    rows = unit.query(sql, (id_of(invoice.get("customer")),))
-    return str(rows[0][0]) if rows else None
+    return balances.customer_id_of(unit, id_of(invoice.get("customer")))
 
 
 # ---------------------------------------------------------------- seen for the first time
@@ -202,13 +200,7 @@ def _own_lines(unit: Unit, invoice: Data) -> dict[str, Line]:
 
 def _prices(unit: Unit, invoice: Data) -> dict[str, list[str]]:
     """Return our keys of the prices on an invoice, by Stripe's id."""
-    found: dict[str, list[str]] = {}
-    for line in invoice["lines"]["data"]:
-        price = price_of(line)
-        if price and price not in found:
-            rows = unit.query("SELECT key FROM stripe_object WHERE kind = 'price' AND stripe_id = ?", (price,))
-            found[price] = [str(row[0]) for row in rows]
-    return found
+    return pushes.keys_of(unit, "price", (price_of(line) for line in invoice["lines"]["data"]))
 
 
 def _taken(unit: Unit, keys: Iterable[str]) -> frozenset[str]:

@@ -206,7 +206,7 @@ class Reading:
         """Tell that a customer of ours was deleted at Stripe."""
 
         def written(unit: Unit) -> list[str]:
-            sql = "SELECT t.id FROM stripe_object o JOIN contract t ON t.customer_id = o.key WHERE o.kind = 'customer' AND o.stripe_id = ?"
+            sql = "SELECT t.id FROM stripe_held h JOIN contract t ON t.id = h.contract_id WHERE h.customer = ?"
             ids = [row[0] for row in unit.query(f"{sql} AND t.status NOT IN ('canceled', 'completed', 'withdrawn')", (customer,))]
             for contract_id in ids:
                 notices.put(unit, contract_id, "customer_deleted", customer, notices.problem_of("customer_deleted", customer), self.now())
@@ -236,7 +236,7 @@ def _ours(unit: Unit, rows: Sequence[Row], org: str) -> list[Row]:
     return [row for row in rows if whose[row.id] in ours | {""} or metadata_of(row.about).get("connector_org") == org]
 
 
-_OWNERS = ("SELECT stripe_id FROM stripe_object WHERE kind = 'customer'", "SELECT stripe_id FROM stripe_invoice WHERE 1 = 1")
+_OWNERS = ("SELECT stripe_id FROM stripe_known WHERE kind = 'customer'", "SELECT stripe_id FROM stripe_invoice WHERE 1 = 1")
 
 
 def _whose(row: Row) -> str:

@@ -111,7 +111,7 @@ def _running(unit: Unit, subscriptions: Iterable[str]) -> set[str]:
 def _known(unit: Unit, kind: str, ids: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for batch, marks in in_batches(i for i in ids if i):
-        found |= {r[0] for r in unit.query(f"SELECT stripe_id FROM stripe_object WHERE kind = ? AND stripe_id IN ({marks})", (kind, *batch))}
+        found |= {r[0] for r in unit.query(f"SELECT stripe_id FROM stripe_known WHERE kind = ? AND stripe_id IN ({marks})", (kind, *batch))}
     return found
 
 
