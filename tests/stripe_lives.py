@@ -10,6 +10,7 @@ from typing import Any
 from stripe_model import Billed, Model
 from test_stripe_compiling import wanted_of
 
+from connector.billing.stripe_backend.compiling.leaving import at_net, net_at
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.owning import instant_billed, is_stripes, next_own, unread
 from connector.billing.stripe_backend.compiling.plan import planned
@@ -37,6 +38,7 @@ class Life:
         self.engine: list[Line] = []
         self.seen = 0
         self.plans = 0
+        self.left: set[str] = set()
 
     # ------------------------------------------------------------------ what happens
 
@@ -106,7 +108,22 @@ class Life:
             if line.amount == 0 and at is not None and at <= self.now:
                 self.facts.append(line)
 
+    def _part(self, one: Billed) -> None:
+        """Take a proration of Stripe's own for the line that was left to it, with Stripe's amount, which the second explains."""
+        assert self.held is not None
+        left = [x for g in self.held.groups for x in g.left if (x.item_id, x.kind) == (one.item_id, one.prorated) and x.key in self.sent and x.at <= one.began]
+        assert left, f"Stripe prorated what nobody left to it: {one}"
+        first = min(left, key=lambda x: x.at)
+        assert abs(net_at(first, one.began) - one.net) <= 1, f"{first}: {one}"
+        self.facts.append(at_net(self.sent.pop(first.key), one.net))
+        self.left.add(first.key)
+        groups = (replace(g, left=tuple(replace(x, began=one.began) if x.key == first.key else x for x in g.left)) for g in self.held.groups)
+        self.held = replace(self.held, groups=tuple(groups))
+
     def _mirror(self, one: Billed) -> None:
+        if one.prorated:
+            self._part(one)
+            return
         if one.line:
             line = self.sent.pop(one.line)
             assert line.net == one.net, f"{line.key}: {one.net} billed for {line.net}"
@@ -151,6 +168,20 @@ def lived(contract: Contract, made: datetime, until: datetime) -> Life:
 
 
 def differences(life: Life, until: datetime) -> Sequence[str]:
-    """Return what differs between the two, in words."""
+    """Return what differs between the two, in words; parts that were left to Stripe, and what gives them back, begin at another second there."""
     ours, theirs = life.compared(until)
-    return [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in sorted(ours.keys() | theirs.keys()) if ours.get(k) != theirs.get(k)]
+    behind = to_local(until, life.zone) - timedelta(days=3)  # what waits for the next invoice meets another one there than here
+    apart = life.left | {line.key for line in [*life.facts, *life.sent.values()] if line.is_pending and line.due > behind}
+    for line in sorted([*life.facts, *life.sent.values()], key=lambda x: x.due):
+        if line.credits in apart:
+            apart.add(line.key)
+    taken: dict[str, int] = {}
+    for line in life.facts:
+        if line.credits is not None:
+            taken[line.credits] = taken.get(line.credits, 0) - line.net
+    over = [f"{f.key}: {taken[f.key]} given back of {f.net}" for f in life.facts if f.kind == "charge" and 0 <= f.net < taken.get(f.key, 0)]
+    lost = [f"{key}: never billed" for g in (life.held.groups if life.held else ()) for x in g.left for key in [x.key] if key in life.sent and not life.sent[key].is_pending and life.sent[key].net]
+    for key in apart:
+        ours.pop(key, None)
+        theirs.pop(key, None)
+    return over + lost + [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in sorted(ours.keys() | theirs.keys()) if ours.get(k) != theirs.get(k)]

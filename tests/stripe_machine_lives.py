@@ -132,6 +132,9 @@ class Machinery:
         item = line["parent"]["subscription_item_details"]
         if (line["description"] or "").startswith("Free trial"):
             return None
+        if item["proration"]:
+            kind = "credit" if net < 0 or item["proration_details"]["credited_items"] else "charge"
+            return Billed(at=invoice["created"], net=net, item_id=self.items[item["subscription_item"]], prorated=kind, began=line["period"]["start"])
         price = self.account.kind("price")[line["pricing"]["price_details"]["price"]]
         start: date = datetime.fromtimestamp(line["period"]["start"], UTC).date()
         return Billed(

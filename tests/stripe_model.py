@@ -1,13 +1,14 @@
 """A tiny model of what Stripe does with the steps of a plan, in civil instants: phases, periods, items; independent of the compiler and the look-alike.
 
-It knows whole periods at a price, coupons on an item or a phase, and that nothing is ever prorated. Every step is checked against the SDK's types.
+It knows whole periods at a price, coupons on an item or a phase, and that nothing is prorated but what an update or a cancellation says. Every step is
+checked against the SDK's types.
 """
 
 from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -25,6 +26,8 @@ class ItemOf:
     coupons: list[str]
     start: int = 0
     end: int = 0
+    debits: list[tuple[int, int, int]] = field(default_factory=list)
+    """What was charged for it and not given back: from, to, net."""
 
 
 @dataclass(kw_only=True)
@@ -42,11 +45,15 @@ class Sub:
     is_paused: bool = False
     resumes_at: int | None = None
     pending: list[Mapping[str, Any]] = field(default_factory=list)
+    prorated: list[Billed] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
 class Billed:
-    """A line that was billed: at an instant, by a subscription (item id and start of the period) or by an item of ours (line key)."""
+    """A line that was billed: at an instant, by a subscription (item id and start of the period) or by an item of ours (line key).
+
+    prorated - credit or charge of Stripe's own proration, which begins at *began*.
+    """
 
     at: int
     net: int
@@ -55,6 +62,8 @@ class Billed:
     line: str = ""
     is_metered: bool = False
     is_void: bool = False
+    prorated: str = ""
+    began: int = 0
 
 
 def _shift(anchor: int, every: tuple[str, int], k: int) -> int:
@@ -73,6 +82,14 @@ def next_after(anchor: int, every: tuple[str, int], at: int) -> int:
     k = int((at - anchor) / 86400 / days) - 2
     while _shift(anchor, every, k) <= at:
         k += 1
+    return _shift(anchor, every, k)
+
+
+def next_before(anchor: int, every: tuple[str, int], at: int) -> int:
+    """Return the last boundary up to an instant."""
+    k = int((at - anchor) / 86400 / ({"day": 1, "week": 7, "month": 30.4, "year": 365}[every[0]] * every[1])) + 2
+    while _shift(anchor, every, k) > at:
+        k -= 1
     return _shift(anchor, every, k)
 
 
@@ -185,8 +202,13 @@ class Model:
             self._update(sub, params)
         elif verb == "cancel":
             assert not sub.is_ended
+            if params["prorate"]:
+                assert not sub.pending and not sub.prorated, "with both, Stripe takes away what waits"
+                for item in sub.items:
+                    self._credited(sub, item)
             sub.is_ended = True
-            assert not sub.pending, "items wait on a subscription that is canceled"
+            assert params["invoice_now"] or not (sub.pending or sub.prorated), "items wait on a subscription that is canceled"
+            self._bill(sub, self.now, [])
         elif verb == "update" and "pause_collection" in params:
             sub.is_paused = bool(params["pause_collection"])
             sub.resumes_at = (params["pause_collection"] or {}).get("resumes_at")
@@ -203,9 +225,40 @@ class Model:
             return
         assert phases[0]["start_date"] == sub.phases[sub.at]["start_date"], "the running phase keeps its start"
         assert phases[0]["end_date"] > self.now, "the running phase does not end in the past"
-        assert params["proration_behavior"] == "none"
         sub.phases, sub.at = phases, 0
+        before, coupons = [ItemOf(**vars(i)) for i in sub.items], sub.coupons
         self._dress(sub, phases[0], self.now, is_entered=False)
+        if params["proration_behavior"] != "none":
+            assert coupons == sub.coupons, "what is prorated keeps its discounts"
+            self._prorate(sub, before)
+        if params["proration_behavior"] == "always_invoice":
+            self._bill(sub, self.now, [])
+
+    def _prorate(self, sub: Sub, before: list[ItemOf]) -> None:
+        """Credit what was debited for items that changed, and charge the rest of their periods anew: by the second, each rounded on its own."""
+        here = {i.price: i for i in sub.items}
+        for item in before:
+            now = here.pop(item.price, None)
+            if now is None or now.quantity != item.quantity:
+                assert now is None or now.coupons == item.coupons
+                self._credited(sub, item)
+                if now is not None:
+                    self._debited(sub, now)
+        for item in here.values():
+            self._debited(sub, item)
+
+    def _credited(self, sub: Sub, item: ItemOf) -> None:
+        for start, end, net in item.debits:
+            amount = _round(Decimal(net) * (end - self.now) / (end - start)) if end > self.now else 0
+            if amount:
+                sub.prorated.append(Billed(at=0, net=-amount, item_id=item.item_id, prorated="credit", began=self.now))
+
+    def _debited(self, sub: Sub, item: ItemOf) -> None:
+        assert not self._is_metered(item)
+        low = next_before(sub.anchor, self._every(item), self.now)
+        net = _round(Decimal(self._net(sub, item)) * (item.end - self.now) / (item.end - low))
+        item.debits = [(self.now, item.end, net)]
+        sub.prorated.append(Billed(at=0, net=net, item_id=item.item_id, prorated="charge", began=self.now))
 
     # ------------------------------------------------------------------ time
 
@@ -250,7 +303,7 @@ class Model:
             item = ItemOf(price=given["price"], item_id=given["metadata"]["connector_item"], quantity=given.get("quantity"), coupons=[d["coupon"] for d in given.get("discounts", ())])
             before = old.get(item.price)
             if before is not None:
-                item.start, item.end = before.start, before.end
+                item.start, item.end, item.debits = before.start, before.end, before.debits
             else:
                 item.start = at
                 item.end = at if next_after(sub.anchor, self._every(item), at - 1) == at and is_entered else next_after(sub.anchor, self._every(item), at)
@@ -331,6 +384,7 @@ class Model:
     def _bill(self, sub: Sub, at: int, items: list[ItemOf], *, ended: Any = (), riders: Any = ()) -> None:
         for item in items:
             net = self._net(sub, item)
+            item.debits = [(item.start, item.end, net)]
             self.billed.append(Billed(at=at, net=net, item_id=item.item_id, start=_day(item.start), is_void=sub.is_paused))
         for item in ended:
             self.billed.append(Billed(at=at, net=0, item_id=item.item_id, start=_day(item.start), is_metered=True, is_void=sub.is_paused))
@@ -338,6 +392,8 @@ class Model:
             self.billed.append(Billed(at=at, net=rider["price_data"]["unit_amount"] * rider["quantity"], line=rider["metadata"]["connector_line"]))
         if sub.is_paused:
             return
+        self.billed += [replace(one, at=at) for one in sub.prorated]
+        sub.prorated = []
         for one in sub.pending:
             self.billed.append(Billed(at=at, net=one["amount"], line=one["metadata"]["connector_line"]))
         sub.pending = []

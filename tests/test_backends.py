@@ -75,7 +75,7 @@ def planned(here: World, day: str, records: list[str]) -> Plans:
         for record in records:
             preview = preview_of(house.seam, record).preview
             name = f"{day} {here.org.get('Opportunity', record)['Name']}"
-            found[name] = [(i.on, i.due_on, i.total, i.lines) for i in preview.invoices] if preview is not None else []
+            found[name] = [(i.on, i.due_on, i.total, sorted(i.lines, key=repr)) for i in preview.invoices] if preview is not None else []
     return found
 
 
@@ -127,7 +127,8 @@ STRIPE_ALONE, BESIDE, OURS = "Stripe", "Stripe and the connector", "the connecto
 
 def way_of(here: Any) -> str:
     """Return who makes the lines of a story's invoices: Stripe by itself, the connector, or both."""
-    sent = "SELECT key FROM stripe_line WHERE invoice_item <> '' OR data NOT LIKE '%one_time%'"  # a fee that rides on a phase is Stripe's
+    # a fee that rides on a phase is Stripe's, and so is what was left to its own proration
+    sent = "SELECT key FROM stripe_line WHERE invoice_item <> 'proration' AND (invoice_item <> '' OR data NOT LIKE '%one_time%')"
     ours = here.query(f"SELECT COUNT(*) FROM ({sent}) s")[0][0]
     theirs = here.query(f"SELECT COUNT(*) FROM line WHERE key NOT IN ({sent})")[0][0]
     if not ours:

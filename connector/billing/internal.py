@@ -331,8 +331,11 @@ class InternalBilling:
         """Carry out a person's request; see `connector.billing.intents` for what each kind does."""
         return carried_out(Request(kind=kind, data=data, key=key, actor=actor, now=now), self, unit)
 
-    def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
-        """Return what the command would cause, by the same functions as `apply`; writes nothing."""
+    def preview(self, command: Command, unit: Unit, now: datetime, *, otherwise: Mapping[str, Line] | None = None) -> Preview:
+        """Return what the command would cause, by the same functions as `apply`; writes nothing.
+
+        otherwise - lines that will come to another amount than the engine counts, by key.
+        """
         copy = carrying.loaded(unit, self.org, [command], now)
         outcome = carried(copy, command)
         if outcome.problem is not None or outcome.contract_id is None:
@@ -353,7 +356,7 @@ class InternalBilling:
             return Preview(problem=error.problem)
         change = next((c for c in contract.changes if c.change.id == command.deal), None)
         return Preview(
-            invoices=tuple(_previewed(i, contract.terms.timezone) for i in made),
+            invoices=tuple(_previewed(i, contract.terms.timezone, otherwise or {}) for i in made),
             value=change.value if change else contract.value,
             currency=contract.terms.currency,
             is_consolidated=customer.is_consolidated,
@@ -447,8 +450,9 @@ def _deals(unit: Unit, issue: Issue, contract_ids: Sequence[str]) -> list[str]:
     return found + store.deals_of_contracts(unit, [i for i in contract_ids if i not in known])
 
 
-def _previewed(made: tuple[datetime, Invoice], timezone: str) -> PreviewInvoice:
+def _previewed(made: tuple[datetime, Invoice], timezone: str, otherwise: Mapping[str, Line]) -> PreviewInvoice:
     at, invoice = made
+    lines = [otherwise.get(line.key, line) for line in invoice.lines]
     return PreviewInvoice(
         on=today_in(timezone, at),
         due_on=invoice.due_on,
@@ -463,7 +467,7 @@ def _previewed(made: tuple[datetime, Invoice], timezone: str) -> PreviewInvoice:
                 tax=sum(tax[1] for tax in line.taxes),
                 is_proration=line.is_proration,
             )
-            for line in invoice.lines
+            for line in lines
         ),
-        total=invoice.total,
+        total=invoice.total + sum(line.gross for line in lines) - sum(line.gross for line in invoice.lines),
     )

@@ -149,9 +149,12 @@ class StripeBilling(InternalBilling):
         """Return the finalized invoices and credit notes of the deals, each with its page at Stripe."""
         return links.with_links(unit, super().changed_invoices(deals, unit))
 
-    def preview(self, command: Command, unit: Unit, now: datetime) -> Preview:
-        """Return what the command would cause, as the engine counts it, and what Stripe does in another way; nothing is sent."""
-        shown = super().preview(command, unit, now)
+    def preview(self, command: Command, unit: Unit, now: datetime, *, otherwise: Mapping[str, Line] | None = None) -> Preview:
+        """Return what the command would cause, as the engine counts it, and what Stripe does in another way; nothing is sent.
+
+        What is left to Stripe's own proration is shown as it would be at this second.
+        """
+        shown = super().preview(command, unit, now, otherwise=otherwise)
         if shown.problem is not None:
             return shown
         work = self.worked_out([command], unit, now, hold=False)
@@ -160,6 +163,9 @@ class StripeBilling(InternalBilling):
             return Preview(problem=outcome.problem)
         plans = work.issue.plans if isinstance(work.issue, StripeIssue) else {}
         made = next(iter(plans.values()), None)
+        left = {line.key: line for line in made.plan.lines if owning.is_left(made.plan.held, line.key)} if made is not None else {}
+        if left:
+            shown = super().preview(command, unit, now, otherwise=left)
         return replace(
             shown, notes=(_APART,) if shown.is_consolidated else (), is_consolidated=False,
             holding=telling.holding(made.wanted, made.plan) if made is not None else None,

@@ -21,6 +21,7 @@ from connector.core.lines import Line
 _SCHEDULES, _SUBSCRIPTIONS = "subscription_schedules.", "subscriptions."
 _READS = ("retrieve", "list")
 _OWN = "own/"
+PRORATED = "proration"
 _MARKED = frozenset((
     "credit_notes.create", "customers.balance_transactions.create", "invoice_items.create", "invoices.create", "refunds.create",
     "subscription_schedules.create", "subscription_schedules.update", "subscriptions.create", "subscriptions.update",
@@ -123,8 +124,13 @@ def is_read(step: Step) -> bool:
 
 
 def lines_after(push: Push) -> tuple[list[Line], dict[str, str]]:
-    """Return our own lines that stand at Stripe now, and the invoice item of each by its key ("" for those that ride on a phase)."""
+    """Return our own lines that stand at Stripe now, and the invoice item of each by its key.
+
+    It is "" for those that ride on a phase, `PRORATED` for those that Stripe makes by its own proration.
+    """
     bearers = {key: step for step in push.plan.steps for key in _lines_in(step.params)}
+    left = _left_by(push)
+    bearers |= left
     is_own_done = all(s.name in push.results for s in push.plan.steps if s.name.startswith(_OWN))
     sent: list[Line] = []
     items: dict[str, str] = {}
@@ -132,8 +138,15 @@ def lines_after(push: Push) -> tuple[list[Line], dict[str, str]]:
         step = bearers.get(line.key)
         if is_whole(push) if step is None else step.name in push.results and (is_own_done or not step.name.startswith(_OWN)):
             sent.append(line)
-            items[line.key] = str(push.results[step.name].get("id") or "") if step is not None and step.call == "invoice_items.create" else ""
+            is_item = step is not None and step.call == "invoice_items.create"
+            items[line.key] = PRORATED if line.key in left else str(push.results[step.name].get("id") or "") if step is not None and is_item else ""
     return sent, items
+
+
+def _left_by(push: Push) -> dict[str, Step]:
+    """Return the steps that let Stripe prorate by itself, by the keys of the lines that it makes."""
+    groups = {f"{g.name}/{verb}": g for g in push.plan.held.groups for verb in ("phases", "cancel")}
+    return {left.key: step for step in push.plan.steps if step.name in groups for left in groups[step.name].left}
 
 
 def is_whole(push: Push) -> bool:

@@ -84,6 +84,25 @@ class HeldPhase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A line that Stripe was told to make by its own proration; *key* is the engine's.
+
+    price - the key of the price that it is billed at. amount - net, of the whole stretch `[start, end)` in seconds since 1970, of which the
+    line is the part from the moment on at which the request arrives. at - when it was decided; began - where Stripe's line begins, 0: not seen yet.
+    """
+
+    key: str
+    item_id: str
+    kind: Literal["credit", "charge"]
+    price: str
+    amount: int
+    start: int
+    end: int
+    at: int
+    began: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldGroup:
     """One subscription (with its schedule) of a contract: everything billed in one rhythm.
 
@@ -91,7 +110,8 @@ class HeldGroup:
     with. anchor - civil day its periods are counted from. since - the day from which its phases hold as sent last: what
     begins earlier was billed by the phases before it, which stay here for a year. ends_with - release: runs on after its last phase, cancel: ends there.
     is_over - it was canceled. bills_from - the first day whose boundary it bills: later than its start where it began in the past without a charge.
-    schedule, subscription - Stripe's ids, "" while unknown or none. told - digest of how its invoices are collected.
+    schedule, subscription - Stripe's ids, "" while unknown or none. told - digest of how its invoices are collected. left - lines of the
+    running periods that were left to Stripe's own proration.
     """
 
     name: str
@@ -107,6 +127,7 @@ class HeldGroup:
     told: str = ""
     bills_from: date | None = None
     is_over: bool = False
+    left: tuple[Left, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +145,8 @@ class Plan:
     """What has to be sent so that Stripe holds what a contract says, and what it holds then.
 
     lines - lines that we bill ourselves in these steps (parts of periods, credits, one-time charges …), in full as the engine
-    made them; their keys stand in the metadata `connector_line` of their invoice items. dropped - keys of lines sent earlier that
+    made them; their keys stand in the metadata `connector_line` of their invoice items. Among them are those that are left to Stripe's own
+    proration (`HeldGroup.left`), with the amounts that they would have now. dropped - keys of lines sent earlier that
     will never be billed, because the schedule that bore them never began. Empty steps: nothing to send.
     """
 

@@ -158,6 +158,13 @@ def _keys(group: Group) -> dict[str, list[str]]:
     return found
 
 
+def own_key(group: Group, item_id: str, found: Shown) -> Shown:
+    """Return a price under the key that an item may use in a running subscription: no two items use the same."""
+    users = _keys(group).get(found.key, [])
+    number = users.index(item_id) if item_id in users else len(users)
+    return found.again(number + 1) if number else found
+
+
 def _lay(outlook: Outlook, group: Group, strands: Sequence[Strand]) -> Laid:
     return Layout(outlook, strands, floor=group.floor, standing=group.standing, keys=_keys(group)).lay()
 

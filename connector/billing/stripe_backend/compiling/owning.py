@@ -1,7 +1,8 @@
 """Who bills a line: Stripe, because a phase that was sent covers its period, or we ourselves.
 
 The one definition for whoever sends lines and whoever reads them back. A line is Stripe's where a period of its item begins on
-its day in a phase that was sent for that day, ends where that period ends there, and fell due with it.
+its day in a phase that was sent for that day, ends where that period ends there, and fell due with it; and where it was left to
+Stripe's own proration (`leaving`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from connector.billing.stripe_backend.compiling.days import midnight, moment
 from connector.billing.stripe_backend.compiling.outlook import AHEAD_DAYS, Outlook
 from connector.billing.stripe_backend.compiling.phases import natural_end
 from connector.billing.stripe_backend.compiling.wanted import Wanted
-from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase
+from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase, Left
 from connector.core.lines import Line
 from connector.core.period import is_boundary, to_utc
 
@@ -28,6 +29,8 @@ def is_stripes(held: Held | None, line: Line) -> bool:
 def home_of(held: Held | None, line: Line) -> tuple[HeldGroup, HeldPhase] | None:
     """Return the subscription and the phase that bill a line, None where it is ours."""
     for group in held.groups if held is not None else ():
+        if group.phases and left_of(group, line.key) is not None:
+            return group, group.phases[-1]
         for phase in group.phases:
             if line.key in phase.once:
                 return group, phase
@@ -35,6 +38,16 @@ def home_of(held: Held | None, line: Line) -> tuple[HeldGroup, HeldPhase] | None
             if item is not None and line.kind == "charge" and _is_billed(group, phase, item, line):
                 return group, phase
     return None
+
+
+def left_of(group: HeldGroup, key: str) -> Left | None:
+    """Return what was said of a line that was left to Stripe's own proration, None of any other."""
+    return next((left for left in group.left if left.key == key), None)
+
+
+def is_left(held: Held, key: str) -> bool:
+    """Whether a line was left to Stripe's own proration."""
+    return any(left_of(group, key) is not None for group in held.groups)
 
 
 def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -> bool:
@@ -58,9 +71,9 @@ def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -
 
 
 def instant_billed(held: Held, line: Line) -> datetime | None:
-    """Return when Stripe bills a line: where its period begins, usage where it ends; None where it is ours."""
+    """Return when Stripe bills a line: where its period begins, usage where it ends; None where it is ours, or a part left to Stripe."""
     home = home_of(held, line)
-    if home is None:
+    if home is None or left_of(home[0], line.key) is not None:
         return None
     group, phase = home
     item = next((i for i in phase.items if i.item_id == line.item_id), None)
@@ -76,9 +89,10 @@ def own_lines(wanted: Wanted, held: Held | None) -> list[Line]:
 def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
     """Return what `own_lines` does, of an outlook that was drawn already."""
     billed = {(f.item_id, f.start) for f in outlook.wanted.known.facts if f.kind == "charge" and f.amount}
+    left = {x.key for g in held.groups for x in g.left} if held is not None else set()
 
     def is_ours(line: Line) -> bool:  # a period that was billed and is billed in another way now is ours: its day at Stripe is over
-        return not is_stripes(held, line) or (line.kind == "charge" and (line.item_id, line.start) in billed)
+        return line.key not in left and (not is_stripes(held, line) or (line.kind == "charge" and (line.item_id, line.start) in billed))
 
     return [line for line in outlook.due if line.amount and is_ours(line)]
 

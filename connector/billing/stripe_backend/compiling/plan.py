@@ -8,12 +8,12 @@ the subscription is looked at for its first invoice, which is finalized so that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from connector.billing.stripe_backend.compiling import limits
+from connector.billing.stripe_backend.compiling import leaving, limits
 from connector.billing.stripe_backend.compiling.days import day_ahead, instant_of, moment, noon
 from connector.billing.stripe_backend.compiling.groups import Group, current_phase, grouped, has_begun, is_over
 from connector.billing.stripe_backend.compiling.outlook import Outlook
@@ -39,7 +39,7 @@ from connector.billing.stripe_backend.compiling.sending import (
     says_the_same,
 )
 from connector.billing.stripe_backend.compiling.wanted import Wanted
-from connector.billing.stripe_backend.steps import Held, HeldGroup, Plan, Ref, Step
+from connector.billing.stripe_backend.steps import Held, HeldGroup, Left, Plan, Ref, Step
 from connector.core.lines import Line
 from connector.errors import RejectedError
 
@@ -67,6 +67,7 @@ class _Planning:
         self.lines: list[Line] = []
         self.claimed: set[str] = set()
         self.rider_home = ""
+        self.leaves: Mapping[str, leaving.Leave] = {}
         self.metadata = {"connector_org": wanted.org, "connector_contract": wanted.contract.id, "connector_deal": wanted.deal[:500]}
         self.items = Items(self.outlook, self.metadata)
         self.details = replace(wanted.details, tax_exempt=wanted.tax.exempt) if wanted.tax.exempt != "none" else wanted.details
@@ -82,7 +83,9 @@ class _Planning:
             raise RejectedError(problem)
         over = [g for g in self.held.groups if is_over(g, self.outlook)]
         mine = {g.name: g for g in groups}
-        kept = [*over, *(self._ended(g) for g in self.held.groups if g not in over and g.name not in mine)]
+        gone = [g for g in self.held.groups if g not in over and g.name not in mine]
+        self.leaves = self._left_to_stripe(groups, gone)
+        kept = [*over, *(self._ended(g) for g in gone)]
         kept += [self._converged(g) for g in groups]
         held = self._pauses(replace(self.held, groups=tuple(kept)))
         if not self.wanted.contract.withdrawn:
@@ -112,19 +115,45 @@ class _Planning:
 
     # ------------------------------------------------------------------ subscriptions
 
+    def _left_to_stripe(self, groups: Sequence[Group], gone: Sequence[HeldGroup]) -> Mapping[str, leaving.Leave]:
+        """Return what is left to Stripe's own proration, by subscription."""
+        if self.wanted.contract.withdrawn or self.wanted.contract.terms.settings.proration != "second":
+            return {}
+        ending = [*gone, *(g.held for g in groups if g.held is not None and self._ends_now(g))]
+        due = [line for line in own_of(self.outlook, self.held) if line.key not in self.claimed]
+        found = leaving.leaves(self.outlook, groups, ending, due)
+        for group in groups:
+            leave = found.get(group.name)
+            if leave is not None and leave.phase is not None:
+                group.laid.stretches[0] = leave.phase
+        return found
+
+    def _left(self, old: HeldGroup) -> tuple[Left, ...]:
+        """Note what is left to Stripe now, and return all that was in periods that still run."""
+        leave = self.leaves.get(old.name)
+        running = tuple(x for x in old.left if x.end > self.wanted.now.timestamp())
+        if leave is None:
+            return running
+        self.lines += leave.lines
+        return (*running, *leave.left)
+
+    def _ends_now(self, group: Group) -> bool:
+        ends = group.laid.end is not None and group.laid.end <= self.outlook.today and not self._goes_on(group)
+        return ends or not group.laid.stretches
+
     def _converged(self, group: Group) -> HeldGroup:
         """Return a subscription as it is held after the steps that this adds."""
         old = group.held
         if old is None:
             return self._made(group)
-        ends_now = group.laid.end is not None and group.laid.end <= self.outlook.today and not self._goes_on(group)
-        if not group.laid.stretches or ends_now:
+        if self._ends_now(group):
             is_told = bool(old.phases) and old.ends_with == "cancel" and old.phases[-1].end == group.laid.end
             return old if is_told else self._ended(old)
         phases = held_phases(group)
         riders = self._riders(group) if group.standing is None else []
         same_riders = [(r.key, r.net) for r in riders] == [(k, self.wanted.sent[k].net) for k in old.phases[0].once if k in self.wanted.sent]
         is_same = says_the_same(old, group, phases) and old.told == self.how and (group.standing is not None or same_riders)
+        is_same = is_same and group.name not in self.leaves
         return old if is_same else self._updated(group, old, riders)
 
     def _goes_on(self, group: Group) -> bool:
@@ -193,6 +222,7 @@ class _Planning:
         if group.standing is None:
             phases[0]["proration_behavior"] = "create_prorations"
         self._objects(group)
+        leave = self.leaves.get(group.name)
         schedule: str | Ref = old.schedule
         start: int | Ref = instant_of(group.laid.stretches[0].start, group.at_time)
         if is_let_go(old, self.outlook.today):
@@ -203,33 +233,47 @@ class _Planning:
             schedule, start = Ref(step=name), Ref(step=name, path="phases.0.start_date")
         phases[0] = {"start_date": start, **phases[0]}
         params = {
-            "phases": phases, "end_behavior": end_behavior, "proration_behavior": "none",
+            "phases": phases, "end_behavior": end_behavior, "proration_behavior": leave.behavior if leave is not None else "none",
             "default_settings": settings(self.wanted.how, automatic_tax=self.wanted.automatic_tax),
             "metadata": {**self.metadata, "connector_group": group.name},
         }  # fmt: skip
         self.steps.append(
             Step(name=f"{group.name}/phases", call="subscription_schedules.update", target=schedule, params=params, keeps=("subscription",))
         )
+        if leave is not None and leave.behavior == "always_invoice":
+            self._invoiced_now(group.name, old.subscription or Ref(step=f"{group.name}/phases", path="subscription"))
         new = held_phases(group)[:MOST_PHASES]
         new = (replace(new[0], once=tuple(r.key for r in riders)), *new[1:])
         kept = joined(old.phases, new, group.floor) if group.standing is not None else new
         from_day = new[0].start if group.standing is None else old.bills_from
-        return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day)  # type: ignore[arg-type]
+        return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day, left=self._left(old))  # type: ignore[arg-type]
+
+    def _invoiced_now(self, name: str, subscription: str | Ref) -> None:
+        """Finalize the invoice that Stripe made of its proration, so that it has its page at once."""
+        look = f"{name}/prorated"
+        self.steps.append(Step(name=look, call="subscriptions.retrieve", target=subscription, keeps=("latest_invoice",)))
+        invoice = Ref(step=look, path="latest_invoice")
+        self.steps.append(Step(name=f"{name}/finalize", call="invoices.finalize_invoice", target=invoice, params={"auto_advance": True}, needs=invoice))
 
     def _ended(self, old: HeldGroup) -> HeldGroup:
-        """Add the step that ends a subscription now, without any proration of Stripe's own.
+        """Add the step that ends a subscription now; Stripe credits its unused time only where that is left to it.
 
         What waits on it for the next invoice, and usage up to now, goes on a final one: Stripe would leave either unbilled.
         """
         is_let = is_let_go(old, self.outlook.today)
         call = "subscriptions.cancel" if is_let else "subscription_schedules.cancel"
         final = has_begun(old, self.outlook) and self._is_open(old)
-        params = {"invoice_now": final, "prorate": False}
+        is_left = old.name in self.leaves
+        subscription = self._subscription(old) if is_left else ""
+        params = {"invoice_now": final or is_left, "prorate": is_left}
         self.steps.append(Step(name=f"{old.name}/cancel", call=call, target=old.subscription if is_let else old.schedule, params=params))
+        if is_left:
+            self._invoiced_now(old.name, subscription)
         today = self.wanted.now.date()
         if not has_begun(old, self.outlook):
             return replace(old, phases=(), ends_with="cancel", is_over=True)
-        return replace(old, phases=joined(old.phases, (), _ended_on(old, today, self.wanted)), ends_with="cancel", is_over=True)
+        phases = joined(old.phases, (), _ended_on(old, today, self.wanted))
+        return replace(old, phases=phases, ends_with="cancel", is_over=True, left=self._left(old))
 
     def _is_open(self, group: HeldGroup) -> bool:
         """Whether something of a subscription is still to be billed when it ends: items of ours that wait, or usage."""

@@ -35,6 +35,7 @@ class Difference:
 def found(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known: Known, *, is_taxed: bool) -> list[Difference]:
     """Return what of an invoice differs from what the engine expected; *is_taxed*: the tax is ours to say."""
     by_key = {line.key: line for line in expected}
+    prorated = {line.key for line in known.prorated.values()}
     differences, tax = [], [0, 0]
     for line in lines:
         core = by_key.get(line.key)
@@ -44,7 +45,10 @@ def found(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known:
             continue
         if core.net != line.net:
             differences.append(Difference(what=core.description or core.product, expected=core.net, billed=line.net))
-        tax = [tax[0] + sum(t[1] for t in core.taxes), tax[1] + sum(t[1] for t in line.taxes)]
+        expected_tax, billed_tax = sum(t[1] for t in core.taxes), sum(t[1] for t in line.taxes)
+        if line.key in prorated and abs(expected_tax - billed_tax) <= len(core.taxes):
+            expected_tax = billed_tax  # each rounds its own share
+        tax = [tax[0] + expected_tax, tax[1] + billed_tax]
     if is_taxed and tax[0] != tax[1]:
         differences.append(Difference(what="tax", expected=tax[0], billed=tax[1]))
     return differences + _missing(invoice, lines, expected, known)

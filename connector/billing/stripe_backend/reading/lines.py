@@ -1,17 +1,18 @@
 """Lines of a Stripe invoice as the engine's lines: which of its lines each one is, with the amounts that Stripe billed. Pure.
 
-Our own bear their key; a period of a subscription is the engine's charge of that item that begins on that day. What is neither
-keeps a key of its own, so that the books show the whole invoice.
+Our own bear their key; a period of a subscription is the engine's charge of that item that begins on that day; a proration of Stripe's
+own is one of the lines that were left to it (`prorating`). What is none of these keeps a key of its own, so that the books show the whole invoice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
+from connector.billing.stripe_backend.compiling.leaving import at_net
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading.picked import Data, boundary_day, civil_day, id_of
 from connector.billing.stripe_backend.steps import Held
@@ -25,7 +26,8 @@ UNKNOWN = "stripe/"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What lines are told by: *own* lines of ours by key, *proposed* what the engine would bill of the contract, *held* the phases as
-    sent, *prices* our keys of Stripe's prices by their id, *taken* the keys that stand on other invoices, *timezone* of the company."""
+    sent, *prices* our keys of Stripe's prices by their id, *taken* the keys that stand on other invoices, *timezone* of the company. *prorated*:
+    what prorations of Stripe's are, by their place on the invoice, with the amounts that are right for the second at which they begin."""
 
     contract_id: str
     own: Mapping[str, Line]
@@ -34,6 +36,7 @@ class Known:
     prices: Mapping[str, Sequence[str]]
     taken: frozenset[str]
     timezone: str
+    prorated: Mapping[int, Line] = field(default_factory=dict)
 
 
 def told(invoice: Data, known: Known) -> list[Line]:
@@ -41,8 +44,12 @@ def told(invoice: Data, known: Known) -> list[Line]:
     found: list[Line] = []
     taken = set(known.taken)
     for place, line in together(invoice):
-        match = _own(line, known, taken) or _proposed(line, known, taken)
-        made = replace(_billed(match, line, invoice), order=place) if match else _unknown(line, invoice, known, place)
+        part = known.prorated.get(place)
+        if part is not None and part.key not in taken:
+            made = replace(_billed(at_net(part, minor_amount(line["amount"], str(invoice["currency"]))), line, invoice), order=place)
+        else:
+            match = _own(line, known, taken) or (None if is_prorated(line) else _proposed(line, known, taken))
+            made = replace(_billed(match, line, invoice), order=place) if match else _unknown(line, invoice, known, place)
         taken.add(made.key)
         found.append(made)
     return found
@@ -70,9 +77,24 @@ def _whole(line: Data, place: int) -> tuple[Any, ...]:
     """Return what lines have in common that are one period of one subscription item."""
     parent = ((line.get("parent") or {}).get("subscription_item_details")) or {}
     item = id_of(parent.get("subscription_item"))
-    if not item or parent.get("proration"):
+    if not item:
         return (place,)
-    return (item, price_of(line), line["period"]["start"], line["period"]["end"])
+    what = kind_of(line) if is_prorated(line) else ""
+    return (item, what, price_of(line), line["period"]["start"], line["period"]["end"])
+
+
+def is_prorated(line: Data) -> bool:
+    """Whether a line is a proration of Stripe's own."""
+    parent = line.get("parent") or {}
+    return any((parent.get(name) or {}).get("proration") for name in ("subscription_item_details", "invoice_item_details"))
+
+
+def kind_of(line: Data) -> Literal["credit", "charge"]:
+    """Return whether a proration gives back or charges; one of 0 says so by what it credits."""
+    parent = line.get("parent") or {}
+    details = parent.get("subscription_item_details") or parent.get("invoice_item_details") or {}
+    is_credit = line["amount"] < 0 or (not line["amount"] and (details.get("proration_details") or {}).get("credited_items"))
+    return "credit" if is_credit else "charge"
 
 
 def _joined(first: Data, other: Data) -> Data:

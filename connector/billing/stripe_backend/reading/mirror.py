@@ -26,7 +26,7 @@ from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading import balances, crediting, differing, linking, paying
+from connector.billing.stripe_backend.reading import balances, crediting, differing, linking, paying, prorating
 from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
     Data,
@@ -137,7 +137,10 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
         contract_id=contract.id, own=own, proposed=proposed, held=wanted.held, prices=_prices(unit, invoice),
         taken=_taken(unit, [*(line.key for line in proposed), *own]), timezone=engine.timezone,
     )  # fmt: skip
+    parts = prorating.found(invoice, known, wanted.sent)
+    known = replace(known, prorated={place: line for place, (_, line) in parts.items()})
     lines = told(invoice, known)
+    own |= {line.key: line for line in known.prorated.values()}
     if invoice["status"] == "void" and all(line.key.startswith(UNKNOWN) for line in lines):
         return []  # made and voided in one while the contract is paused: nobody ever owed it, and nothing of it was expected
     others = _others(unit, contract, lines)
@@ -145,6 +148,8 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     if others:
         booked = replace(booked, contract=replace(contract, id="", deal="", label="", changes=()), deal="")
     _save(unit, booked, invoice, own, now)
+    if wanted.held is not None and parts:
+        pushes.save_held(unit, prorating.seen(wanted.held, parts, invoice), now)
     made = [_look_again(unit, engine, c, lines, booked.id, now) for c in (contract, *others)]
     if others:
         insert_parts(unit, [_part(booked.id, m, lines) for m in made])
