@@ -203,7 +203,7 @@ class Model:
         elif verb == "cancel":
             assert not sub.is_ended
             if params["prorate"]:
-                assert not sub.pending and not sub.prorated, "with both, Stripe takes away what waits"
+                assert not [*sub.pending, *sub.prorated], "with both, Stripe takes away what waits"
                 for item in sub.items:
                     self._credited(sub, item)
             sub.is_ended = True

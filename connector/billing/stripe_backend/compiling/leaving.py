@@ -25,7 +25,7 @@ from connector.billing.stripe_backend.compiling.sending import is_let_go
 from connector.billing.stripe_backend.steps import HeldGroup, HeldItem, HeldPhase, Left
 from connector.core.lines import Line
 from connector.core.money import quotient
-from connector.core.period import period_of, to_local
+from connector.core.period import Interval, period_of, to_local
 from connector.core.proration import measure
 from connector.core.segments import Segment
 from connector.core.terms import Change
@@ -156,18 +156,18 @@ class _Leaving:
 
     def _item(self, item_id: str, before: HeldItem | None, after: Entry | None, group: Group | None) -> bool:
         """Note what Stripe will credit and charge of an item; False where that is not what the engine has."""
-        credits = [line for line in self.due if line.item_id == item_id and line.kind == "credit"]
+        back = [line for line in self.due if line.item_id == item_id and line.kind == "credit"]
         charges = [line for line in self.due if line.item_id == item_id and line.kind == "charge"]
-        if (len(credits), len(charges)) != (int(before is not None), int(after is not None)):
+        if (len(back), len(charges)) != (int(before is not None), int(after is not None)):
             return False
-        if before is not None and not self._credit(before, credits[0]):
+        if before is not None and not self._credit(before, back[0]):
             return False
         return after is None or (group is not None and self._charge(before, after, charges[0], group))
 
-    def _period(self, interval: object) -> tuple[date, date] | None:
+    def _period(self, interval: Interval) -> tuple[date, date] | None:
         """Return the running period of an interval, None within minutes of its bounds."""
         anchor = self.phase.anchor or self.held.anchor
-        low, high = (at.date() for at in period_of(midnight(anchor), interval, midnight(self.outlook.today)))  # type: ignore[arg-type]
+        low, high = (at.date() for at in period_of(midnight(anchor), interval, midnight(self.outlook.today)))
         now = self.outlook.wanted.now
         is_inside = moment(low, self.held.at_time) <= now and now + MARGIN < moment(high, self.held.at_time)
         return (low, high) if is_inside else None

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from connector.billing.stripe_backend.compiling.groups import Group, grouped, is_over
 from connector.billing.stripe_backend.compiling.outlook import Claim, Outlook, is_short_enough
-from connector.billing.stripe_backend.compiling.owning import is_stripes
+from connector.billing.stripe_backend.compiling.owning import is_left, is_stripes
 from connector.billing.stripe_backend.compiling.phases import Entry, natural_end
 from connector.billing.stripe_backend.compiling.sending import MOST_PHASES, held_phases
 from connector.billing.stripe_backend.compiling.wanted import Wanted
@@ -34,8 +34,15 @@ def holding(wanted: Wanted, plan: Plan) -> Holding:
         at="Stripe",
         subscriptions=tuple(_subscription(g, plan, outlook) for g in groups),
         by_connector=tuple(_by_connector(own, outlook)),
-        unseen=tuple(dict.fromkeys(_unseen(groups, own, outlook))),
+        unseen=tuple(dict.fromkeys([*_prorated(plan), *_unseen(groups, own, outlook)])),
     )
+
+
+def _prorated(plan: Plan) -> Iterator[str]:
+    """Yield what is left to Stripe's own proration."""
+    names = [line.description or line.product for line in plan.lines if is_left(plan.held, line.key)]
+    if names:
+        yield f"parts of the running period ({listed(list(dict.fromkeys(names)))}): Stripe counts them by the second at which the change arrives there"
 
 
 def _subscription(group: Group, plan: Plan, outlook: Outlook) -> HeldSubscription:

@@ -37,10 +37,10 @@ def found(invoice: Data, known: Known, sent: Mapping[str, Line]) -> dict[int, tu
         for price in dict.fromkeys(x.price for x in of_kind):
             mine = [(place, line) for place, line in lines if price in known.prices.get(price_of(line), ())]
             matched |= _paired(mine, [x for x in of_kind if x.price == price])
-        rest, left = [p for p in lines if p[0] not in matched], [x for x in of_kind if x not in matched.values()]
-        if len(rest) == len(left) == 1 and not known.prices.get(price_of(rest[0][1])):
-            matched[rest[0][0]] = left[0]
-    return {place: (left, _explained(left, line, sent[left.key], invoice)) for place, line in parts if (left := matched.get(place)) is not None}
+        rest, left_over = [p for p in lines if p[0] not in matched], [x for x in of_kind if x not in matched.values()]
+        if len(rest) == len(left_over) == 1 and not known.prices.get(price_of(rest[0][1])):
+            matched[rest[0][0]] = left_over[0]
+    return {place: (matched[place], _explained(matched[place], line, sent[matched[place].key], invoice)) for place, line in parts if place in matched}
 
 
 def _left(held: Held | None, subscription: str) -> list[Left]:
