@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from connector.billing import outbox, store
@@ -20,7 +21,7 @@ from connector.billing.issue import Billed, deal_of_line, first_recurring, token
 from connector.billing.outbox import Mailing
 from connector.billing.parts import Part, insert_parts
 from connector.billing.store import BookedContract, BookedInvoice
-from connector.billing.stripe_backend import coding, pushes
+from connector.billing.stripe_backend import coding, following, pushes
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.outlook import Outlook
@@ -37,6 +38,7 @@ from connector.billing.stripe_backend.reading.picked import (
     metadata_of,
     subscription_of,
 )
+from connector.billing.stripe_backend.reading.versions import as_agreed_then
 from connector.billing.usage import with_usage
 from connector.core.lines import Line
 from connector.core.schedule import timeline
@@ -132,14 +134,16 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     (contract,) = with_usage(unit, store.contracts(unit, [contract_id]))
     issue, facts = engine.issue_of(unit, contract, now)
     wanted: Wanted = issue.wanted(contract, facts)
-    proposed = Outlook(wanted).lines
+    outlook = Outlook(wanted)
+    proposed = outlook.lines
     known = Known(
         contract_id=contract.id, own=own, proposed=proposed, held=wanted.held, prices=_prices(unit, invoice),
         taken=_taken(unit, [*(line.key for line in proposed), *own]), timezone=engine.timezone,
     )  # fmt: skip
     parts = prorating.found(invoice, known, wanted.sent)
     known = replace(known, prorated={place: line for place, (_, line) in parts.items()})
-    lines = told(invoice, known)
+    seen = as_agreed_then(invoice, told(invoice, known), known, outlook, partial(_taken, unit))
+    lines = seen.lines
     own |= {line.key: line for line in known.prorated.values()}
     if invoice["status"] == "void" and all(line.key.startswith(UNKNOWN) for line in lines):
         return []  # made and voided in one while the contract is paused: nobody ever owed it, and nothing of it was expected
@@ -154,10 +158,11 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     if others:
         insert_parts(unit, [_part(booked.id, m, lines) for m in made])
     event = issued_event(booked, made[0].status, "stripe")
-    found = differing.found(invoice, lines, [*proposed, *own.values()], known, is_taxed=not engine.automatic_tax)
+    found = differing.found(invoice, lines, [*seen.expected, *own.values()], known, is_taxed=not engine.automatic_tax)
     store.insert_events(unit, [event, *differing.events(found, booked, now)], store.at_text(now))
     _mail(unit, engine, booked, now)
     _follow(unit, engine, booked.id, invoice, now)
+    following.billed_though_withdrawn(unit, engine.org, contract, invoice, now)
     return store.deals_of_contracts(unit, [m.contract.id for m in made])
 
 
