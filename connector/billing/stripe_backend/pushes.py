@@ -252,6 +252,9 @@ def save_held(unit: Unit, held: Held, now: datetime) -> None:
         " DO UPDATE SET schedule = excluded.schedule, contract_id = excluded.contract_id, group_name = excluded.group_name",
         [(g.subscription, g.schedule, held.contract_id, g.name) for g in held.groups if g.subscription],
     )
+    for group in held.groups:
+        if group.schedule and not group.subscription:  # of a schedule that has not begun, Stripe tells by its id alone
+            save_shared(unit, ("schedule", f"{held.contract_id}/{group.name}"), group.schedule, now)
 
 
 def sent_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, dict[str, Line]]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from connector.billing import outbox, store
 from connector.billing.events import issued_event
 from connector.billing.issue import Billed, deal_of_line, first_recurring, token_for, with_invoice
+from connector.billing.locking import hold_customers
 from connector.billing.outbox import Mailing
 from connector.billing.parts import Part, insert_parts
 from connector.billing.store import BookedContract, BookedInvoice
@@ -27,7 +28,15 @@ from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading import balances, crediting, differing, linking, paying, prorating
+from connector.billing.stripe_backend.reading import (
+    balances,
+    crediting,
+    differing,
+    linking,
+    paying,
+    prorating,
+    returning,
+)
 from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
     Data,
@@ -77,12 +86,21 @@ class Mirrored:
 def mirrored(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]:
     """Bring the books in line with an invoice of Stripe (as `fetching.whole_invoice` reads it); return the deals to tell.
 
-    None for what is not ours, and where nothing is new.
+    None for what is not ours, and where nothing is new. The customer is held first, so that two workers that read the same invoice write
+    it one after the other: the second finds what the first has written.
     """
+    hold(unit, id_of(invoice.get("customer")))
     known = mirror_of(unit, str(invoice["id"]))
     if known is None:
         return [] if invoice.get("status") in _NOT_YET else _made(unit, engine, invoice, now)
     return _followed(unit, engine, known, invoice, now)
+
+
+def hold(unit: Unit, customer: str) -> None:
+    """Wait for the customer of ours behind one of Stripe's, and keep it until the transaction ends."""
+    if unit.for_update and customer:
+        found = balances.customer_id_of(unit, customer)
+        hold_customers(unit, [found] if found else [])
 
 
 def mirror_of(unit: Unit, stripe_id: str) -> Mirrored | None:
@@ -319,7 +337,7 @@ def _follow(unit: Unit, engine: Engine, invoice_id: str, invoice: Data, now: dat
     steps = (
         paying.follow_payments(unit, engine, invoice_id, invoice, now),
         crediting.follow_notes(unit, engine, invoice_id, invoice, now),
-        crediting.follow_refunds(unit, engine, invoice_id, invoice, now),
+        returning.follow_refunds(unit, engine, invoice_id, invoice, now),
         paying.follow_tries(unit, engine, invoice_id, invoice, now),
         crediting.follow_end(unit, invoice_id, invoice, now),
         paying.follow_due(unit, engine.timezone, invoice_id, invoice, now),
