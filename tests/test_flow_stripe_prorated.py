@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from stripe_world import StripeWorld, stripe_world
 
+from connector.billing.stripe_backend.coding import line_from_text
 from connector.config import BillingConfig
 
 SECONDS = {"billing": BillingConfig(proration="second")}
@@ -159,14 +160,16 @@ def test_hours_between_decision_and_arrival_are_told(tmp_path: Path) -> None:
 
 
 def test_what_waits_is_known_and_billed_once(tmp_path: Path) -> None:
-    """Prorations that wait for the next invoice are no lines of ours meanwhile; they come with February, and a run in between adds nothing."""
+    """Prorations that wait for the next invoice are known as Stripe has them; they come with February, and a run in between adds nothing."""
     with seats(tmp_path) as made:
-        late(made, timedelta(seconds=37))
+        late(made, timedelta(minutes=37))
         change(made, "2026-01-16", -4, how="Next invoice")
         made.sync()
         made.bill()
         made.sync()
         assert len(made.objects("invoice")) == 1
+        waiting = {line.key.split("/", 2)[2]: line.net for line in map(line_from_text, [d for (d,) in made.query("SELECT data FROM stripe_line")])}
+        assert sorted(waiting.values()) == sorted(i["amount"] for i in made.objects("invoiceitem")), "known with the cents that Stripe has"
         made.clock.move_to(datetime.fromisoformat("2026-02-01T12:00:00+00:00"))
         made.bill()
         made.sync()

@@ -33,7 +33,7 @@ from connector.billing.stripe_backend.compiling import owning, telling
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.currencies import Currencies, running_currencies
-from connector.billing.stripe_backend.reading import links, notices, sweeping
+from connector.billing.stripe_backend.reading import links, notices, sweeping, waiting
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.reading.pulling import Reading
 from connector.billing.stripe_backend.settling import is_whole
@@ -271,6 +271,8 @@ class StripeBilling(InternalBilling):
             hold_contracts(unit, [push.contract_id])
             pushes.save_held(unit, settled.held, now)
         pushes.save_lines(unit, push, settled.lines, settled.items)
+        if settled.read is not None and settled.read.waiting:
+            waiting.note(unit, settled.held, settled.read.waiting, now)
         for invoice in settled.read.invoices if settled.read is not None else ():
             told += mirrored(unit, self, invoice, now)
         if push.contract_id:

@@ -22,9 +22,10 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """Invoices with all their lines, payments and credit notes, as Stripe shows them now."""
+    """Invoices with all their lines, payments and credit notes, as Stripe shows them now; *waiting*: prorations that wait for the next one."""
 
     invoices: tuple[Data, ...] = ()
+    waiting: tuple[Data, ...] = ()
 
 
 def touched(calls: Calls, push: Push) -> Touched:
@@ -34,7 +35,17 @@ def touched(calls: Calls, push: Push) -> Touched:
     for subscription in subscriptions:
         latest = _id_of(calls.do("subscriptions.retrieve", {}, target=subscription).get("latest_invoice"))
         wanted |= {latest: None} if latest else {}
-    return Touched(invoices=tuple(whole_invoices(calls, wanted, refunds_of=set(invoices) if notes else ())))
+    return Touched(invoices=tuple(whole_invoices(calls, wanted, refunds_of=set(invoices) if notes else ())), waiting=tuple(_waiting(calls, push)))
+
+
+def _waiting(calls: Calls, push: Push) -> list[Data]:
+    """Return the prorations that a push let wait, and those of the same subscriptions that waited before."""
+    subscriptions = settling.prorated_later(push)
+    if not subscriptions:
+        return []
+    items = calls.listed("invoice_items.list", {"customer": push.plan.held.customer, "pending": True}, limit=MOST_LINES)
+    of = [(((i.get("parent") or {}).get("subscription_details") or {}).get("subscription"), i) for i in items if i.get("proration")]
+    return [item for subscription, item in of if _id_of(subscription) in subscriptions]
 
 
 def whole_invoices(calls: Calls, ids: Iterable[str], refunds_of: Collection[str] = ()) -> list[Data]:

@@ -248,3 +248,9 @@ def to_read(push: Push) -> tuple[list[str], list[str], list[str]]:
             found = given.get("subscription") if step.call.startswith(_SCHEDULES) else given["id"]
             subscriptions |= {str(found): None} if isinstance(found, str) else {}
     return list(invoices), list(subscriptions), list(notes)
+
+
+def prorated_later(push: Push) -> set[str]:
+    """Return the subscriptions on which a push let Stripe's own prorations wait for the next invoice."""
+    steps = [s for s in push.plan.steps if s.call == "subscription_schedules.update" and s.params.get("proration_behavior") == "create_prorations"]
+    return {str(push.results[s.name].get("subscription")) for s in steps if push.results.get(s.name)}
