@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from histories import contracts, lives
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from stripe_lives import differences, lived
+from test_stripe_compiling import contract_of
 
 from connector.core.period import to_utc
-from connector.core.terms import Contract
+from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Price, Renewal
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 ENOUGH = settings(
@@ -47,3 +50,16 @@ def test_amended_contracts_bill_the_same_on_stripe(contract, made):
 def test_whole_lives_bill_the_same_on_stripe(contract, made):
     """With trials, phases, renewals, pauses, cancellations and periods billed ahead."""
     _is_same(contract, made)
+
+
+def test_a_part_that_we_go_on_billing_leaves_the_subscription():
+    """One more until 30 December, not prorated: the last part of the month is ours, so that Stripe must not bill the part before it once more."""
+    quarter, month = Interval(unit="month", count=3), Interval(unit="month")
+    seat, desk = (Item(id=n, price=Price(id=n, unit_amount=Decimal(a), interval=i), quantity=Decimal(1)) for n, a, i in (("seat", 388, month), ("desk", 260, quarter)))
+    start, on = datetime(2026, 1, 6), datetime(2026, 11, 14)
+    more = Change(
+        id="a", kind="amend", effective=on, made_at=on, until=datetime(2026, 12, 30), proration_behavior="none",
+        items=(ItemChange(op="delta", item=replace(seat, quantity=Decimal(7)), item_id="seat"),),
+    )  # fmt: skip
+    contract = replace(contract_of((desk, seat), start, end=datetime(2026, 7, 25), end_behavior="renew", renewal=Renewal()), changes=(more,))
+    _is_same(contract, timedelta(0))

@@ -38,7 +38,6 @@ EVENTS = frozenset(
         "pull.finished",
         "push.failed",
         "push.found",
-        "push.late",
         "push.left",
         "push.lost",
         "push.refused",

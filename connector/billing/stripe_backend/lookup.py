@@ -11,9 +11,9 @@ own index, is never used: it is late by a minute.
 | update | the object bears the mark, if the update sets it |
 | finalize, pay, void, mark uncollectible, cancel, release | the object's status says so |
 | delete | it is gone |
-| attach | the payment method has that customer, the invoice that payment |
-| payment reported | a payment record bears the mark |
-| send, meter event, portal session | nobody can tell: None, and the call may be sent again (a meter event bears its own identifier) |
+| attach, detach | the payment method has that customer, has none |
+| meter event | Stripe says that it has its identifier; where it forgot that (a day), the usage of its minute holds it beside what else was sent |
+| send, portal session | nobody can tell: None, and the call may be sent again |
 
 Worked example: `subscription_schedules.create` for cus_1 was cut off. `subscription_schedules.list(customer=cus_1)` has one whose
 mark is `d-17/month/schedule`: that is the answer, and nothing is sent again.
@@ -21,7 +21,8 @@ mark is `d-17/month/schedule`: that is the answer, and nothing is sent again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from connector.billing.stripe_backend.refusals import Refusal
@@ -35,6 +36,7 @@ Data = dict[str, Any]
 Params = Mapping[str, Any]
 
 MARK = "connector_step"
+USAGE = "billing.meter_events.create"
 
 _LISTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
     # service -> parameters of the create call that narrow its list, and what the list needs besides
@@ -74,11 +76,11 @@ def found(
         return existing(calls, _resolved(step, params))
     service, _, verb = step.call.rpartition(".")
     target = step.target if isinstance(step.target, str) else ""
-    if step.call == "billing.meter_events.create":
+    if step.call == USAGE:
         is_known = refusal is not None and refusal.problem.code == "stripe-usage-already-sent"
         return {"object": "billing.meter_event", **params} if is_known else None
-    if step.call in _ANOTHER_WAY:
-        return _ANOTHER_WAY[step.call](calls, params, target or full_key, since)
+    if step.call == "customers.tax_ids.create":
+        return _tax_id(calls, params, target)
     if verb == "create":
         mark = (params.get("metadata") or {}).get(MARK) or full_key
         return _created(calls, service, params, target, mark, since)
@@ -86,16 +88,39 @@ def found(
         return None
     if verb == "delete":
         return None if _object(calls, service, target) else {"id": target.rpartition("/")[2], "deleted": True}
-    if step.call in _STATES:
-        now = _object(calls, service, target)
-        return now if now is not None and now.get("status") in _STATES[step.call] else None
-    if step.call == "payment_methods.attach":
-        now = _object(calls, service, target)
-        return now if now is not None and _id_of(now.get("customer")) == params.get("customer") else None
-    if verb == "update" and (params.get("metadata") or {}).get(MARK):
-        now = _object(calls, service, target)
-        return now if now is not None and (now.get("metadata") or {}).get(MARK) == params["metadata"][MARK] else None
+    is_done = _done(step.call, params)
+    now = _object(calls, service, target) if is_done is not None else None
+    return now if now is not None and is_done is not None and is_done(now) else None
+
+
+def _done(call: str, params: Params) -> Callable[[Data], bool] | None:
+    """Return how an object shows that a call that changes it was carried out; None where it shows nothing."""
+    if call in _STATES:
+        return lambda now: now.get("status") in _STATES[call]
+    if call.startswith("payment_methods."):  # attached to a customer, detached from any
+        return lambda now: (_id_of(now.get("customer")) or "") == (params.get("customer") or "")
+    mark = (params.get("metadata") or {}).get(MARK)
+    if call.endswith(".update") and mark:
+        return lambda now: (now.get("metadata") or {}).get(MARK) == mark
     return None
+
+
+def counted(calls: Calls, params: Params, beside: Sequence[Params]) -> Data | None:
+    """Return a meter event if the usage of its minute holds it; Stripe forgets identifiers after a day, and would count it twice.
+
+    Args: beside - the parameters of the events that the same push has sent and that were answered.
+    """
+    payload, start = params["payload"], int(params.get("timestamp") or 0) // 60 * 60
+    meters = calls.listed("billing.meters.list", {"status": "active"}, limit=MOST_LISTED)
+    meter = next((m for m in meters if m.get("event_name") == params["event_name"]), None)
+    if meter is None or not start:
+        return None
+    asked = {"customer": payload["stripe_customer_id"], "start_time": start, "end_time": start + 60}
+    found = calls.listed("billing.meters.event_summaries.list", asked, target=str(meter["id"]), limit=MOST_LISTED)
+    others = [o["payload"] for o in beside if (o["event_name"], int(o["timestamp"]) // 60 * 60) == (params["event_name"], start)]
+    known = sum(Decimal(o["value"]) for o in others if o["stripe_customer_id"] == payload["stripe_customer_id"])
+    total = sum(Decimal(str(s["aggregated_value"])) for s in found)
+    return {"object": "billing.meter_event", **params} if total >= known + Decimal(payload["value"]) else None
 
 
 def _resolved(step: Step, params: Params) -> Step:
@@ -120,26 +145,9 @@ def _created(calls: Calls, service: str, params: Params, target: str, mark: str,
     return min(ours, key=lambda o: (int(o.get("created") or 0), str(o.get("id"))), default=None)
 
 
-def _reported(calls: Calls, params: Params, full_key: str, since: int | None) -> Data | None:
-    asked = {} if since is None else {"created_after": since - CLOCKS_APART_S}
-    mark = (params.get("metadata") or {}).get(MARK) or full_key
-    listed = calls.listed("payment_records.list", asked, limit=MOST_LISTED)
-    return next((r for r in listed if (r.get("metadata") or {}).get(MARK) == mark), None)
-
-
-def _attached(calls: Calls, params: Params, target: str, since: int | None) -> Data | None:
-    del since
-    asked = {"invoice": target, "payment": {"type": "payment_record", "payment_record": params["payment_record"]}}
-    return _object(calls, "invoices", target) if calls.listed("invoice_payments.list", asked) else None
-
-
-def _tax_id(calls: Calls, params: Params, target: str, since: int | None) -> Data | None:
-    del since
+def _tax_id(calls: Calls, params: Params, target: str) -> Data | None:
     listed = calls.listed("customers.tax_ids.list", {}, target=target, limit=100)
     return next((t for t in listed if (t.get("type"), _tight(t.get("value"))) == (params.get("type"), _tight(params.get("value")))), None)
-
-
-_ANOTHER_WAY = {"customers.tax_ids.create": _tax_id, "payment_records.report_payment": _reported, "invoices.attach_payment": _attached}
 
 
 def _tight(value: Any) -> str:

@@ -213,7 +213,9 @@ class Layout:
             on, self.anchor = due, day
         fitting = {c.item.id for c in on}
         for item_id, entry in [] if is_held else list(self.entries.items()):
-            if item_id not in fitting and not entry.end and self.anchor is not None and is_on_grid(self.anchor, entry.interval, day):
+            is_over = entry.until is not None and entry.until <= day  # what goes on from here is billed by us
+            is_left = not entry.end and self.anchor is not None and is_on_grid(self.anchor, entry.interval, day)
+            if item_id not in fitting and (is_over or is_left):
                 del self.entries[item_id]
         self.is_trial = self.is_trial or any(c.is_free for c in on)
         if on:
