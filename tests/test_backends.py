@@ -75,6 +75,7 @@ def planned(here: World, day: str, records: list[str]) -> Plans:
         for record in records:
             preview = preview_of(house.seam, record).preview
             name = f"{day} {here.org.get('Opportunity', record)['Name']}"
+            # on one invoice, credits of facts follow the lines they credit, whose places are those of the invoice at Stripe
             found[name] = [(i.on, i.due_on, i.total, sorted(i.lines, key=repr)) for i in preview.invoices] if preview is not None else []
     return found
 

@@ -294,6 +294,7 @@ def test_prebilling_bills_ahead_and_then_keeps_quiet() -> None:
         ({"billing_mode": {"type": "classic"}}, "flexible"),
         ({"discounts": [{"coupon": "off"}]}, "percent_off"),
         ({"cancel_at": at("2027-06-01")}, "cancellation"),
+        ({"proration_behavior": "none"}, "prorations"),
     ],
 )
 def test_prebilling_is_refused_where_it_does_not_go(more: Data, words: str) -> None:
@@ -308,6 +309,23 @@ def test_prebilling_is_refused_where_it_does_not_go(more: Data, words: str) -> N
         world.subscribe(
             {"price": "p"}, billing_schedules=[{"bill_until": {"type": "timestamp", "timestamp": at("2031-09-01")}}]
         )
+
+
+def test_what_is_billed_ahead_goes_with_no_schedule_and_no_change_of_items() -> None:
+    """No schedule can be put on such a subscription; an item that changes is billed anew from the next boundary on; a cancellation leaves it at that."""
+    world = Machine("2026-10-01")
+    world.price("p", 1000)
+    until = {"bill_until": {"type": "duration", "duration": {"interval": "month", "interval_count": 3}}}
+    how = {"collection_method": "send_invoice", "days_until_due": 30, "proration_behavior": "always_invoice", "billing_schedules": [until]}
+    made, other = (world.subscribe({"price": "p"}, **how) for _ in range(2))
+    with pytest.raises(Refused, match="billing_schedules"):
+        world.post("subscription_schedules", {"from_subscription": made["id"]})
+    world.to("2026-10-15")
+    item = made["items"]["data"][0]["id"]
+    world.post("subscriptions/{id}", {"items": [{"id": item, "quantity": 2}], "proration_behavior": "none"}, id=made["id"])
+    world.call("DELETE", "/v1/subscriptions/{id}", {"prorate": False, "invoice_now": False}, id=other["id"])
+    world.to("2026-11-02")
+    assert [row.split()[2] for row in world.table()] == ["3000:", "3000:", "2000:"]
 
 
 def test_a_pause_of_collection() -> None:

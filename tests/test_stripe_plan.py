@@ -34,8 +34,8 @@ def sold(here: StripeWorld, *lines: dict[str, Any], **fields: Any) -> None:
     here.deal("base", *lines, account="acme", **({"Contract_Term_Months__c": 12, "StageName": "Closed Won", "Payment_Terms__c": "Net 30"} | fields))
 
 
-RAMP = ({"Quantity": 5, "End_Date__c": date(2026, 1, 31)}, {"Quantity": 8, "ServiceDate": date(2026, 2, 1)})
-MIXED = ({}, {"UnitPrice": "1200.00", "Billing_Frequency__c": "Annual", "product": "support", "ServiceDate": date(2026, 3, 1)})
+RAMP: tuple[dict[str, Any], ...] = ({"Quantity": 5, "End_Date__c": date(2026, 1, 31)}, {"Quantity": 8, "ServiceDate": date(2026, 2, 1)})
+MIXED: tuple[dict[str, Any], ...] = ({}, {"UnitPrice": "1200.00", "Billing_Frequency__c": "Annual", "product": "support", "ServiceDate": date(2026, 3, 1)})
 
 
 @pytest.mark.parametrize(("lines", "fields", "said"), [

@@ -262,6 +262,8 @@ class StripeBilling(InternalBilling):
             else:
                 store.insert_events(unit, parked_events(unit, [(push.contract_id, problem)], now), at)
                 unit.execute("UPDATE contract SET problem = ?, updated_at = ? WHERE id = ?", (problem.text(), at, push.contract_id))
+                if any(s.name.endswith("/ahead") and s.name not in push.results for s in push.plan.steps):
+                    pushes.again(unit, [push.contract_id], now)  # without Stripe's own way of billing ahead
         return list(dict.fromkeys(told))
 
 
@@ -328,7 +330,7 @@ class StripeIssue(Issue):
             made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + BUSY_WAIT)
             self.done.append(made)
             return made
-        wanted = replace(self.wanted(contract, facts), currencies=self.currencies.of(contract))
+        wanted = replace(self.wanted(contract, facts), currencies=self.currencies.of(contract), may_bill_ahead=before is None)
         plan = planned(wanted)
         self.currencies.note(contract, plan)
         tax = self.tax_of(contract.customer_id)

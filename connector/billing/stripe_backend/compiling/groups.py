@@ -34,7 +34,10 @@ _MOST_GROUPS = 40
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Group:
-    """A subscription as it is to be. held - as it was sent; how - new ones begin today, in future, or in the past without a charge."""
+    """A subscription as it is to be. held - as it was sent; how - new ones begin today, in future, or in the past without a charge.
+
+    ahead_to - it bills the periods up to then with its first invoice, by itself (see `ahead`).
+    """
 
     name: str
     at_time: str
@@ -44,6 +47,7 @@ class Group:
     standing: Standing | None = None
     strands: list[Strand] = field(default_factory=list)
     laid: Laid = field(default_factory=Laid)
+    ahead_to: date | None = None
 
     @property
     def interval(self) -> Interval:
@@ -70,10 +74,10 @@ def current_phase(group: HeldGroup, outlook: Outlook) -> HeldPhase | None:
     return begun[-1] if begun else None
 
 
-def strands_of(outlook: Outlook) -> list[Strand]:
+def strands_of(outlook: Outlook, claims: Sequence[Claim] | None = None) -> list[Strand]:
     """Return what can go into subscriptions: each item in each interval, in their order."""
     found: dict[tuple[str, Interval], list[Claim]] = {}
-    for claim in outlook.claims:
+    for claim in outlook.claims if claims is None else claims:
         found.setdefault((claim.item.id, claim.interval), []).append(claim)
     strands = [_strand(outlook, key, claims) for key, claims in found.items()]
     return sorted(strands, key=lambda s: (days_long(s.interval), s.number))
@@ -85,9 +89,10 @@ def _strand(outlook: Outlook, key: tuple[str, Interval], claims: Sequence[Claim]
     return Strand(item_id=key[0], interval=key[1], number=number, claims=tuple(claims), end=end.date() if end is not None else None)
 
 
-def grouped(outlook: Outlook) -> list[Group]:
-    """Return the subscriptions that a contract needs, laid out; those that run already first."""
-    groups = [_held_group(outlook, g) for g in (outlook.wanted.held.groups if outlook.wanted.held else ()) if not is_over(g, outlook)]
+def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
+    """Return the subscriptions that a contract needs, laid out; those that run already first. leaving - the name of one that ends now."""
+    held = outlook.wanted.held.groups if outlook.wanted.held else ()
+    groups = [_held_group(outlook, g) for g in held if not is_over(g, outlook) and g.name != leaving]
     names = {g.name for g in outlook.wanted.held.groups} if outlook.wanted.held else set()
     rest = []
     for strand in strands_of(outlook):
@@ -184,7 +189,7 @@ def _place(outlook: Outlook, strand: Strand, groups: list[Group], names: set[str
                 group.laid = laid
                 return
             group.standing = before
-    alone.name = _name(strand.interval, names)
+    alone.name = name_for(strand.interval, names)
     names.add(alone.name)
     groups.append(alone)
 
@@ -233,7 +238,8 @@ def _is_regular(claim: Claim) -> bool:
     return not claim.is_loose and is_on_grid(anchor, claim.interval, claim.start) and claim.end == natural_end(anchor, claim.interval, claim.start)
 
 
-def _name(interval: Interval, names: Iterable[str]) -> str:
+def name_for(interval: Interval, names: Iterable[str]) -> str:
+    """Return a name for a subscription that none of *names* is."""
     base = interval.unit if interval.count == 1 else f"{interval.count}-{interval.unit}"
     number, name = 1, base
     while name in names:
@@ -258,6 +264,9 @@ def _new_group(outlook: Outlook, strand: Strand) -> Group | None:
     else:
         group = Group(name="", at_time=usual, floor=day_ahead(wanted.now, usual), how="future", strands=[strand])
     group.laid = _lay(outlook, group, group.strands)
+    if group.standing is not None and not group.laid.taken and any(c.start >= group.floor for c in strand.claims):
+        group = Group(name="", at_time=usual, floor=group.floor, how="future", strands=[strand])  # what runs is billed to the end already
+        group.laid = _lay(outlook, group, group.strands)
     return group if group.laid.taken and group.laid.stretches else None
 
 

@@ -52,6 +52,11 @@ class Claim:
     rates: tuple[TaxRate, ...] = ()
 
     @property
+    def due(self) -> date:
+        """Return the civil day on which the engine bills it."""
+        return self.line.due.date()
+
+    @property
     def start(self) -> date:
         """Return the civil day on which its period begins."""
         return self.line.start.date()
@@ -174,16 +179,23 @@ class Outlook:
     @cached_property
     def claims(self) -> list[Claim]:
         """Return every charge up to the horizon that a subscription could bill, in order of time."""
-        found = [claim for line in self.lines if line.kind == "charge" for claim in self._claim(line)]
+        found = [claim for line in self.lines if line.kind == "charge" for claim in self._claim(line, is_ahead=False)]
         return sorted(found, key=lambda c: (c.start, c.segment.number))
 
-    def _claim(self, line: Line) -> Iterator[Claim]:
+    @property
+    def whole_claims(self) -> list[Claim]:
+        """Return the same with what is billed before its period begins."""
+        found = [claim for line in self.lines if line.kind == "charge" for claim in self._claim(line, is_ahead=True)]
+        return sorted(found, key=lambda c: (c.start, c.segment.number))
+
+    def _claim(self, line: Line, *, is_ahead: bool) -> Iterator[Claim]:
         segment = self.segment_of(line)
         if segment is None or segment.price.interval is None or not is_short_enough(segment.price.interval):
             return
         price, item = segment.price, segment.item
         is_metered = price.usage_type == "metered"
-        if not is_metered and (price.timing == "in_arrears" or line.is_pending or line.due.date() != line.start.date()):
+        is_on_time = line.due.date() == line.start.date() or (is_ahead and line.due < line.start)
+        if not is_metered and (price.timing == "in_arrears" or line.is_pending or not is_on_time):
             return
         if line.amount < 0 or (is_metered and not is_countable(price)):
             return

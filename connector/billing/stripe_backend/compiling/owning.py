@@ -64,10 +64,23 @@ def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -
         return False
     if "/charge/r" in line.key and day < group.since:
         return False  # billed anew: what Stripe billed for that day was given back
-    if line.is_pending or line.due.date() != day:
+    if line.is_pending or (line.due.date() != day and not _is_ahead(group, line)):
         return False
     is_start = is_boundary(midnight(anchor), interval, midnight(day))
     return is_start and end == (item.end or natural_end(anchor, interval, day))
+
+
+def is_billed_ahead(held: Held | None, line: Line) -> bool:
+    """Whether a line was billed by Stripe before its period begins."""
+    home = home_of(held, line)
+    return home is not None and _is_ahead(home[0], line)
+
+
+def _is_ahead(group: HeldGroup, line: Line) -> bool:
+    """Whether a line is billed with the first invoice of a subscription that bills ahead by itself."""
+    if group.ahead_to is None or line.change_id:
+        return False
+    return line.due.date() == group.phases[0].start <= line.start.date() < group.ahead_to
 
 
 def instant_billed(held: Held, line: Line) -> datetime | None:
@@ -78,7 +91,7 @@ def instant_billed(held: Held, line: Line) -> datetime | None:
     group, phase = home
     item = next((i for i in phase.items if i.item_id == line.item_id), None)
     day = line.end.date() if item is not None and item.is_metered else line.start.date()
-    return moment(day, group.at_time)
+    return moment(group.phases[0].start if _is_ahead(group, line) else day, group.at_time)
 
 
 def own_lines(wanted: Wanted, held: Held | None) -> list[Line]:

@@ -103,6 +103,15 @@ def _labels(how: HowBilled) -> dict[str, Any]:
     return params
 
 
+def subscribed(how: HowBilled, *, automatic_tax: bool) -> dict[str, Any]:
+    """Return the same as a subscription without a schedule has it."""
+    params = settings(how, automatic_tax=automatic_tax)
+    invoices = params.pop("invoice_settings", {})
+    if "days_until_due" in invoices:
+        params["days_until_due"] = invoices.pop("days_until_due")
+    return params | ({"invoice_settings": invoices} if invoices else {})
+
+
 def settings(how: HowBilled, *, automatic_tax: bool) -> dict[str, Any]:
     """Return the same as the default settings of a schedule."""
     params: dict[str, Any] = {"collection_method": how.collection_method}

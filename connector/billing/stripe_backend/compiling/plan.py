@@ -14,8 +14,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from connector.billing.stripe_backend.compiling import leaving, limits
+from connector.billing.stripe_backend.compiling.ahead import arranged
 from connector.billing.stripe_backend.compiling.days import day_ahead, instant_of, moment, noon
-from connector.billing.stripe_backend.compiling.groups import Group, current_phase, grouped, has_begun, is_over
+from connector.billing.stripe_backend.compiling.groups import Group, current_phase, has_begun, is_over
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.own import Items
 from connector.billing.stripe_backend.compiling.owning import own_of
@@ -26,6 +27,7 @@ from connector.billing.stripe_backend.compiling.people import (
     known_rate_step,
     rate_step,
     settings,
+    subscribed,
     told_of,
 )
 from connector.billing.stripe_backend.compiling.prices import digest, price_steps
@@ -34,6 +36,7 @@ from connector.billing.stripe_backend.compiling.sending import (
     bills_later_today,
     held_phases,
     is_let_go,
+    item_params,
     joined,
     phases_params,
     says_the_same,
@@ -75,7 +78,7 @@ class _Planning:
 
     def plan(self) -> Plan:
         """Return the plan."""
-        groups = [] if self.wanted.contract.withdrawn else grouped(self.outlook)
+        groups = [] if self.wanted.contract.withdrawn else arranged(self.outlook)
         self.claimed = {key for g in groups for key in g.laid.taken}
         self.rider_home = self._rider_home(groups)
         problem = limits.problem_of(self.outlook, groups)
@@ -145,7 +148,9 @@ class _Planning:
         """Return a subscription as it is held after the steps that this adds."""
         old = group.held
         if old is None:
-            return self._made(group)
+            return self._made(group) if group.ahead_to is None else self._made_ahead(group)
+        if group.ahead_to is not None:
+            return old
         if self._ends_now(group):
             is_told = bool(old.phases) and old.ends_with == "cancel" and old.phases[-1].end == group.laid.end
             return old if is_told else self._ended(old)
@@ -184,6 +189,35 @@ class _Planning:
         return HeldGroup(
             name=group.name, interval=group.interval, at_time=group.at_time, anchor=first.anchor, since=group.floor if group.how != "future" else first.start,
             phases=held[:MOST_PHASES], ends_with=end_behavior, told=self.how, bills_from=group.floor if group.how == "past" else first.start,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def _made_ahead(self, group: Group) -> HeldGroup:
+        """Add the steps of a plain subscription that bills the periods ahead with its first invoice, by itself."""
+        assert group.ahead_to is not None
+        riders = self._riders(group)
+        (stretch,), laid = group.laid.stretches, group.laid
+        self._objects(group)
+        start = instant_of(stretch.start, group.at_time)
+        params: dict[str, Any] = {
+            "customer": self._customer(), "items": [item_params(e) for e in stretch.entries], "backdate_start_date": start,
+            "billing_mode": {"type": "flexible"}, "proration_behavior": "always_invoice",
+            "billing_schedules": [{"bill_until": {"type": "timestamp", "timestamp": instant_of(group.ahead_to, group.at_time)}}],
+            "discounts": [{"coupon": c.id} for c in stretch.coupons] or "",
+            **subscribed(self.wanted.how, automatic_tax=self.wanted.automatic_tax), "metadata": {**self.metadata, "connector_group": group.name},
+        }  # fmt: skip
+        if laid.end is not None:
+            params["cancel_at"] = instant_of(laid.end, group.at_time)
+        if riders:
+            params["add_invoice_items"] = [self.items.rider(line, group.at_time) for line in riders]
+            self.lines += riders
+        name = f"{group.name}/ahead"
+        self.steps.append(Step(name=name, call="subscriptions.create", params=params))
+        self._finalized(group, Ref(step=name))  # it should be final already; one that is counts as done
+        (held,) = held_phases(group)
+        return HeldGroup(
+            name=group.name, interval=group.interval, at_time=group.at_time, anchor=stretch.anchor, since=group.floor, told=self.how,
+            phases=(replace(held, once=tuple(r.key for r in riders)),), ends_with="release" if laid.end is None else "cancel",
+            bills_from=stretch.start, ahead_to=group.ahead_to,
         )  # fmt: skip
 
     def _finalized(self, group: Group, subscription: Ref) -> None:
@@ -333,6 +367,9 @@ class _Planning:
         """Return the id of a subscription, asking for it where only its schedule is known."""
         if group.subscription:
             return group.subscription
+        ahead = f"{group.name}/ahead"
+        if any(s.name == ahead for s in self.steps):
+            return Ref(step=ahead)
         made = f"{group.name}/schedule"
         if any(s.name == made for s in self.steps):
             return Ref(step=made, path="subscription")

@@ -117,7 +117,8 @@ def price_ref(key: str) -> Ref:
     return Ref(step=f"price-{key}")
 
 
-def _item_params(entry: Entry) -> dict[str, Any]:
+def item_params(entry: Entry) -> dict[str, Any]:
+    """Return an item as a phase or a subscription has it."""
     params: dict[str, Any] = {"price": price_ref(entry.shown.key), "metadata": {"connector_item": entry.item_id}}
     if entry.shown.quantity is not None:
         params["quantity"] = entry.shown.quantity
@@ -131,7 +132,7 @@ def _item_params(entry: Entry) -> dict[str, Any]:
 def phase_params(stretch: Stretch, end: date, at_time: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Return one phase; *end* is its last day's end, prorations are ours."""
     params: dict[str, Any] = {
-        "items": [_item_params(e) for e in stretch.entries], "end_date": instant_of(end, at_time), "proration_behavior": "none",
+        "items": [item_params(e) for e in stretch.entries], "end_date": instant_of(end, at_time), "proration_behavior": "none",
         "discounts": [{"coupon": c.id} for c in stretch.coupons] or "", "metadata": dict(metadata),
     }  # fmt: skip
     if stretch.is_trial:

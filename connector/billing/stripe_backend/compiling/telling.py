@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 
-from connector.billing.stripe_backend.compiling.groups import Group, grouped, is_over
+from connector.billing.stripe_backend.compiling.ahead import arranged, verdict
+from connector.billing.stripe_backend.compiling.groups import Group, is_over
 from connector.billing.stripe_backend.compiling.outlook import Claim, Outlook, is_short_enough
 from connector.billing.stripe_backend.compiling.owning import is_left, is_stripes
 from connector.billing.stripe_backend.compiling.phases import Entry, natural_end
@@ -27,9 +28,10 @@ _EVERY = {"day": "daily", "week": "weekly", "month": "monthly", "year": "yearly"
 def holding(wanted: Wanted, plan: Plan) -> Holding:
     """Return how Stripe holds a contract once *plan*, which was made of *wanted*, is carried out."""
     outlook = Outlook(wanted)
-    groups = [] if wanted.contract.withdrawn else [g for g in grouped(outlook) if g.laid.stretches]
+    groups = [] if wanted.contract.withdrawn else [g for g in arranged(outlook) if g.laid.stretches]
     taken = {key for g in groups for key in g.laid.taken}
-    own = [line for line in outlook.lines if line.amount and line.key not in taken and not is_stripes(plan.held, line)]
+    riding = {key for g in plan.held.groups for p in g.phases for key in p.once}
+    own = [line for line in outlook.lines if line.amount and line.key not in taken and _is_ours(line, plan, riding)]
     return Holding(
         at="Stripe",
         subscriptions=tuple(_subscription(g, plan, outlook) for g in groups),
@@ -45,13 +47,18 @@ def _prorated(plan: Plan) -> Iterator[str]:
         yield f"parts of the running period ({listed(list(dict.fromkeys(names)))}): Stripe counts them by the second at which the change arrives there"
 
 
+def _is_ours(line: Line, plan: Plan, riding: set[str]) -> bool:
+    """Whether the connector makes a line: also where it goes on the first invoice of a subscription, unless Stripe sells such things itself."""
+    return line.kind != "one_time" if line.key in riding else not is_stripes(plan.held, line)
+
+
 def _subscription(group: Group, plan: Plan, outlook: Outlook) -> HeldSubscription:
     held = next((g for g in plan.held.groups if g.name == group.name and not is_over(g, outlook)), None)
     ahead = [p for p in held_phases(group) if p.end is None or p.end > outlook.today]
     first = held.phases[0].start if held is not None and held.phases else group.laid.stretches[0].start
     items = {e.item_id for s in group.laid.stretches for e in s.entries}
     return HeldSubscription(
-        name=group.name, every=every(group.interval), starts_on=first, ends_on=group.laid.end, phases=len(ahead), items=len(items),
+        name=group.name, every=every(group.interval), starts_on=first, ends_on=group.laid.end, phases=len(ahead), items=len(items), billed_ahead_to=group.ahead_to,
     )  # fmt: skip
 
 
@@ -85,7 +92,8 @@ def _by_connector(own: Iterable[Line], outlook: Outlook) -> Iterator[str]:
         if not lines:
             continue
         if kind == "ahead":
-            words = f"{words}, up to {max(line.end for line in lines).date()}"
+            why = verdict(outlook.wanted).why_not if outlook.wanted.held is None else ""
+            words = f"{words}, up to {max(line.end for line in lines).date()}{f' (not by Stripe itself: {why})' if why else ''}"
         yield f"{words}: {listed(_named(lines, kind))}"
 
 

@@ -21,7 +21,7 @@ class Wanted:
 
     key - of the push. piece - the facts: lines on mirrored invoices. sent - lines that we sent and that stand on no mirrored invoice yet,
     by key. now - aware. automatic_tax - Stripe finds the tax; else the rates of the contract and of *tax* are sent.
-    currencies - of everything else that runs for the customer, each with the name of a contract in it.
+    may_bill_ahead - Stripe has not refused to bill this contract ahead. currencies - of everything else that runs for the customer, each with the name of a contract in it.
     """
 
     key: str
@@ -38,6 +38,7 @@ class Wanted:
     sent: Mapping[str, Line] = field(default_factory=dict)
     now: datetime
     automatic_tax: bool = False
+    may_bill_ahead: bool = True
     currencies: Mapping[str, str] = field(default_factory=dict)
 
     @property

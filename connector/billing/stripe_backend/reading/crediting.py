@@ -121,6 +121,8 @@ def _save(unit: Unit, held: Held, note_id: str, note: Data, sums: _Sums, when: t
 def _take(unit: Unit, held: Held, note_id: str, invoice: Data, note: Data, sums: _Sums) -> None:
     """Write what a note takes of which line; what it credits without naming one is spread over what is left of all."""
     places = places_of(invoice)
+    if len(set(places.values())) != len(held.invoice.lines):
+        places = {}  # a line there is several here
     before = _credited_before(unit, held.id)
     rows: list[tuple[Line, int, list[tuple[str, int, bool]]]] = []
     for line in (note.get("lines") or {}).get("data") or ():

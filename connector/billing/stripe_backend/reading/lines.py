@@ -12,6 +12,7 @@ from datetime import datetime, time
 from decimal import Decimal
 from typing import Any, Literal
 
+from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.leaving import at_net
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading.picked import Data, boundary_day, civil_day, id_of
@@ -44,6 +45,11 @@ def told(invoice: Data, known: Known) -> list[Line]:
     found: list[Line] = []
     taken = set(known.taken)
     for place, line in together(invoice):
+        span = _periods(line, known, taken)
+        if span:
+            found += [replace(made, order=place) for made in _divided(span, line, invoice)]
+            taken |= {made.key for made in span}
+            continue
         part = known.prorated.get(place)
         if part is not None and part.key not in taken:
             made = replace(_billed(at_net(part, minor_amount(line["amount"], str(invoice["currency"]))), line, invoice), order=place)
@@ -131,6 +137,44 @@ def _proposed(line: Data, known: Known, taken: set[str]) -> Line | None:
     fits = [p for p in known.proposed if p.item_id in items and p.kind == kind and p.start.date() == day and p.key not in taken]
     exact = [p for p in fits if p.end.date() == civil(line["period"]["end"]).date()]
     return next(iter(exact or fits), None)
+
+
+def _periods(line: Data, known: Known, taken: set[str]) -> list[Line]:
+    """Return the engine's lines that one line stands for which is for several periods of an item, billed ahead; [] for any other."""
+    if not ((line.get("parent") or {}).get("subscription_item_details")) or line["amount"] <= 0:
+        return []
+    start, end = (civil(line["period"][name]).date() for name in ("start", "end"))
+    items = _items_at(line, known)
+    found = [p for p in known.proposed if p.item_id in items and p.kind == "charge" and p.key not in taken and start <= p.start.date() < end]
+    found.sort(key=lambda p: p.start)
+    ends = [p.end.date() for p in found]
+    is_whole = len(found) > 1 and ends[-1] == end and [p.start.date() for p in found] == [start, *ends[:-1]]
+    return found if is_whole and all(owning.is_billed_ahead(known.held, p) for p in found) else []
+
+
+def _divided(span: Sequence[Line], line: Data, invoice: Data) -> list[Line]:
+    """Return the engine's lines with what Stripe billed for all of them, in proportion; what is left over goes with the last."""
+    whole = _billed(replace(span[-1], amount=sum(p.amount for p in span), discounts=(), taxes=()), line, invoice)
+    is_same = (whole.net, sum(t[1] for t in whole.taxes)) == (sum(p.net for p in span), sum(t[1] for p in span for t in p.taxes))
+    if is_same:
+        return list(span)
+    weights = [p.amount for p in span]
+    amounts = _shares(whole.amount, weights)
+    offs = _shares(whole.amount - whole.net, weights)
+    taxes = [(rate, _shares(amount, weights), inside) for rate, amount, inside in whole.taxes]
+    return [
+        replace(
+            p, amount=amounts[n], discounts=(("discount", offs[n]),) if offs[n] else (),
+            taxes=tuple((rate, shares[n], inside) for rate, shares, inside in taxes),
+        )
+        for n, p in enumerate(span)
+    ]  # fmt: skip
+
+
+def _shares(amount: int, weights: Sequence[int]) -> list[int]:
+    total = sum(weights) or 1
+    shares = [amount * weight // total for weight in weights[:-1]]
+    return [*shares, amount - sum(shares)]
 
 
 def _items_at(line: Data, known: Known) -> set[str]:

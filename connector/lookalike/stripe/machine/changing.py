@@ -49,8 +49,11 @@ def reshape(
             if is_prorated and after[-1]["current_period_start"] <= at < after[-1]["current_period_end"]:
                 drafts += _owed(account, subscription, after[-1], at)
         else:
+            before = (one.item["price"]["id"], one.item.get("quantity"))
             drafts += _changed(account, subscription, one, at, is_prorated=is_prorated)
             after.append(one.item)
+            if before != (one.item["price"]["id"], one.item.get("quantity")):
+                one.item["billed_until"] = None
     subscription["items"]["data"] = after
     for item, draft in drafts:
         made = items.item_from(account, subscription["customer"], draft)

@@ -1,7 +1,9 @@
 """Prebilling: periods ahead are billed at once or on the next cycle date, and none of them again (`billing_schedules`).
 
 Monthly at 1000 with bill_until a year ahead: twelve lines now, `billed_until` a year ahead, the next invoice after it.
-Limits: flexible mode, no usage, coupons only in percent and once or forever, at most 50 cycles and 5 years.
+Limits: flexible mode, no usage, coupons only in percent and once or forever, at most 50 cycles and 5 years, no schedule, prorations on
+(the preview said so, and no page says otherwise since). What becomes of items that change while they are billed ahead is documented nowhere: here
+they are billed anew from the next boundary on, so that whoever relies on it bills twice and sees it.
 Source: docs.stripe.com/billing/subscriptions/prebilling.
 """
 
@@ -27,6 +29,8 @@ def checked(account: Account, params: Data, wanted: Sequence[Wanted], anchor: in
     if not given:
         return []
     _checked_coupons(account, params)
+    if params.get("proration_behavior") == "none" or params.get("payment_behavior") == "pending_if_incomplete":
+        raise Refused("billing_schedules cannot be used without prorations, nor with pending updates.", param="billing_schedules")
     if (params.get("billing_mode") or {"type": "flexible"})["type"] != "flexible":
         raise Refused("billing_schedules can only be used with billing_mode flexible.", param="billing_schedules")
     if all(is_metered(one.price) for one in wanted):

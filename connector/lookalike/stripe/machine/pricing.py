@@ -91,7 +91,7 @@ def price_for(account: Account, given: Data, *, is_recurring: bool, param: str) 
         price = account.get("price", named, param=f"{param}[price]")
         if not price.get("active", True) and named not in notes(account, "brought"):
             raise Refused("The price specified is inactive. This field only accepts active prices.", param=f"{param}[price]")
-        if not account.get("product", price["product"])["active"] and named not in notes(account, "brought"):
+        if not account.get("product", price["product"]).get("active", True) and named not in notes(account, "brought"):
             text = f"Price `{named}` is not available to be purchased because its product is not active."
             raise Refused(text, param=f"{param}[price]")
     elif given.get("price_data"):

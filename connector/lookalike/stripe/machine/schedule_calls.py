@@ -75,6 +75,8 @@ def _from_subscription(account: Account, params: Data) -> Data:
         raise Refused("You cannot migrate a subscription that is canceled.", param="from_subscription")
     if subscription["schedule"]:
         raise Refused("This subscription is already attached to a schedule.", param="from_subscription")
+    if subscription["billing_schedules"]:
+        raise Refused("A subscription with billing_schedules cannot be managed by a schedule.", param="from_subscription")
     held = subscription["items"]["data"]
     start = max(item["current_period_start"] for item in held)
     phase: Data = {

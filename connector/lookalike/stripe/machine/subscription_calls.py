@@ -71,6 +71,8 @@ def create(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     is_at_once = behavior == "always_invoice"
     invoice = cycle.first_invoice(account, subscription, lines + further if is_at_once else lines, is_now=True)
     prebilling.wait(account, subscription, [] if is_at_once else further)
+    if invoice is not None and further and is_at_once and invoice["status"] == "draft":
+        payments.advance(account, invoice)
     if invoice is not None and invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
         _first_unpaid(account, subscription)
     return subscription
