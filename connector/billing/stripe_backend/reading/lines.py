@@ -140,15 +140,18 @@ def _proposed(line: Data, known: Known, taken: set[str]) -> Line | None:
 
 
 def _periods(line: Data, known: Known, taken: set[str]) -> list[Line]:
-    """Return the engine's lines that one line stands for which is for several periods of an item, billed ahead; [] for any other."""
-    if not ((line.get("parent") or {}).get("subscription_item_details")) or line["amount"] <= 0:
+    """Return the engine's lines that a line of Stripe's stands for which is for one or more periods of an item, billed ahead; [] for any other.
+
+    Whether Stripe calls them prorations or not: it makes them where it makes prorations.
+    """
+    if line["amount"] <= 0 or (line.get("metadata") or {}).get("connector_line"):
         return []
     start, end = (civil(line["period"][name]).date() for name in ("start", "end"))
     items = _items_at(line, known)
     found = [p for p in known.proposed if p.item_id in items and p.kind == "charge" and p.key not in taken and start <= p.start.date() < end]
     found.sort(key=lambda p: p.start)
     ends = [p.end.date() for p in found]
-    is_whole = len(found) > 1 and ends[-1] == end and [p.start.date() for p in found] == [start, *ends[:-1]]
+    is_whole = bool(found) and ends[-1] == end and [p.start.date() for p in found] == [start, *ends[:-1]]
     return found if is_whole and all(owning.is_billed_ahead(known.held, p) for p in found) else []
 
 
