@@ -350,10 +350,9 @@ def objects_needed(tree: Any, describe: Describe) -> tuple[str, ...]:
     write_back = tree.get("write_back") if isinstance(tree, Mapping) else None
     if isinstance(write_back, Mapping):
         needed.update({str(name): None for name in write_back})
-    for text in _texts(tree):
-        for path in _DOTTED.findall(text):
-            for base in bases:
-                needed.update(dict.fromkeys(_parents(describe, base, path)))
+    for path in dict.fromkeys(path for text in _texts(tree) for path in _DOTTED.findall(text)):
+        for base in bases:
+            needed.update(dict.fromkeys(_parents(describe, base, path)))
     return tuple(needed)
 
 
