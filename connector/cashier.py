@@ -170,7 +170,7 @@ def record(house: app.House, name: str, given: PaymentForm) -> str | None:
     with house.database.read() as unit:
         if books.invoice(unit, name, _today(house)) is None:
             return None
-        complaint, amount = _judged(unit, name, given, _today(house), is_whole=house.config.billing.backend == "stripe")
+        complaint, amount = _judged(unit, name, given, _today(house))
     if complaint:
         return complaint
     data = {"invoice": name, "amount": amount, "on": given.on, "method": given.method, "reference": given.reference}
@@ -179,8 +179,8 @@ def record(house: app.House, name: str, given: PaymentForm) -> str | None:
     return ""
 
 
-def _judged(unit: Unit, name: str, given: PaymentForm, today: date, *, is_whole: bool) -> tuple[str, int]:
-    """Return what is wrong with a payment, in words, and its amount in minor units; *is_whole*: only all that is open can be taken."""
+def _judged(unit: Unit, name: str, given: PaymentForm, today: date) -> tuple[str, int]:
+    """Return what is wrong with a payment, in words, and its amount in minor units."""
     try:
         held = desk.held(unit, name)
     except RejectedError:
@@ -197,10 +197,6 @@ def _judged(unit: Unit, name: str, given: PaymentForm, today: date, *, is_whole:
         (
             amount > left,
             f"{desk.money_text(amount, currency)} is more than the {desk.money_text(left, currency)} that are open. {_REST}",
-        ),
-        (
-            is_whole and amount != left,
-            f"On Stripe only all that is open can be recorded, {desk.money_text(left, currency)}. Wait for the rest, or credit what will not come.",
         ),
         (_day(given.on) is None, "Choose the day on which the money arrived."),
         ((_day(given.on) or today) > today, "The day is in the future. Choose the day on which the money arrived."),

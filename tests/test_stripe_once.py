@@ -71,6 +71,12 @@ class Room:
         items = [{"price": self.price(), "quantity": 2}]
         return self.do("subscriptions.create", items=items, customer=self.customer(), collection_method="send_invoice", days_until_due=30)
 
+    def arrived(self) -> dict[str, Any]:
+        at = int(self.world.clock.now().timestamp()) - 60
+        how = {"type": "custom", "custom": {"display_name": "Cheque"}}
+        amount = {"currency": "usd", "value": 4000}
+        return {"amount_requested": amount, "initiated_at": at, "outcome": "guaranteed", "guaranteed": {"guaranteed_at": at}, "payment_method_details": how}
+
     def method(self) -> str:
         return self.do("payment_methods.create", type="card", card={"token": "tok_visa"})
 
@@ -183,6 +189,10 @@ ONCE: Mapping[str, tuple[Once, ...]] = {
     "invoices.send_invoice": (Once(way="again", step=_tried("invoices.send_invoice", Room.open)),),
     "payment_methods.attach": (Once(way="leads to a state", step=_tried("payment_methods.attach", Room.method, customer=Room.customer)),),
     "payment_methods.detach": (Once(way="leads to a state", step=_tried("payment_methods.detach", _held_method)),),
+    "payment_records.report_payment": (Once(way="found", step=lambda r: Step(name="record", call="payment_records.report_payment", params=r.arrived()), kind="payment_record"),),
+    "invoices.attach_payment": (
+        Once(way="leads to a state", step=_tried("invoices.attach_payment", Room.open, payment_record=lambda r: r.do("payment_records.report_payment", **r.arrived()))),
+    ),
     "subscription_items.update": (Once(way="says all of it", step=_tried("subscription_items.update", lambda r: r.item(), metadata={"connector_item": "seat"})),),
 }  # fmt: skip
 BESIDE = {
@@ -327,6 +337,8 @@ def assert_state(room: Room, step: Step, begun: int) -> None:
         assert told.count(once[step.call]) == 1, told
     if step.call == "subscription_schedules.update":
         assert [p["items"][0]["quantity"] for p in room.world.account.get("subscription_schedule", str(step.target))["phases"]] == [5]
+    if step.call == "invoices.attach_payment":
+        assert room.world.account.get("invoice", str(step.target))["amount_paid"] == 4000
     if step.call == "payment_methods.attach":
         listed = room.calls.listed("customers.payment_methods.list", {}, target=step.params["customer"])
         assert len(listed) == 1

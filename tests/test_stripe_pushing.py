@@ -31,7 +31,7 @@ LINE = Line(
     due=datetime(2026, 4, 1),
 )  # fmt: skip
 GROUP = HeldGroup(
-    name="month", interval=Interval(unit="month", count=1), at_time="12:00:00", anchor=date(2026, 4, 1), since=date(2026, 4, 1),
+    name="month", interval=Interval(unit="month", count=1), at_time="09:00:00", anchor=date(2026, 4, 1), since=date(2026, 4, 1),
     phases=(HeldPhase(start=date(2026, 4, 1), end=None, items=(HeldItem(item_id="seat", price="cn_1", quantity=Decimal(1)),)),),
 )  # fmt: skip
 
@@ -152,6 +152,7 @@ class Books:
     """What is written when a push is over."""
 
     settled: list[pushing.Settled] = field(default_factory=list)
+    plans: list[Plan | None] = field(default_factory=list)
 
     def read_back(self, push: Push) -> Any:
         return push.key
@@ -161,6 +162,10 @@ class Books:
         pushes.save_held(unit, settled.held, now)
         pushes.save_lines(unit, settled.push, settled.lines, settled.items)
         return [settled.push.deal]
+
+    def anew(self, unit: Unit, push: Push, now: datetime) -> Plan | None:
+        """Give the next of the plans that a test laid out."""
+        return self.plans.pop(0)
 
 
 @dataclass(slots=True)
@@ -192,14 +197,19 @@ class Desk:
         return push.state
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """Give a desk with an empty ledger."""
+def opened(tmp_path: Path) -> Iterator[Desk]:
+    """Give a desk with an empty ledger, and close it afterwards."""
     database = Database(f"sqlite:///{tmp_path}/push.db")
     with database.engine.begin() as connection:
         migrations.upgrade(connection)
     yield Desk(database)
     database.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Give a desk with an empty ledger."""
+    yield from opened(tmp_path)
 
 
 WHOLE = {"customers": 1, "subscription_schedules": 1, "invoices": 1, "invoice_items": 1}

@@ -348,12 +348,14 @@ def test_others_invoices_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_old_events_are_forgotten(tmp_path: Path) -> None:
-    """After thirty days the queue keeps only how far the poll came."""
+    """After thirty days the queue keeps only how far the poll came; that nobody had looked for longer, until a comparison went as far back."""
     with stripe_world(tmp_path, day=DAY) as made:
         started(made, Billing_Frequency__c="Annual")
         made.clock.move_to(made.clock.now().replace(month=6))
         made.sync()
         made.sync()
+        assert sorted(row[0] for row in made.query("SELECT state FROM stripe_event")) == ["gap", "poll"]
+        made.sweep()
         assert [row[0] for row in made.query("SELECT state FROM stripe_event")] == ["poll"]
 
 

@@ -56,7 +56,7 @@ class StripeSubscriptionRow(Books, table=True):
 
 
 class StripeObjectRow(Books, table=True):
-    """The id of an object that several pushes use; *kind* customer, product, price, coupon, tax_rate, meter; *key* is ours."""
+    """The id of an object that several pushes use; *kind* customer, product, price, coupon, tax_rate, meter, schedule (not begun), charge; *key* is ours."""
 
     __tablename__ = "stripe_object"
     __table_args__ = (Index("stripe_object_stripe_id", "stripe_id"),)

@@ -72,6 +72,8 @@ def broken_at(plan: Timeline, line: Line) -> tuple[datetime, Cause] | None:
     while segment.end is not None and segment.ended_by is not None and segment.end < line.end:
         if segment.ended_by.prorates:
             return max(segment.end, line.start), segment.ended_by
+        if segment.end <= line.start and segment.ended_by.made < line.due:
+            return line.start, segment.ended_by  # known to be over when it was billed: who bills there was told too late
         if segment.next is None:
             return None
         if segment.end <= line.start and segment.next.charge_from <= line.start:

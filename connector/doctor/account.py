@@ -32,6 +32,7 @@ PROBES: dict[str, tuple[str, dict[str, Any]]] = {
     "Credit notes": ("credit_notes.list", {}),
     "Charges and Refunds": ("refunds.list", {}),
     "PaymentIntents": ("payment_intents.list", {}),
+    "Payment Records": ("payment_records.list", {}),
     "PaymentMethods": ("payment_methods.list", {"type": "card"}),
     "Disputes": ("disputes.list", {}),
     "Events": ("events.list", {}),

@@ -38,6 +38,7 @@ EVENTS = frozenset(
         "pull.finished",
         "push.failed",
         "push.found",
+        "push.late",
         "push.left",
         "push.lost",
         "push.refused",

@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from connector.documents.refused import told
+from connector.errors import Problem
 from connector.ports import ObjectInfo, Org, Unit, Upsert, Written
 from connector.sync import intents, ledger
 from connector.sync.entry_words import changed_text, recorded_text, refused_text
@@ -37,6 +39,8 @@ AT_ONCE = 1000
 _KEPT_AS = "Billing_Invoice__c payment entry"
 _KEY = "Billing_Invoice_Id__c"
 _WATCHED = 200  # rows with a refusal on them that a poll asks for although their fields are blank
+OUTSIDE = "stripe-"
+"""What codes of problems begin with that a backend outside refused, in words that a rep can read."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 30, 3600
 
 State = Literal["asked", "recorded", "changed", "refused", "withdrawn"]
@@ -178,10 +182,18 @@ def _settled(unit: Unit, entry: Entry, language: str) -> Entry:
     intent = intents.found(unit, entry.intent)
     if intent is None or intent.is_waiting:
         return entry
-    result = intent.result if intent.state == "done" else {"refused": "failed"}
+    result = intent.result if intent.state == "done" else _kept_out(intent, language)
     if "refused" in result:
         return replace(entry, state="refused", said=refused_text(result, entry.typed, language))
     return replace(entry, state="recorded", said=recorded_text(result, language))
+
+
+def _kept_out(intent: intents.Intent, language: str) -> dict[str, Any]:
+    """Return why a payment was refused after it had been taken for possible: by a backend outside, in its plain words, or an error of ours."""
+    code, message = (str(intent.result.get(name) or "") for name in ("code", "message"))
+    if not code.startswith(OUTSIDE):
+        return {"refused": "failed"}
+    return {"refused": "elsewhere", "why": told(Problem(code=code, message=message), language).message}
 
 
 def _answered(entry: Entry, row: Mapping[str, Any], language: str) -> tuple[Entry, dict[str, Any]]:

@@ -48,11 +48,13 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
             "Not recorded: {paid} is more than the {open} that are open of {number}. Enter {open}; the rest goes on the customer's balance"
             " (ask the people who run the billing connector), or back to the customer."
         ),
-        "not-whole": (
-            "Not recorded: Stripe takes a payment from outside only for all that is open of {number}, {open}. Enter {open} when all of it has"
-            " arrived, or ask the people who run the billing connector to credit what will not come."
-        ),
         "in-future": "Not recorded: {day} is in the future. Correct Payment Received On, or enter the payment on that day.",
+        "not-issued-there": (
+            "Not recorded: {number} is from before billing moved to another system. Ask the people who run the billing connector to settle it."
+        ),
+        "elsewhere": (
+            "Not recorded: {why} If the money has arrived all the same, ask the people who run the billing connector what to do with it; {hint}"
+        ),
         "failed": "Not recorded: something went wrong in the billing connector. The people who run it find it in its log; {hint}",
         "again": "change the amount or the date to try again.",
     },
@@ -90,11 +92,13 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
             "Non enregistré : {paid} dépasse les {open} qui restent à payer de {number}. Saisissez {open} ; le reste va au solde du client"
             " (demandez aux responsables du connecteur) ou lui est renvoyé."
         ),
-        "not-whole": (
-            "Non enregistré : Stripe n'accepte un paiement extérieur que pour tout ce qui reste à payer de {number}, {open}. Saisissez {open} quand"
-            " tout est arrivé, ou demandez aux responsables du connecteur d'établir un avoir pour le reste."
-        ),
         "in-future": "Non enregistré : le {day} est dans le futur. Corrigez la date de réception, ou saisissez le paiement ce jour-là.",
+        "not-issued-there": (
+            "Non enregistré : {number} date d'avant le changement de système de facturation. Demandez aux responsables du connecteur de la régler."
+        ),
+        "elsewhere": (
+            "Non enregistré : {why} Si l'argent est arrivé malgré tout, demandez aux responsables du connecteur qu'en faire ; {hint}"
+        ),
         "failed": "Non enregistré : une erreur s'est produite dans le connecteur. Ses responsables la trouvent dans son journal ; {hint}",
         "again": "modifiez le montant ou la date pour réessayer.",
     },
@@ -122,7 +126,7 @@ def refused_text(result: Mapping[str, Any], typed: Mapping[str, str], language: 
     code = str(result["refused"])
     values = {
         "number": result.get("number", ""), "currency": currency.upper(), "theirs": typed.get("currency", ""),
-        "typed": _typed(typed["amount"], language), "hint": words["again"],
+        "typed": _typed(typed["amount"], language), "hint": words["again"], "why": result.get("why", ""),
         "day": day_text(date.fromisoformat(typed["on"]), None, language) if typed.get("on") else "",
         "open": money_text(result["open"], currency, language) if currency else "",
         "paid": f"{_typed(typed['amount'], language)} {currency.upper()}",

@@ -36,8 +36,10 @@ from connector.billing.stripe_backend.currencies import Currencies, running_curr
 from connector.billing.stripe_backend.reading import links, notices, sweeping, waiting
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.reading.pulling import Reading
+from connector.billing.stripe_backend.settling import is_whole
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
 from connector.billing.taxing import refusal, state_of
+from connector.billing.usage import with_usage
 from connector.core.lines import Line
 from connector.core.settlement import CustomerState
 from connector.errors import Problem
@@ -85,13 +87,13 @@ class StripeBilling(InternalBilling):
     def _unread(self, copy: Copy, unit: Unit, contract_ids: Iterable[str]) -> list[str]:
         """Return the contracts of which Stripe may have invoiced something that was not read back yet: no change may be counted against it."""
         held = pushes.held_of(unit, sorted(contract_ids))
-        if not held:
-            return []
         contracts = [copy.before[i] for i in sorted(held)]
+        return self._unread_of(unit, contracts, {c.id: c for c in copy.customers.values()}, copy.now) if contracts else []
+
+    def _unread_of(self, unit: Unit, contracts: Sequence[BookedContract], people: Mapping[str, Customer], now: datetime) -> list[str]:
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
-        people = {c.id: c for c in copy.customers.values()}
-        issue = self._issue(unit, contracts, self.moment(copy.now, hold=False), people, facts, copy=copy)
+        issue = self._issue(unit, contracts, self.moment(now, hold=False), people, facts)
         return [c.id for c in contracts if owning.unread(issue.wanted(c, facts.get(c.id, ())))]
 
     def _issue(
@@ -200,6 +202,7 @@ class StripeBilling(InternalBilling):
             again = pushes.due_again(unit, now(), REPLANNED)
             if hold_contracts(unit, again):
                 again = pushes.due_again(unit, now(), REPLANNED)  # another worker may have been faster
+            again = self._readable(unit, again, now())
             if again:
                 run = self._bill_these(unit, again, self.moment(now(), hold=False), [], with_drafts=False)
                 tell(unit, run.deals)
@@ -233,6 +236,25 @@ class StripeBilling(InternalBilling):
         """Have contracts planned anew at the next pass whose last push was refused."""
         pushes.again(unit, contract_ids, now)
 
+    def _readable(self, unit: Unit, contract_ids: Sequence[str], now: datetime) -> list[str]:
+        """Return those of contracts of which everything that Stripe billed is read back."""
+        contracts = with_usage(unit, store.contracts(unit, contract_ids)) if contract_ids else []
+        people = {c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])} if contracts else {}
+        late = set(self._unread_of(unit, contracts, people, now)) if contracts else set()
+        return [i for i in contract_ids if i not in late]
+
+    def anew(self, unit: Unit, push: Push, now: datetime) -> Plan | None:
+        """Return the plan of a push's contract as of now; None while Stripe may have billed something that was not read back."""
+        hold_contracts(unit, [push.contract_id])
+        (contract,) = with_usage(unit, store.contracts(unit, [push.contract_id]))
+        issue, facts = self.issue_of(unit, contract, now)
+        issue.standing = {}  # the push itself keeps nothing from being planned
+        if owning.unread(issue.wanted(contract, facts)):
+            return None
+        issue.bill(contract, facts)
+        self._save_run(issue, [], unit)
+        return issue.plans[contract.id].plan
+
     def take_over(self, unit: Unit) -> None:
         """Take what a process left that held the ledger before."""
         pushes.take_over(unit)
@@ -256,10 +278,10 @@ class StripeBilling(InternalBilling):
         if push.contract_id:
             told += store.deals_of_contracts(unit, [push.contract_id])
             problem = settled.problem
-            if problem is None:
+            if problem is None and is_whole(push):
                 pushes.drop_lines(unit, push.plan.dropped)
                 unit.execute("UPDATE contract SET problem = '' WHERE id = ? AND problem <> ''", (push.contract_id,))
-            else:
+            elif problem is not None:
                 store.insert_events(unit, parked_events(unit, [(push.contract_id, problem)], now), at)
                 unit.execute("UPDATE contract SET problem = ?, updated_at = ? WHERE id = ?", (problem.text(), at, push.contract_id))
                 if any(s.name.endswith("/ahead") and s.name not in push.results for s in push.plan.steps):

@@ -23,11 +23,16 @@ from connector.ports import IntentResult, Unit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnStripe:
-    """An invoice of the books and Stripe's behind it; *charge* - what it was paid with there, "" for nothing."""
+    """An invoice of the books and Stripe's behind it.
+
+    charge - what it was paid with there, "" for nothing; charges - by how many payments; through_stripe - how much came with them, in minor units.
+    """
 
     held: HeldInvoice
     stripe_id: str
     charge: str
+    charges: int = 0
+    through_stripe: int = 0
 
 
 def on_stripe(unit: Unit, number: str) -> OnStripe:
@@ -37,7 +42,9 @@ def on_stripe(unit: Unit, number: str) -> OnStripe:
     if not rows:
         hint = "It is from before the connector billed on Stripe: settle it as you did then, outside the connector."
         raise refused("not-on-stripe", f"{held.number} was not issued by Stripe.", hint)
-    return OnStripe(held=held, stripe_id=rows[0][0], charge=rows[0][1] or "")
+    sql = "SELECT COUNT(*), COALESCE(SUM(amount), 0) FROM payment WHERE invoice_id = ? AND method = 'stripe' AND amount > 0 AND id LIKE 'pay_inpay%'"
+    count, through = unit.query(sql, (held.id,))[0]
+    return OnStripe(held=held, stripe_id=rows[0][0], charge=rows[0][1] or "", charges=int(count), through_stripe=int(through))
 
 
 def customer_at(unit: Unit, engine: Engine, customer_id: str) -> tuple[tuple[Step, ...], str | Ref]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from connector.billing.stripe_backend import settling
 from connector.billing.stripe_backend.refusals import Refusal
 from connector.billing.stripe_backend.steps import Calls, Push
+from connector.errors import HaltError
 
 MOST_LINES = 10_000
 MOST_NOTES = 1_000
+MOST_ITEMS = 500
+MOST_PAYMENTS = 1_000
 NOTES, REFUNDS = "connector_notes", "connector_refunds"
 """Under these names a whole invoice bears its credit notes, and the refunds of its payments where they were asked for."""
 Data = dict[str, Any]
@@ -58,21 +61,46 @@ def whole_invoices(calls: Calls, ids: Iterable[str], refunds_of: Collection[str]
 
 
 def whole_invoice(calls: Calls, invoice_id: str, *, with_refunds: bool = False) -> Data:
-    """Return an invoice with its payments, all its lines (by itself it shows ten) and its credit notes, where it has any.
+    """Return an invoice with all its lines and payments (by itself it shows some of either) and its credit notes, where it has any.
 
     with_refunds - also the refunds of its payments, and its notes though none of them counts any more.
     """
     invoice = calls.do("invoices.retrieve", {"expand": ["payments.data.payment.payment_intent"]}, target=invoice_id)
-    lines = invoice.get("lines") or {}
+    lines, paid = invoice.get("lines") or {}, invoice.get("payments") or {}
     if lines.get("has_more"):
         data = calls.listed("invoices.line_items.list", {}, target=invoice_id, limit=MOST_LINES)
         invoice = {**invoice, "lines": {**lines, "data": data, "has_more": False}}
+    if paid.get("has_more"):
+        asked = {"invoice": invoice_id, "expand": ["data.payment.payment_intent"]}
+        paid = {**paid, "data": calls.listed("invoice_payments.list", asked, limit=MOST_PAYMENTS)[::-1], "has_more": False}
+    invoice = {**invoice, "payments": {**paid, "data": [_with_record(calls, payment) for payment in paid.get("data") or ()]}}
     if with_refunds or invoice.get("pre_payment_credit_notes_amount") or invoice.get("post_payment_credit_notes_amount"):
         notes = calls.listed("credit_notes.list", {"invoice": invoice_id}, limit=MOST_NOTES)
         invoice[NOTES] = [_whole_note(calls, note) for note in notes]
     if with_refunds:
-        invoice[REFUNDS] = [r for intent in _intents(invoice) for r in calls.listed("refunds.list", {"payment_intent": intent}, limit=MOST_NOTES)]
+        invoice[REFUNDS] = [r for asked in _paid_with(invoice) for r in calls.listed("refunds.list", asked, limit=MOST_NOTES)]
     return invoice
+
+
+def _with_record(calls: Calls, payment: Data) -> Data:
+    """Return a payment with what was reported of it, where its money came outside Stripe; as it is where that is not shown."""
+    about = payment.get("payment") or {}
+    record = about.get("payment_record")
+    if not isinstance(record, str) or payment.get("status") != "paid":
+        return payment
+    try:
+        return {**payment, "payment": {**about, "payment_record": calls.do("payment_records.retrieve", {}, target=record)}}
+    except (Refusal, HaltError):  # a key without that right reads all the rest
+        return payment
+
+
+def whole_subscription(calls: Calls, subscription: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a subscription with all its items: by itself it may show some."""
+    items = subscription.get("items") or {}
+    if not items.get("has_more"):
+        return subscription
+    data = calls.listed("subscription_items.list", {"subscription": subscription["id"]}, limit=MOST_ITEMS)
+    return {**subscription, "items": {**items, "data": data, "has_more": False}}
 
 
 def _whole_note(calls: Calls, note: Data) -> Data:
@@ -83,10 +111,15 @@ def _whole_note(calls: Calls, note: Data) -> Data:
     return {**note, "lines": {**lines, "data": data, "has_more": False}}
 
 
-def _intents(invoice: Data) -> list[str]:
-    """Return the payment intents of an invoice that brought money."""
-    found = [p for p in (invoice.get("payments") or {}).get("data") or () if p.get("status") == "paid"]
-    return [i for p in found if (i := _id_of((p.get("payment") or {}).get("payment_intent")))]
+def _paid_with(invoice: Data) -> list[Data]:
+    """Return what names the refunds of each payment that brought money: its intent, or its charge where it has none."""
+    found = []
+    for payment in (invoice.get("payments") or {}).get("data") or ():
+        about = (payment.get("payment") or {}) if payment.get("status") == "paid" else {}
+        intent, charge = _id_of(about.get("payment_intent")), _id_of(about.get("charge"))
+        if intent or charge:
+            found.append({"payment_intent": intent} if intent else {"charge": charge})
+    return found
 
 
 def _id_of(value: Any) -> str:

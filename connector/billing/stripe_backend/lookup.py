@@ -11,7 +11,8 @@ own index, is never used: it is late by a minute.
 | update | the object bears the mark, if the update sets it |
 | finalize, pay, void, mark uncollectible, cancel, release | the object's status says so |
 | delete | it is gone |
-| attach, detach | the payment method has that customer, has none |
+| attach, detach | the payment method has that customer, has none; the invoice has that payment |
+| payment reported | a payment record bears the mark |
 | meter event | Stripe says that it has its identifier; where it forgot that (a day), the usage of its minute holds it beside what else was sent |
 | send, portal session | nobody can tell: None, and the call may be sent again |
 
@@ -79,8 +80,8 @@ def found(
     if step.call == USAGE:
         is_known = refusal is not None and refusal.problem.code == "stripe-usage-already-sent"
         return {"object": "billing.meter_event", **params} if is_known else None
-    if step.call == "customers.tax_ids.create":
-        return _tax_id(calls, params, target)
+    if step.call in _ANOTHER_WAY:
+        return _ANOTHER_WAY[step.call](calls, params, target or full_key, since)
     if verb == "create":
         mark = (params.get("metadata") or {}).get(MARK) or full_key
         return _created(calls, service, params, target, mark, since)
@@ -145,9 +146,26 @@ def _created(calls: Calls, service: str, params: Params, target: str, mark: str,
     return min(ours, key=lambda o: (int(o.get("created") or 0), str(o.get("id"))), default=None)
 
 
-def _tax_id(calls: Calls, params: Params, target: str) -> Data | None:
+def _reported(calls: Calls, params: Params, full_key: str, since: int | None) -> Data | None:
+    asked = {} if since is None else {"created_after": since - CLOCKS_APART_S}
+    mark = (params.get("metadata") or {}).get(MARK) or full_key
+    listed = calls.listed("payment_records.list", asked, limit=MOST_LISTED)
+    return next((r for r in listed if (r.get("metadata") or {}).get(MARK) == mark), None)
+
+
+def _attached(calls: Calls, params: Params, target: str, since: int | None) -> Data | None:
+    del since
+    asked = {"invoice": target, "payment": {"type": "payment_record", "payment_record": params["payment_record"]}}
+    return _object(calls, "invoices", target) if calls.listed("invoice_payments.list", asked) else None
+
+
+def _tax_id(calls: Calls, params: Params, target: str, since: int | None) -> Data | None:
+    del since
     listed = calls.listed("customers.tax_ids.list", {}, target=target, limit=100)
     return next((t for t in listed if (t.get("type"), _tight(t.get("value"))) == (params.get("type"), _tight(params.get("value")))), None)
+
+
+_ANOTHER_WAY = {"customers.tax_ids.create": _tax_id, "payment_records.report_payment": _reported, "invoices.attach_payment": _attached}
 
 
 def _tight(value: Any) -> str:

@@ -26,6 +26,7 @@ from connector.kit.db import new_id
 from connector.ports import Unit
 
 LEASE = timedelta(minutes=3)  # longer than two calls may take; afterwards another worker may go on
+PLANS = ""  # among the tries of a push: how often it was planned anew
 LONGEST_KEY = 150  # of a push; step names and suffixes come behind it, 255 in all
 _COLUMNS = "id, key, contract_id, deal, state, plan, results, tries, attempts, begun, begun_at, made_at, next_try_at"
 _PUSH = f"SELECT {_COLUMNS} FROM stripe_push"
@@ -180,6 +181,16 @@ def save(unit: Unit, push: Push) -> None:
     )  # fmt: skip
 
 
+def replaced(unit: Unit, push: Push, plan: Plan, now: datetime) -> Push:
+    """Give a pending push another plan, under keys of its own; without steps it waits for one. Return it as it is then."""
+    tries = {PLANS: int(push.tries.get(PLANS, 0)) + 1}
+    made = replace(push, plan=plan, results={}, tries=tries, attempts=0, begun="", begun_at=None, made_at=now)
+    sql = "UPDATE stripe_push SET plan = ?, made_at = ? WHERE id = ? AND state = 'pending'"
+    unit.execute(sql, (coding.push_text(plan), at_text(now), push.id))
+    save(unit, made)
+    return made
+
+
 def finish(unit: Unit, push: Push) -> bool:
     """Note that every step of a push was carried out; return False where another worker did so already."""
     sql = "UPDATE stripe_push SET state = 'done', begun = '', next_try_at = NULL, results = ? WHERE id = ? AND state = 'pending'"
@@ -241,6 +252,9 @@ def save_held(unit: Unit, held: Held, now: datetime) -> None:
         " DO UPDATE SET schedule = excluded.schedule, contract_id = excluded.contract_id, group_name = excluded.group_name",
         [(g.subscription, g.schedule, held.contract_id, g.name) for g in held.groups if g.subscription],
     )
+    for group in held.groups:
+        if group.schedule and not group.subscription:  # of a schedule that has not begun, Stripe tells by its id alone
+            save_shared(unit, ("schedule", f"{held.contract_id}/{group.name}"), group.schedule, now)
 
 
 def sent_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, dict[str, Line]]:

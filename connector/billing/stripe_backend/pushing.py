@@ -15,6 +15,9 @@ whatever interrupts us, the next pass asks for the very same thing under the ver
 | a definite no | what was done stays kept, the push is refused, its contract says why; an edit, a retry or an hour makes a new plan |
 | a definite no to a step that may have been carried out before | looked up first: "already finalized" is as good as done |
 
+A push that comes so late that one of its subscriptions has billed since it was planned is planned anew, from what was carried out of it
+(see `late`), once Stripe's invoices up to now are read.
+
 Two workers never send one push at the same time: who takes it holds a lease, and whoever holds the ledger alone takes over what a
 dead process left (`pushes.take_over`). If a lease ever ran out too early, the key would still make both ask for one and the same thing.
 """
@@ -27,9 +30,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from connector.billing.stripe_backend import lookup, pushes, settling, shared
+from connector.billing.stripe_backend import late, lookup, pushes, settling, shared
 from connector.billing.stripe_backend.refusals import Refusal, Unanswered
-from connector.billing.stripe_backend.steps import Calls, Held, Push, Step
+from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push, Step
 from connector.core.lines import Line
 from connector.errors import (
     ConnectorError,
@@ -48,6 +51,7 @@ KEY_AGE = timedelta(hours=20)
 _QUICK_S = 5  # waits up to this long are waited out inside a pass
 _QUICK_TRIES = 3  # calls of one step in one pass
 _LONGEST_WAIT_S = 900
+_UNREAD_WAIT = timedelta(minutes=2)  # until a push whose contract is to be planned anew is looked at again
 _MOST_FAILURES = 3  # pushes in a row that end without an answer; then the pass ends
 
 
@@ -81,6 +85,20 @@ class Books(Protocol):
 
     def settle(self, unit: Unit, settled: Settled, now: datetime) -> Sequence[str]:
         """Write what came of a push; return the deals to tell."""
+
+    def anew(self, unit: Unit, push: Push, now: datetime) -> Plan | None:
+        """Return the plan of a push's contract as of now; None while Stripe may have billed something that was not read back.
+
+        Raises: RejectedError for what Stripe cannot hold.
+        """
+
+
+class _Late(Exception):  # noqa: N818 - not an error
+    """A period that this push took as ahead begins by now: its unsent steps no longer hold. *until*: when it does."""
+
+    def __init__(self, until: datetime) -> None:
+        self.until = until
+        super().__init__(str(until))
 
 
 class _Later(Exception):  # noqa: N818 - not an error
@@ -131,7 +149,7 @@ class Passage:
         """Carry out one push as far as it goes; return whether the pass may go on."""
         walk = _Walk(passage=self, push=push)
         try:
-            walk.go()
+            self._walked(walk)
             self.failures = 0
         except _Later as later:
             self._wait(walk.push, later.error)
@@ -150,6 +168,43 @@ class Passage:
         except Exception as error:  # noqa: BLE001 - our bug in one push is told on its deal; the others go on (D-17)
             self._refuse(walk.push, _own_error(walk.push, error))
         return True
+
+    def _walked(self, walk: _Walk) -> None:
+        """Carry out a push; one that comes too late is planned anew first."""
+        if _is_emptied(walk.push) and not self._planned_anew(walk):
+            return
+        try:
+            walk.go()
+        except _Late as late_now:
+            if self.now() < late_now.until:
+                self.keep(replace(walk.push, next_try_at=late_now.until))
+                return
+            self._empty(walk)
+            if self._planned_anew(walk):
+                walk.go()
+
+    def _empty(self, walk: _Walk) -> None:
+        """Keep what was carried out of a push, and drop the rest."""
+        push = walk.push
+        self.log("push.late", key=push.key, planned=push.made_at.isoformat(), hint="A period began meanwhile: planned anew.")
+        self._remove_drafts(push)
+        read = self._read_back(push) if push.results else None
+        with self.database.transaction() as unit:
+            self._keep_ids(unit)
+            self.tell(unit, self._written(unit, push, read, None))
+            held = pushes.held_of(unit, [push.contract_id]).get(push.contract_id) or Held(contract_id=push.contract_id)
+            walk.push = pushes.replaced(unit, push, Plan(held=held), self.now())
+
+    def _planned_anew(self, walk: _Walk) -> bool:
+        """Give an emptied push the plan of now; return whether it has one, False while something is still to be read."""
+        now = self.now()
+        with self.database.transaction() as unit:
+            plan = self.books.anew(unit, walk.push, now)
+            walk.push = (
+                replace(walk.push, next_try_at=now + _UNREAD_WAIT) if plan is None else pushes.replaced(unit, walk.push, plan, now)
+            )
+            pushes.save(unit, walk.push)
+        return plan is not None
 
     # ------------------------------------------------------------ what is kept
 
@@ -192,10 +247,7 @@ class Passage:
 
     def settle(self, push: Push) -> None:
         """Write what came of a push whose steps were all carried out."""
-        try:
-            read = self.books.read_back(push)
-        except RetryableError as error:
-            raise _Later(error, ends=not isinstance(error, Unanswered)) from error
+        read = self._read_back(push)
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             if not pushes.finish(unit, push):
@@ -203,6 +255,12 @@ class Passage:
             self.tell(unit, self._written(unit, push, read, None))
         self.done += 1
         self.progress(1)
+
+    def _read_back(self, push: Push) -> Any:
+        try:
+            return self.books.read_back(push)
+        except RetryableError as error:
+            raise _Later(error, ends=not isinstance(error, Unanswered)) from error
 
     def _refuse(self, push: Push, problem: Problem) -> None:
         problem = replace(problem, where=Where(record=push.deal)) if push.deal else problem
@@ -263,15 +321,34 @@ class _Walk:
         self.push = replace(self.push, results=left, tries=tries, begun="", begun_at=None)
 
     def _go(self) -> None:
+        until = self._deadline()
         for step in self.push.plan.steps:
             if step.name in self.push.results:
                 continue
             if self.passage.stop.is_set():
                 self.passage.release(self.push)
                 return
+            if until is not None and late.is_timed(step) and until <= self.passage.now() + late.MARGIN:
+                found = self._looked_up(self._ready(step)) if self._may_be_done(step) else None
+                if found is None:
+                    raise _Late(until)
+                self._keep(step, found, is_new=True)
+                continue
             known = self._known(step)
             self._keep(step, {"id": known} if known else self._answer(step), is_new=not known)
         self.passage.settle(self.push)
+
+    def _deadline(self) -> datetime | None:
+        """Return when the steps that are left no longer hold, None where they always do."""
+        if not self.push.contract_id or not late.left(self.push):
+            return None
+        with self.passage.database.read() as unit:
+            before = pushes.held_of(unit, [self.push.contract_id]).get(self.push.contract_id)
+        return late.deadline(self.push, before)
+
+    def _may_be_done(self, step: Step) -> bool:
+        """Whether a step was begun before, so that it may have been carried out."""
+        return self.push.begun == step.name or bool(self.push.tries.get(step.name))
 
     def _known(self, step: Step) -> str | None:
         """Return the id of a shared object that we know already."""
@@ -291,10 +368,14 @@ class _Walk:
         results = self.push.results
         if step.needs is not None and not settling.value_of(step.needs, results):
             return {}
-        target = settling.resolved(step.target, results)
+        return self._asked(self._ready(step))
+
+    def _ready(self, step: Step) -> Step:
+        """Return a step with its references resolved, and our mark."""
+        target = settling.resolved(step.target, self.push.results)
         invariant(step.target is None or isinstance(target, str), f"{step.call} has a target in the step {step.name}")
-        ready = replace(step, params=settling.resolved(step.params, results), target=target)
-        return self._asked(settling.marked(ready, self._full_key(step)))
+        ready = replace(step, params=settling.resolved(step.params, self.push.results), target=target)
+        return settling.marked(ready, self._full_key(step))
 
     def _asked(self, step: Step) -> dict[str, Any]:
         """Ask for a step whose references are resolved until it is answered. Raises: _Later, RejectedError, HaltError."""
@@ -311,7 +392,7 @@ class _Walk:
 
     def _tried(self, step: Step, *, is_first: bool, is_last: bool) -> dict[str, Any] | None:
         """Ask for a step once; None: it may be asked again at once."""
-        may_be_done = not is_first or self.push.begun == step.name or bool(self.push.tries.get(step.name)) or step.target is not None
+        may_be_done = not is_first or self._may_be_done(step) or step.target is not None
         self._begin(step)
         self.passage.sent += 1
         try:
@@ -356,7 +437,8 @@ class _Walk:
         return self._full_key(step) + (f"/a{tries}" if tries else "")
 
     def _full_key(self, step: Step) -> str:
-        return f"{self.push.key}/{step.name}"
+        generation = int(self.push.tries.get(pushes.PLANS, 0))
+        return f"{self.push.key}/p{generation}/{step.name}" if generation else f"{self.push.key}/{step.name}"
 
     def _next_key(self, step: Step) -> None:
         tries = {**self.push.tries, step.name: int(self.push.tries.get(step.name, 0)) + 1}
@@ -378,6 +460,11 @@ class _Walk:
         if found is not None:
             self.passage.log("push.found", key=self.push.key, step=step.name, id=str(found.get("id") or ""))
         return found
+
+
+def _is_emptied(push: Push) -> bool:
+    """Whether a push waits for its plan of now."""
+    return not push.plan.steps and bool(push.contract_id)
 
 
 def _text(target: Any) -> str | None:

@@ -15,6 +15,8 @@ ACTIONS: Mapping[str, str] = {
     "split": "Make the deal simpler (fewer steps, lines or rhythms), or close it as two deals.",
     "payment-method": "Ask the customer for another payment method.",
     "dispute": "Talk to the customer; those who run billing answer the bank.",
+    "refund": "Ask the customer for another account, and send the money there.",
+    "kept": "Send the money back, or have it put on the customer's balance.",
     "nothing": "Nothing to do if that is meant; else ask the people who run the billing connector.",
 }
 DEFAULT = ("Billing refused this, and nothing of it was carried out.", "ops")
@@ -225,5 +227,7 @@ NOTICES: Mapping[str, tuple[str, str]] = {
     "let_go": ("The running contract is no longer steered by the connector; somebody released or ended it where it is billed.", "ops"),
     "customer_deleted": ("The customer was deleted where it is billed; nothing more is billed for this contract.", "ops"),
     "not_finalized": ("An invoice of this contract could not be issued where it is billed.", "ops"),
+    "refund_failed": ("A refund for this contract did not reach the customer: the bank sent the money back.", "refund"),
+    "voided_paid": ("An invoice of this contract was voided although a part of it had been paid.", "kept"),
 }
 """What a rep must know of a contract though nothing was refused: message and action, by kind of notice."""

@@ -52,6 +52,8 @@ RIGHTS: tuple[Right, ...] = (
           why="payments are read back; money is given back where somebody asks for it"),
     Right(resource="PaymentIntents", right="read", services=("payment_intents",), named=("payment_intent",),
           why="how an invoice was paid, and why a charge failed"),
+    Right(resource="Payment Records", right="write", services=("payment_records",), named=("payment_record", "payment_records"),
+          why="a part of an invoice that was paid outside Stripe is recorded there"),
     Right(resource="PaymentMethods", right="write", services=("payment_methods", "customers.payment_methods", "setup_intents"), named=("payment_method", "setup_intent"),
           why="which card or account a customer pays with, and to remove one"),
     Right(resource="Disputes", right="read", services=("disputes",), named=("dispute",),

@@ -23,7 +23,8 @@ _READS = ("retrieve", "list")
 _OWN = "own/"
 PRORATED = "proration"
 _MARKED = frozenset((
-    "credit_notes.create", "customers.balance_transactions.create", "invoice_items.create", "invoices.create", "refunds.create",
+    "credit_notes.create", "customers.balance_transactions.create", "invoice_items.create", "invoices.create", "payment_records.report_payment",
+    "refunds.create",
     "subscription_schedules.create", "subscription_schedules.update", "subscriptions.create", "subscriptions.update",
 ))  # fmt: skip
 

@@ -149,13 +149,15 @@ class Plan:
     lines - lines that we bill ourselves in these steps (parts of periods, credits, one-time charges …), in full as the engine
     made them; their keys stand in the metadata `connector_line` of their invoice items. Among them are those that are left to Stripe's own
     proration (`HeldGroup.left`), with the amounts that they would have now. dropped - keys of lines sent earlier that
-    will never be billed, because the schedule that bore them never began. Empty steps: nothing to send.
+    will never be billed, because the schedule that bore them never began. until - its steps that steer subscriptions mean what they say
+    only before that instant, None: until one of its subscriptions bills next (see `late`). Empty steps: nothing to send.
     """
 
     steps: tuple[Step, ...] = ()
     held: Held
     lines: tuple[Line, ...] = ()
     dropped: tuple[str, ...] = ()
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ KINDS: dict[str, str] = {
     "charge": "charge", "configuration": "billing_portal.configuration", "coupon": "coupon", "credit_note": "credit_note",
     "customer": "customer", "default_payment_method": "payment_method", "default_price": "price", "discount": "discount",
     "discounts": "discount", "invoice": "invoice", "latest_charge": "charge", "latest_invoice": "invoice", "latest_revision": "invoice",
-    "new_price": "price", "parent_subscription": "subscription", "payment_intent": "payment_intent", "payment_method": "payment_method",
+    "new_price": "price", "parent_subscription": "subscription", "payment_intent": "payment_intent", "payment_record": "payment_record", "payment_method": "payment_method",
     "pending_setup_intent": "setup_intent", "price": "price", "product": "product", "promotion_code": "promotion_code", "refund": "refund",
     "customer_balance_transaction": "customer_balance_transaction", "schedule": "subscription_schedule", "subscription": "subscription",
     "tax_rate": "tax_rate", "default_tax_rates": "tax_rate", "dispute": "dispute", "source_charge": "charge",
@@ -38,7 +38,7 @@ HIDDEN: dict[tuple[str, str], Shown | None] = {
 
 _DEEPEST = 4
 _LINES = 10
-"""How many lines stand inside an invoice or credit note; the others are listed at its `lines`."""
+"""How many lines and payments stand inside an invoice or credit note; the others are listed by a call of their own."""
 
 
 def shown(account: Account, answer: Data, asked: Iterable[str] = ()) -> Data:
@@ -60,7 +60,7 @@ def _bare(value: Any) -> Any:
         said = value.get("object")
         kind = said if isinstance(said, str) else ""  # in an event it is the object itself
         return {
-            key: _bare(_first_lines(one) if key == "lines" else one)
+            key: _bare(_first_lines(one) if key in ("lines", "payments") else one)
             for key, one in value.items()
             if (kind, key) not in HIDDEN
         }
@@ -70,7 +70,7 @@ def _bare(value: Any) -> Any:
 
 
 def _first_lines(held: Any) -> Any:
-    """Return the list of lines as it stands inside its object."""
+    """Return the list of lines or payments as it stands inside its object."""
     if not isinstance(held, dict) or len(held.get("data", ())) <= _LINES:
         return held
     return {**held, "data": held["data"][:_LINES], "has_more": True}
@@ -100,7 +100,7 @@ def _opened(account: Account, name: str, pair: tuple[Any, Any], rest: list[str],
     """Return the object that a field shows now: pair - (as it is answered so far, as it is kept)."""
     old, kept = pair
     whole = _whole(account, name, kept, path)
-    made: Data = old if isinstance(old, dict) and old is not whole else _bare(whole)
+    made: Data = old if isinstance(old, dict) and old is not whole else _bare(_first_lines(whole) if name == "payments" else whole)
     if rest:
         _open(account, made, _kept(account, whole), rest, path)
     return made

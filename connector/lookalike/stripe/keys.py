@@ -19,7 +19,7 @@ RIGHTS: dict[str, str] = {
     "billing/meter_events": "billing_meter_event", "billing/meters": "billing_meter", "billing_portal/configurations": "customer_portal",
     "billing_portal/sessions": "customer_portal", "charges": "charge", "coupons": "coupon", "credit_notes": "credit_note",
     "customers": "customer", "disputes": "dispute", "events": "event", "invoice_payments": "invoice_payment", "invoiceitems": "invoice",
-    "invoices": "invoice", "payment_intents": "payment_intent", "payment_methods": "payment_method", "payment_method_configurations": "payment_method_configuration", "prices": "plan", "products": "product",
+    "invoices": "invoice", "payment_intents": "payment_intent", "payment_records": "payment_record", "payment_methods": "payment_method", "payment_method_configurations": "payment_method_configuration", "prices": "plan", "products": "product",
     "promotion_codes": "promotion_code", "refunds": "charge", "subscription_items": "subscription", "subscription_schedules": "subscription",
     "subscriptions": "subscription", "tax_rates": "tax_rate", "webhook_endpoints": "webhook", "test_helpers": "test_clock",
 }  # fmt: skip

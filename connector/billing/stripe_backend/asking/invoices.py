@@ -13,12 +13,15 @@ from typing import Any
 from connector.billing import desk, notes, sending
 from connector.billing.desk import money_text, refused
 from connector.billing.intents import Engine, Request
-from connector.billing.payments import due_amount, entered, payment_said
+from connector.billing.payments import Said, due_amount, entered, payment_said
 from connector.billing.stripe_backend.begun import Done, OnStripe, on_stripe, sent
+from connector.billing.stripe_backend.compiling.days import instant_of, noon
 from connector.billing.stripe_backend.money import stripe_amount
+from connector.billing.stripe_backend.pushes import shared_id
 from connector.billing.stripe_backend.steps import Ref, Step
 from connector.core.money import quotient
 from connector.core.settlement import CreditNote
+from connector.errors import RejectedError
 from connector.ports import IntentResult, Unit
 
 MOST_LINES = 100  # that one call lists; a credit by line names one of them
@@ -75,6 +78,13 @@ def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any]) 
     if note.refund and not invoice.charge:
         hint = f"Send it back as it came, and note that: `connector invoices credit {held.number} --amount … --out-of-band all`."
         raise refused("paid-outside", f"{held.number} was not paid through Stripe, so Stripe cannot send money back.", hint)
+    if note.refund and invoice.charges > 1:
+        hint = "Refund the payments in Stripe's Dashboard, with a credit note there; both come back here by themselves."
+        raise refused("paid-in-parts", f"{held.number} was paid by {invoice.charges} payments, and Stripe must be told which of them goes back.", hint)
+    if note.refund > invoice.through_stripe:
+        most = money_text(invoice.through_stripe, held.currency)
+        hint = "Send the rest back as it came, and note that: `--refund` the one and `--out-of-band` the other."
+        raise refused("paid-outside", f"Only {most} of {held.number} came through Stripe, so Stripe can send back no more.", hint)
 
     def minor(amount: int) -> int:
         return stripe_amount(amount, held.currency)
@@ -137,24 +147,28 @@ def credited(done: Done, engine: Engine, unit: Unit) -> IntentResult | None:
 
 
 def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
-    """Mark an invoice as paid outside Stripe; day, way and reference go into its metadata, from where they are mirrored.
+    """Record money that arrived outside Stripe: all that is open, or a part of it (default: all).
 
-    Raises: RejectedError for a part of what is open: Stripe takes only all of it.
+    All of it marks Stripe's invoice as paid outside; a part becomes a payment record of Stripe's that is attached to the invoice. Day, way and
+    reference stand in the metadata of either, from where they are mirrored.
     """
     invoice, said = _named(request, unit), payment_said(request, engine)
     held = invoice.held
     given = due_amount(held, request.data.get("amount"))
-    if given != held.invoice.amount_remaining:
-        left = money_text(held.invoice.amount_remaining, held.currency)
-        raise refused(
-            "part-of-payment", f"Stripe takes a payment from outside only for all that is open of {held.number}, {left}.",
-            "Record it when all of it has arrived; or credit what will not come, then record the rest.",
-        )  # fmt: skip
     metadata = {"connector_paid_on": said.on.isoformat(), "connector_paid_method": said.method, "connector_paid_reference": said.reference}
-    steps = [
-        Step(name="said", call="invoices.update", target=invoice.stripe_id, params={"metadata": metadata}),
-        Step(name="pay", call="invoices.pay", target=invoice.stripe_id, params={"paid_out_of_band": True}),
-    ]
+    if given == held.invoice.amount_remaining:
+        steps = [
+            Step(name="said", call="invoices.update", target=invoice.stripe_id, params={"metadata": metadata}),
+            Step(name="pay", call="invoices.pay", target=invoice.stripe_id, params={"paid_out_of_band": True}),
+        ]
+    else:
+        at = min(instant_of(said.on, noon(engine.timezone)), int(request.now.timestamp()))
+        params = _reported(stripe_amount(given, held.currency), held.currency, at, said) | {"metadata": metadata}
+        customer = shared_id(unit, ("customer", held.customer_id))
+        steps = [
+            Step(name="record", call="payment_records.report_payment", params=params | ({"customer_details": {"customer": customer}} if customer else {})),
+            Step(name="attach", call="invoices.attach_payment", target=invoice.stripe_id, params={"payment_record": Ref(step="record")}),
+        ]
     so_far = {
         "invoice": held.number, "amount": given, "currency": held.currency, "on": said.on.isoformat(), "method": said.method,
         "reference": said.reference,
@@ -162,20 +176,30 @@ def pay(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     return replace(sent(request, engine, unit, steps), result=so_far)
 
 
+def _reported(amount: int, currency: str, at: int, said: Said) -> dict[str, Any]:
+    """Return what is reported of a payment that went another way than Stripe's and has arrived."""
+    found: dict[str, Any] = {
+        "amount_requested": {"currency": currency, "value": amount}, "initiated_at": at, "outcome": "guaranteed", "guaranteed": {"guaranteed_at": at},
+        "payment_method_details": {"type": "custom", "custom": {"display_name": said.method.replace("_", " ").capitalize()}},
+    }  # fmt: skip
+    if said.reference:
+        found["processor_details"] = {"type": "custom", "custom": {"payment_reference": said.reference}}
+    return found
+
+
 def enter(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Take a payment typed on an invoice's row in the CRM; what cannot be is answered by a code, with the figures for its words."""
     typed = entered(request, engine, unit)
     if isinstance(typed, IntentResult):
         return typed
-    held = desk.held(unit, str(typed.data["invoice"]))
-    if int(typed.data["amount"]) != held.invoice.amount_remaining:
-        return IntentResult(
-            result={
-                "refused": "not-whole", "number": held.number, "currency": held.currency, "open": held.invoice.amount_remaining,
-                "amount": str(request.data["amount"]),
-            }
-        )  # fmt: skip
-    return pay(typed, engine, unit)
+    try:
+        return pay(typed, engine, unit)
+    except RejectedError as error:
+        code = {"not-on-stripe": "not-issued-there", "stripe-amount": "too-fine"}.get(error.problem.code)
+        if code is None:
+            raise
+        held = desk.held(unit, str(typed.data["invoice"]))
+        return IntentResult(result={"refused": code, "number": held.number, "currency": held.currency, "open": held.invoice.amount_remaining})
 
 
 def paid(done: Done, engine: Engine, unit: Unit) -> IntentResult:

@@ -90,12 +90,14 @@ _EVERY = (
     ),
     Kind(
         kind="invoice.pay", asked="`connector invoices pay`, and the console", way="sent",
-        does="Stripe's invoice is marked as paid outside Stripe, as a whole; day, way and reference stand in its metadata.",
-        calls=("invoices.update", "invoices.pay"),
+        does="All that is open: Stripe's invoice is marked as paid outside. A part: a payment record of Stripe's is attached to it. Day, way and reference"
+        " stand in the metadata.",
+        calls=("invoices.update", "invoices.pay", "payment_records.report_payment", "invoices.attach_payment"),
     ),
     Kind(
         kind="invoice.enter", asked="a payment typed on an invoice's row in the CRM", way="sent",
-        does="As `connector invoices pay`; less than all that is open is answered on the row.", calls=("invoices.update", "invoices.pay"),
+        does="As `connector invoices pay`; what came of it is answered on the row.",
+        calls=("invoices.update", "invoices.pay", "payment_records.report_payment", "invoices.attach_payment"),
     ),
     Kind(
         kind="invoice.charge", asked="the customer's “pay now”", way="sent", does="Stripe charges the customer's default payment method.",

@@ -101,7 +101,7 @@ def own_lines(wanted: Wanted, held: Held | None) -> list[Line]:
 
 def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
     """Return what `own_lines` does, of an outlook that was drawn already."""
-    billed = {(f.item_id, f.start) for f in outlook.wanted.known.facts if f.kind == "charge" and f.amount}
+    billed = _billed(outlook.wanted)
     left = {x.key for g in held.groups for x in g.left} if held is not None else set()
 
     def is_ours(line: Line) -> bool:  # a period that was billed and is billed in another way now is ours: its day at Stripe is over
@@ -127,8 +127,14 @@ def unread(wanted: Wanted) -> bool:
     if held is None:
         return False
     until = wanted.now + MARGIN
-    found = (instant_billed(held, line) for line in Outlook(wanted).lines if line.amount)
+    billed = _billed(wanted)
+    found = (instant_billed(held, line) for line in Outlook(wanted).lines if line.amount and (line.item_id, line.start) not in billed)
     return any(at is not None and at <= until for at in found)
+
+
+def _billed(wanted: Wanted) -> set[tuple[str, datetime]]:
+    """Return the periods that were billed, in whatever way: by item and start."""
+    return {(f.item_id, f.start) for f in wanted.known.facts if f.kind == "charge" and f.amount}
 
 
 def next_own(wanted: Wanted, held: Held | None) -> datetime | None:

@@ -1,7 +1,7 @@
-"""Credit notes, refunds, voiding and giving up of an invoice, wherever somebody did it: here, or in Stripe's dashboard (decision D-196).
+"""Credit notes, voiding and giving up of an invoice, wherever somebody did it: here, or in Stripe's dashboard (decision D-196).
 
-A note of Stripe becomes one of the books under Stripe's number; a refund that no note stands for is money that went back: a payment below
-zero. What a note takes of lines, no change of the contract credits once more.
+A note of Stripe becomes one of the books under Stripe's number, and stands for the refunds that it names. What a note takes of lines, no
+change of the contract credits once more. (Money that went back without a note: `returning`.)
 
 Worked example: 120.00 with 20.00 tax is paid and 60.00 of it refunded with a note: 50.00 net and 10.00 tax off its line, 60.00 went back.
 """
@@ -17,8 +17,9 @@ from connector.billing.desk import Held
 from connector.billing.issue import token_for
 from connector.billing.outbox import Entry
 from connector.billing.parts import credit_parts
-from connector.billing.stripe_backend.fetching import NOTES, REFUNDS
+from connector.billing.stripe_backend.fetching import NOTES
 from connector.billing.stripe_backend.money import minor_amount
+from connector.billing.stripe_backend.reading import returning
 from connector.billing.stripe_backend.reading.lines import places_of
 from connector.billing.stripe_backend.reading.paying import METHOD, Keeper, held_of, say
 from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of
@@ -29,8 +30,6 @@ from connector.core.settlement import taken_back
 from connector.core.values import dataclass
 from connector.kit.db import new_id
 from connector.ports import Unit
-
-_LOST = ("failed", "canceled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +64,9 @@ def _noted(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, note: Dat
     sums = _sums(note)
     _save(unit, before, note_id, note, sums, (keeper.timezone, now))
     _take(unit, before, note_id, invoice, note, sums)
-    for amount, reference in ((sums.refunded, note["number"]), (sums.out_of_band, f"{note['number']}, out of band")):
-        if amount:
+    sent = sums.refunded - _taken_along(unit, before, note_id, note)
+    for amount, reference in ((sent, note["number"]), (sums.out_of_band, f"{note['number']}, out of band")):
+        if amount > 0:
             on = civil_day(note["created"], keeper.timezone)
             desk.save_payment(unit, before, -amount, on=on, now=now, note=(note_id, str(reference)), method=METHOD)
     unit.execute("UPDATE invoice SET credited = credited + ? WHERE id = ?", (sums.total, invoice_id))
@@ -79,6 +79,22 @@ def _noted(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, note: Dat
     data = {"note": note["number"], "total": sums.total, "currency": before.currency, "open": left, "reason": _reason(note)}
     keeper.mailing.write(unit, [Entry(key=f"{note['number']}/issued", kind="credit_note", invoice_id=invoice_id, data=data)], now)
     return True
+
+
+def _taken_along(unit: Unit, held: Held, note_id: str, note: Data) -> int:
+    """Let a note stand for refunds that were booked before it came; return how much of what it refunded that is."""
+    booked = 0
+    for refund in note.get("refunds") or ():
+        row_id = f"pay_{id_of(refund.get('refund'))}"
+        for (amount,) in unit.query("SELECT amount FROM payment WHERE id = ? AND invoice_id = ? AND note_id IS NULL", (row_id, held.id)):
+            part = min(-amount, minor_amount(int(refund.get("amount_refunded") or 0), held.currency))
+            unit.execute("UPDATE invoice SET amount_paid = amount_paid + ? WHERE id = ?", (part, held.id))
+            if part == -amount:
+                unit.execute("UPDATE payment SET note_id = ? WHERE id = ?", (note_id, row_id))
+                booked += part
+            else:
+                unit.execute("UPDATE payment SET amount = amount + ? WHERE id = ?", (part, row_id))
+    return booked
 
 
 def _sums(note: Data) -> _Sums:
@@ -194,53 +210,29 @@ def _taken_back(unit: Unit, invoice_id: str, note_id: str, note: Data, now: date
     return True
 
 
-# ---------------------------------------------------------------- money that went back without a note
-
-
-def follow_refunds(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
-    """Book each refund that no credit note stands for once, and one that failed afterwards the other way round."""
-    if REFUNDS not in invoice:
-        return False
-    noted = {id_of(r.get("refund")) for note in invoice.get(NOTES) or () for r in note.get("refunds") or ()}
-    known = {row[0] for row in unit.query("SELECT id FROM payment WHERE invoice_id = ?", (invoice_id,))}
-    is_new = False
-    for refund in invoice[REFUNDS]:
-        refund_id = f"pay_{id_of(refund)}"
-        is_lost = refund.get("status") in _LOST
-        row_id = f"{refund_id}_back" if is_lost else refund_id
-        if id_of(refund) in noted or row_id in known or (is_lost and refund_id not in known):
-            continue
-        before, currency = held_of(unit, invoice_id), str(refund["currency"])
-        amount = minor_amount(int(refund["amount"]), currency) * (1 if is_lost else -1)
-        unit.execute(
-            "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,NULL,?)",
-            (row_id, invoice_id, amount, currency, METHOD, id_of(refund), civil_day(refund["created"], keeper.timezone).isoformat(), store.at_text(now)),
-        )
-        unit.execute("UPDATE invoice SET amount_paid = amount_paid + ? WHERE id = ?", (amount, invoice_id))
-        name = "payment.refund_failed" if is_lost else "payment.refunded"
-        say(unit, name, before, {"amount": abs(amount), "reference": id_of(refund), "reason": str(refund.get("reason") or "")}, now)
-        is_new = True
-    return is_new
-
-
 # ---------------------------------------------------------------- the end of an invoice
 
 
+_ENDS = {"void": "invoice.voided", "uncollectible": "invoice.given_up"}
+
+
 def follow_end(unit: Unit, invoice_id: str, invoice: Data, now: datetime) -> bool:
-    """Book that an invoice was voided, given up, or opened again; return whether it was."""
+    """Book that an invoice was voided or given up; return whether it was.
+
+    Nothing comes back from void or paid, and what was given up is only paid or voided: a state from before, which another worker read and
+    writes late, changes nothing.
+    """
     status = str(invoice["status"])
-    if status not in ("void", "uncollectible", "open"):
-        return False
-    if unit.query("SELECT 1 FROM invoice WHERE id = ? AND status = ?", (invoice_id, status)):
+    if status not in _ENDS:
         return False
     before = held_of(unit, invoice_id)
-    if before.invoice.status == "void":  # nothing comes back from that
+    if before.invoice.status not in ("open", "uncollectible") or before.invoice.status == status:
         return False
     unit.execute("UPDATE invoice SET next_charge_at = NULL WHERE id = ?", (invoice_id,))
     desk.set_status(unit, invoice_id, status, None)  # type: ignore[arg-type]
     if status == "void":
         taken = _credited_before(unit, invoice_id)
         take_from_lines(unit, invoice_id, {desk.root_key(k): net - taken.get(k, 0) for k, net in taken_back(before.invoice).items()})
-    name = {"void": "invoice.voided", "uncollectible": "invoice.given_up", "open": "invoice.reopened"}[status]
-    say(unit, name, before, {"status": status}, now)
+        returning.tell_kept(unit, before, now)
+    say(unit, _ENDS[status], before, {"status": status}, now)
     return True

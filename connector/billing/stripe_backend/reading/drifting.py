@@ -8,56 +8,109 @@ those who run billing, "quantity of seats: 12 there, 10 here".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from connector.billing.stripe_backend import pushes
+from connector.billing.batches import in_batches
+from connector.billing.locking import hold_contracts
+from connector.billing.stripe_backend import coding, pushes
 from connector.billing.stripe_backend.compiling.days import moment
 from connector.billing.stripe_backend.reading import notices
 from connector.billing.stripe_backend.reading.notices import Kind
-from connector.billing.stripe_backend.reading.picked import Data, boundary_day, id_of
+from connector.billing.stripe_backend.reading.picked import Data, boundary_day, civil_day, id_of
 from connector.billing.stripe_backend.steps import HeldGroup, HeldPhase
+from connector.core.values import dataclass
 from connector.ports import Unit
 
 KINDS: tuple[Kind, ...] = ("changed", "ended", "let_go")
 _ENDED = ("canceled", "incomplete_expired")
+GRACE = timedelta(days=1)
+"""How long after its end a subscription may still be seen running."""
 
 
-def compared(unit: Unit, subscription: Data, now: datetime) -> str | None:
-    """Compare a subscription with what we hold of it and note or clear the difference; return its contract where that is new."""
-    ref = id_of(subscription)
-    rows = unit.query("SELECT contract_id, group_name FROM stripe_subscription WHERE subscription = ?", (ref,))
-    if not rows:
-        return None
-    contract_id, name = rows[0]
-    held = pushes.held_of(unit, [contract_id]).get(contract_id)
-    group = next((g for g in held.groups if g.name == name and g.subscription == ref), None) if held else None
-    if group is None or pushes.busy(unit, [contract_id]):
-        return None  # gone from what we hold, or being changed by ourselves just now
-    found = _difference(subscription, group, _prices(unit, subscription), now)
-    over = [kind for kind in KINDS if found is None or kind != found[0]]
-    moved = notices.clear(unit, contract_id, over, ref, now)
-    if found is not None:
-        moved = notices.put(unit, contract_id, found[0], ref, notices.problem_of(*found), now) or moved
-    return contract_id if moved else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to be noted of a subscription, *ref* by Stripe's id: a difference that is new or another than before, None where it is over."""
+
+    ref: str
+    contract_id: str
+    found: tuple[Kind, str] | None
 
 
-def gone(unit: Unit, subscription: str, now: datetime) -> str | None:
-    """Note that a subscription of ours is not there any more; return its contract where that is new."""
-    return compared(unit, {"id": subscription, "status": "canceled", "items": {"data": []}}, now)
+def verdicts(unit: Unit, subscriptions: Sequence[Data], now: datetime, timezone: str) -> list[Verdict]:
+    """Compare subscriptions with what we hold of them; return those of which something else is to be noted than before.
+
+    What is gone from what we hold, or is being changed by ourselves just now, is left out. A few queries for all of them.
+    """
+    ours = _ours(unit, [id_of(s) for s in subscriptions])
+    ids = {contract_id for contract_id, _ in ours.values()}
+    held, busy = pushes.held_of(unit, ids), pushes.busy(unit, ids)
+    prices, noted = _prices(unit, subscriptions), _noted(unit, ours)
+    made = []
+    for subscription in subscriptions:
+        ref = id_of(subscription)
+        contract_id, name = ours.get(ref, ("", ""))
+        groups = held[contract_id].groups if contract_id in held and contract_id not in busy else ()
+        group = next((g for g in groups if g.name == name and g.subscription == ref), None)
+        if group is None:
+            continue
+        found = _difference(subscription, group, prices, (now, timezone))
+        said = {found[0]: coding.problem_text(notices.problem_of(*found))} if found is not None else {}
+        if said != noted.get(ref, {}):
+            made.append(Verdict(ref=ref, contract_id=contract_id, found=found))
+    return made
 
 
-def _prices(unit: Unit, subscription: Data) -> dict[str, set[str]]:
-    """Return our keys of the prices of a subscription, by Stripe's id."""
-    items = (subscription.get("items") or {}).get("data") or ()
-    return {price: set(keys) for price, keys in pushes.keys_of(unit, "price", (id_of(item.get("price")) for item in items)).items()}
+def compared(unit: Unit, subscription: Data, now: datetime, timezone: str) -> str | None:
+    """Compare one subscription with what we hold of it and note or clear the difference; return its contract where that is new."""
+    hold_contracts(unit, {contract_id for contract_id, _ in _ours(unit, [id_of(subscription)]).values()})
+    for verdict in verdicts(unit, [subscription], now, timezone):
+        of, found = verdict.contract_id, verdict.found
+        moved = notices.clear(unit, of, [kind for kind in KINDS if found is None or kind != found[0]], verdict.ref, now)
+        if found is not None:
+            moved = notices.put(unit, of, found[0], verdict.ref, notices.problem_of(*found), now) or moved
+        return of if moved else None
+    return None
 
 
-def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[str]], now: datetime) -> tuple[Kind, str] | None:
+def gone(subscription: str) -> Data:
+    """Return what is compared where a subscription of ours is not there any more."""
+    return {"id": subscription, "status": "canceled", "items": {"data": []}}
+
+
+def _ours(unit: Unit, subscriptions: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return (contract, name of its group) of those subscriptions that are ours."""
+    found: dict[str, tuple[str, str]] = {}
+    for batch, marks in in_batches(subscriptions):
+        sql = f"SELECT subscription, contract_id, group_name FROM stripe_subscription WHERE subscription IN ({marks})"
+        found |= {row[0]: (row[1], row[2]) for row in unit.query(sql, batch)}
+    return found
+
+
+def _prices(unit: Unit, subscriptions: Sequence[Data]) -> dict[str, set[str]]:
+    """Return our keys of the prices of subscriptions, by Stripe's id."""
+    billed = (id_of(item.get("price")) for s in subscriptions for item in (s.get("items") or {}).get("data") or ())
+    return {price: set(keys) for price, keys in pushes.keys_of(unit, "price", billed).items()}
+
+
+def _noted(unit: Unit, ours: Mapping[str, tuple[str, str]]) -> dict[str, dict[Kind, str]]:
+    """Return what is noted of subscriptions now, by Stripe's id and kind."""
+    found: dict[str, dict[Kind, str]] = {}
+    kinds = ",".join("?" * len(KINDS))
+    for batch, marks in in_batches({contract_id for contract_id, _ in ours.values()}):
+        for ref, kind, text in unit.query(f"SELECT ref, kind, problem FROM stripe_notice WHERE kind IN ({kinds}) AND contract_id IN ({marks})", (*KINDS, *batch)):
+            found.setdefault(ref, {})[kind] = text
+    return found
+
+
+def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[str]], when: tuple[datetime, str]) -> tuple[Kind, str] | None:
     """Return what differs: the kind, and the facts; None for nothing."""
+    now, timezone = when
     if subscription["status"] in _ENDED:
-        return None if _is_over(group, now) else ("ended", _ended(subscription))
+        return None if is_over(group, now) else ("ended", _ended(subscription, timezone))
+    if not group.is_over and group.ends_with == "cancel" and is_over(group, now - GRACE) and group.phases:
+        return "let_go", "it goes on there, though it has ended here"
     phase = _current(group, now)
     if group.schedule and not id_of(subscription.get("schedule")) and not _is_through(group, now):
         return "let_go", "its schedule was released"
@@ -67,12 +120,12 @@ def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[s
     return ("changed", "; ".join(facts)) if facts else None
 
 
-def _ended(subscription: Data) -> str:
+def _ended(subscription: Data, timezone: str) -> str:
     at, why = subscription.get("ended_at") or subscription.get("canceled_at"), (subscription.get("cancellation_details") or {}).get("reason")
-    return f"ended {boundary_day(at).isoformat()}{f', {why}' if why else ''}".replace("_", " ") if at else "it is not there any more"
+    return f"ended {civil_day(at, timezone).isoformat()}{f', {why}' if why else ''}".replace("_", " ") if at else "it is not there any more"
 
 
-def _is_over(group: HeldGroup, now: datetime) -> bool:
+def is_over(group: HeldGroup, now: datetime) -> bool:
     """Whether a subscription has ended as it should."""
     if group.is_over or not group.phases:
         return True
@@ -124,10 +177,12 @@ def _items(subscription: Data, phase: HeldPhase, prices: Mapping[str, set[str]])
 
 def schedule_gone(unit: Unit, schedule: str, now: datetime) -> str | None:
     """Note that a schedule was canceled before it began anything; return its contract where that is new."""
-    rows = unit.query("SELECT contract_id FROM stripe_held WHERE data LIKE ?", (f'%"{schedule}"%',))
-    for contract_id, held in pushes.held_of(unit, [row[0] for row in rows]).items():
+    rows = unit.query("SELECT key FROM stripe_object WHERE kind = 'schedule' AND stripe_id = ?", (schedule,))
+    ids = [row[0].rpartition("/")[0] for row in rows]
+    hold_contracts(unit, ids)
+    for contract_id, held in pushes.held_of(unit, ids).items():
         group = next((g for g in held.groups if g.schedule == schedule), None)
-        if group is None or group.subscription or _is_over(group, now) or pushes.busy(unit, [contract_id]):
+        if group is None or group.subscription or is_over(group, now) or pushes.busy(unit, [contract_id]):
             continue
         if notices.put(unit, contract_id, "ended", schedule, notices.problem_of("ended", "its schedule was canceled before it began"), now):
             return str(contract_id)

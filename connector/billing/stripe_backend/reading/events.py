@@ -40,7 +40,11 @@ TYPES = (
 )  # fmt: skip
 """What is asked for, in two lists: Stripe takes at most 20 names at once. A due date that passes is seen by our own clock."""
 
-_POLL = "poll"
+_POLL, _GAP = "poll", "gap"
+BEHIND = timedelta(days=1)
+"""How far behind our clock the place of the poll may lie where nothing happens."""
+LISTED = timedelta(days=29)
+"""How far back Stripe lists events, with a day to spare."""
 _KEPT_FIELDS = (
     "id", "object", "customer", "invoice", "payment_intent", "charge", "subscription", "metadata", "balance", "currency", "last_finalization_error",
 )  # fmt: skip
@@ -62,6 +66,10 @@ def poll(database: Transactions, calls: Calls, now: datetime, stop: threading.Ev
     """List what happened since the last look and put it into the queue; return how many events were new."""
     with database.read() as unit:
         start = _start(unit, now)
+        is_late = start < int((now - LISTED).timestamp())
+    if is_late:
+        with database.transaction() as unit:
+            _note_gap(unit, start, now)
     found, newest = 0, start
     for types in TYPES:
         for page in _pages(calls, types, start - OVERLAP_S, stop):
@@ -70,7 +78,7 @@ def poll(database: Transactions, calls: Calls, now: datetime, stop: threading.Ev
                 found += keep(unit, page, now)
     if not stop.is_set():
         with database.transaction() as unit:
-            _move(unit, newest, now)
+            _move(unit, max(newest, int((now - BEHIND).timestamp())), now)
     return found
 
 
@@ -104,10 +112,29 @@ def _start(unit: Unit, now: datetime) -> int:
     return int((datetime.fromisoformat(first) if first else now).timestamp())
 
 
+def _note_gap(unit: Unit, start: int, now: datetime) -> None:
+    """Note that nobody looked for longer than Stripe lists events: the next comparison goes as far back."""
+    unit.execute(
+        "INSERT INTO stripe_event (id, type, created, object_id, data, state, seen_at) VALUES (?,'',?,'','','gap',?) ON CONFLICT (id) DO NOTHING",
+        (_GAP, start, store.at_text(now)),
+    )
+
+
+def gap(unit: Unit) -> int | None:
+    """Return since when events may be missing that Stripe lists no more, None where none are."""
+    rows = unit.query("SELECT created FROM stripe_event WHERE id = ?", (_GAP,))
+    return int(rows[0][0]) if rows else None
+
+
+def close_gap(unit: Unit) -> None:
+    """Note that what happened in a gap was read by a comparison."""
+    unit.execute("DELETE FROM stripe_event WHERE id = ?", (_GAP,))
+
+
 def _move(unit: Unit, newest: int, now: datetime) -> None:
     unit.execute(
         "INSERT INTO stripe_event (id, type, created, object_id, data, state, seen_at) VALUES (?,'',?,'','','poll',?)"
-        " ON CONFLICT (id) DO UPDATE SET created = excluded.created, seen_at = excluded.seen_at",
+        " ON CONFLICT (id) DO UPDATE SET created = excluded.created, seen_at = excluded.seen_at WHERE stripe_event.created <= excluded.created",
         (_POLL, newest, store.at_text(now)),
     )
 
@@ -120,7 +147,7 @@ def keep(unit: Unit, events: Iterable[Mapping[str, Any]], now: datetime) -> int:
     for start in range(0, len(ids), store.READ_ROWS):
         batch = ids[start : start + store.READ_ROWS]
         known |= {row[0] for row in unit.query(f"SELECT id FROM stripe_event WHERE id IN ({','.join('?' * len(batch))})", batch)}
-    fresh = [rows[i] for i in ids if i not in known]
+    fresh = [rows[i] for i in sorted(ids) if i not in known]  # two workers that keep the same ones wait for each other, never in a circle
     at = store.at_text(now)
     unit.executemany(
         "INSERT INTO stripe_event (id, type, created, object_id, data, state, seen_at) VALUES (?,?,?,?,?,'new',?) ON CONFLICT (id) DO NOTHING",
@@ -149,8 +176,8 @@ def waiting(unit: Unit) -> list[Row]:
 def done(unit: Unit, rows: Sequence[Row], failed: Iterable[str] = ()) -> None:
     """Note that events were worked off, or that our own error met them: the next sweep takes those again."""
     lost = set(failed)
-    unit.executemany("UPDATE stripe_event SET state = 'done', data = '' WHERE id = ?", [(r.id,) for r in rows if r.id not in lost])
-    unit.executemany("UPDATE stripe_event SET state = 'failed' WHERE id = ?", [(i,) for i in lost])
+    unit.executemany("UPDATE stripe_event SET state = 'done', data = '' WHERE id = ?", sorted((r.id,) for r in rows if r.id not in lost))
+    unit.executemany("UPDATE stripe_event SET state = 'failed' WHERE id = ?", sorted((i,) for i in lost))
 
 
 def take_again(unit: Unit) -> int:

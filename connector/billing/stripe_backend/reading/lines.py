@@ -52,10 +52,10 @@ def told(invoice: Data, known: Known) -> list[Line]:
             continue
         part = known.prorated.get(place)
         if part is not None and part.key not in taken:
-            made = replace(_billed(at_net(part, minor_amount(line["amount"], str(invoice["currency"]))), line, invoice), order=place)
+            made = replace(billed(at_net(part, minor_amount(line["amount"], str(invoice["currency"]))), line, invoice), order=place)
         else:
-            match = _own(line, known, taken) or (None if is_prorated(line) else _proposed(line, known, taken))
-            made = replace(_billed(match, line, invoice), order=place) if match else _unknown(line, invoice, known, place)
+            match = _own(line, known, taken) or (None if is_prorated(line) else proposed(line, known, taken))
+            made = replace(billed(match, line, invoice), order=place) if match else _unknown(line, invoice, known, place)
         taken.add(made.key)
         found.append(made)
     return found
@@ -126,7 +126,7 @@ def _own(line: Data, known: Known, taken: set[str]) -> Line | None:
     return known.own[key] if key in known.own and key not in taken else None
 
 
-def _proposed(line: Data, known: Known, taken: set[str]) -> Line | None:
+def proposed(line: Data, known: Known, taken: set[str]) -> Line | None:
     """Return the engine's line for a period that a subscription billed."""
     parent = ((line.get("parent") or {}).get("subscription_item_details")) or {}
     if not parent:
@@ -187,7 +187,7 @@ def _items_at(line: Data, known: Known) -> set[str]:
     return {i.item_id for g in groups for p in g.phases for i in p.items if i.price in keys}
 
 
-def _billed(core: Line, line: Data, invoice: Data) -> Line:
+def billed(core: Line, line: Data, invoice: Data) -> Line:
     """Return the engine's line with what Stripe billed, where that differs."""
     currency = str(invoice["currency"])
     amount = minor_amount(line["amount"], currency)

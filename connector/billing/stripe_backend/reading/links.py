@@ -56,8 +56,9 @@ def refreshed(database: Any, calls: Calls, now: datetime, tell: Callable[[Unit, 
             found = calls.do("invoices.retrieve", {}, target=stripe_id)
             links = (found.get("hosted_invoice_url") or "", found.get("invoice_pdf") or "", store.at_text(until(found, now)))
         with database.transaction() as unit:
+            held = desk.held(unit, number)
             unit.execute("UPDATE stripe_invoice SET url = ?, pdf = ?, url_until = ? WHERE invoice_id = ?", (*links, invoice_id))
-            tell(unit, list(desk.deals_to_tell(unit, desk.held(unit, number))))
+            tell(unit, list(desk.deals_to_tell(unit, held)))
     return len(rows)
 
 

@@ -12,21 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, time
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from connector.billing import outbox, store
 from connector.billing.events import issued_event
 from connector.billing.issue import Billed, deal_of_line, first_recurring, token_for, with_invoice
+from connector.billing.locking import hold_customers
 from connector.billing.outbox import Mailing
 from connector.billing.parts import Part, insert_parts
 from connector.billing.store import BookedContract, BookedInvoice
-from connector.billing.stripe_backend import coding, pushes
+from connector.billing.stripe_backend import coding, following, pushes
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading import balances, crediting, differing, linking, paying, prorating
+from connector.billing.stripe_backend.reading import (
+    balances,
+    crediting,
+    differing,
+    linking,
+    paying,
+    prorating,
+    returning,
+)
 from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
     Data,
@@ -37,6 +47,7 @@ from connector.billing.stripe_backend.reading.picked import (
     metadata_of,
     subscription_of,
 )
+from connector.billing.stripe_backend.reading.versions import as_agreed_then
 from connector.billing.usage import with_usage
 from connector.core.lines import Line
 from connector.core.schedule import timeline
@@ -75,12 +86,21 @@ class Mirrored:
 def mirrored(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]:
     """Bring the books in line with an invoice of Stripe (as `fetching.whole_invoice` reads it); return the deals to tell.
 
-    None for what is not ours, and where nothing is new.
+    None for what is not ours, and where nothing is new. The customer is held first, so that two workers that read the same invoice write
+    it one after the other: the second finds what the first has written.
     """
+    hold(unit, id_of(invoice.get("customer")))
     known = mirror_of(unit, str(invoice["id"]))
     if known is None:
         return [] if invoice.get("status") in _NOT_YET else _made(unit, engine, invoice, now)
     return _followed(unit, engine, known, invoice, now)
+
+
+def hold(unit: Unit, customer: str) -> None:
+    """Wait for the customer of ours behind one of Stripe's, and keep it until the transaction ends."""
+    if unit.for_update and customer:
+        found = balances.customer_id_of(unit, customer)
+        hold_customers(unit, [found] if found else [])
 
 
 def mirror_of(unit: Unit, stripe_id: str) -> Mirrored | None:
@@ -132,14 +152,16 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     (contract,) = with_usage(unit, store.contracts(unit, [contract_id]))
     issue, facts = engine.issue_of(unit, contract, now)
     wanted: Wanted = issue.wanted(contract, facts)
-    proposed = Outlook(wanted).lines
+    outlook = Outlook(wanted)
+    proposed = outlook.lines
     known = Known(
         contract_id=contract.id, own=own, proposed=proposed, held=wanted.held, prices=_prices(unit, invoice),
         taken=_taken(unit, [*(line.key for line in proposed), *own]), timezone=engine.timezone,
     )  # fmt: skip
     parts = prorating.found(invoice, known, wanted.sent)
     known = replace(known, prorated={place: line for place, (_, line) in parts.items()})
-    lines = told(invoice, known)
+    seen = as_agreed_then(invoice, told(invoice, known), known, outlook, partial(_taken, unit))
+    lines = seen.lines
     own |= {line.key: line for line in known.prorated.values()}
     if invoice["status"] == "void" and all(line.key.startswith(UNKNOWN) for line in lines):
         return []  # made and voided in one while the contract is paused: nobody ever owed it, and nothing of it was expected
@@ -154,10 +176,11 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     if others:
         insert_parts(unit, [_part(booked.id, m, lines) for m in made])
     event = issued_event(booked, made[0].status, "stripe")
-    found = differing.found(invoice, lines, [*proposed, *own.values()], known, is_taxed=not engine.automatic_tax)
+    found = differing.found(invoice, lines, [*seen.expected, *own.values()], known, is_taxed=not engine.automatic_tax)
     store.insert_events(unit, [event, *differing.events(found, booked, now)], store.at_text(now))
     _mail(unit, engine, booked, now)
     _follow(unit, engine, booked.id, invoice, now)
+    following.billed_though_withdrawn(unit, engine.org, contract, invoice, now)
     return store.deals_of_contracts(unit, [m.contract.id for m in made])
 
 
@@ -314,7 +337,7 @@ def _follow(unit: Unit, engine: Engine, invoice_id: str, invoice: Data, now: dat
     steps = (
         paying.follow_payments(unit, engine, invoice_id, invoice, now),
         crediting.follow_notes(unit, engine, invoice_id, invoice, now),
-        crediting.follow_refunds(unit, engine, invoice_id, invoice, now),
+        returning.follow_refunds(unit, engine, invoice_id, invoice, now),
         paying.follow_tries(unit, engine, invoice_id, invoice, now),
         crediting.follow_end(unit, invoice_id, invoice, now),
         paying.follow_due(unit, engine.timezone, invoice_id, invoice, now),

@@ -20,7 +20,7 @@ from connector.errors import Problem
 from connector.kit.db import new_id
 from connector.ports import Unit
 
-Kind = Literal["disputed", "dispute_lost", "changed", "ended", "let_go", "customer_deleted", "not_finalized"]
+Kind = Literal["disputed", "dispute_lost", "changed", "ended", "let_go", "customer_deleted", "not_finalized", "refund_failed", "voided_paid"]
 
 
 def problem_of(kind: Kind, facts: str = "") -> Problem:

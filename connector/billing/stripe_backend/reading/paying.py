@@ -8,18 +8,23 @@ Worked example: 30.00 are due, the card is declined on 1 May and tried again on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Protocol
 
 from connector.billing import desk, store
+from connector.billing.batches import in_batches
 from connector.billing.desk import Held
 from connector.billing.outbox import Entry, Mailing
+from connector.billing.payments import MOST_REFERENCE
 from connector.billing.store import Event
+from connector.billing.stripe_backend import pushes
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, instant
 from connector.billing.stripe_backend.refusals import decline_words
 from connector.core.period import to_local
+from connector.core.values import dataclass
 from connector.kit.db import new_id
 from connector.ports import Unit
 
@@ -59,62 +64,111 @@ def say(unit: Unit, name: str, before: Held, data: dict[str, Any], now: datetime
 # ---------------------------------------------------------------- money that arrived
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A payment of an invoice that went through: *amount* as Stripe counts it, the civil day *on*; *charge* - what it was paid with, "" where
+    the money arrived outside Stripe, of which *method* and *reference* tell what is known."""
+
+    id: str
+    amount: int
+    on: date
+    method: str
+    reference: str
+    charge: str = ""
+
+
 def follow_payments(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
     """Book each payment once, under Stripe's id of it; return whether there was a new one."""
-    currency = str(invoice["currency"])
     is_new = False
     known = {row[0] for row in unit.query("SELECT id FROM payment WHERE invoice_id = ?", (invoice_id,))}
-    for payment_id, amount, on, reference in _payments(invoice, keeper.timezone):
-        if f"pay_{payment_id}" in known or amount <= 0:
-            continue
-        is_new = True
-        before, paid = held_of(unit, invoice_id), minor_amount(amount, currency)
-        method = _way(invoice) if not reference else METHOD
-        reference = reference or str((invoice.get("metadata") or {}).get("connector_paid_reference") or "")
-        unit.execute(
-            "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,NULL,?)",
-            (f"pay_{payment_id}", invoice_id, paid, currency, method, reference, on.isoformat(), store.at_text(now)),
-        )
-        left = before.invoice.amount_remaining - paid
-        unit.execute("UPDATE invoice SET amount_paid = amount_paid + ?, next_charge_at = NULL WHERE id = ?", (paid, invoice_id))
-        if invoice["status"] == "paid" and left <= 0:
-            _set_paid(unit, invoice_id, invoice, on)
-        told = {"amount": paid, "open": max(0, left), "on": on.isoformat(), "method": method, "reference": reference}
-        say(unit, "payment.recorded", before, told, now)
-        data = {"number": before.number, "currency": currency, "invoice": before.number, **told}
-        keeper.mailing.write(unit, [Entry(key=f"pay_{payment_id}/paid", kind="receipt", invoice_id=invoice_id, data=data)], now)
+    for paid in payments_of(invoice, keeper.timezone):
+        if f"pay_{paid.id}" not in known:
+            is_new = True
+            _book(unit, keeper, invoice_id, invoice, paid, now)
     return _paid_otherwise(unit, keeper.timezone, invoice_id, invoice, now) or is_new
 
 
-def _payments(invoice: Data, timezone: str) -> Iterator[tuple[str, int, date, str]]:
-    """Yield (Stripe's id, amount, day, what it was paid with; "" for money that arrived outside Stripe) of each payment that went through."""
-    for payment in (invoice.get("payments") or {}).get("data") or ():
-        if payment.get("status") != "paid":
-            continue
-        about = payment.get("payment") or {}
-        at = (payment.get("status_transitions") or {}).get("paid_at") or payment["created"]
-        intent = about.get("payment_intent")
-        charge = id_of(intent.get("latest_charge")) if isinstance(intent, dict) else ""
-        reference = charge or id_of(intent) or id_of(about.get("charge"))
-        yield id_of(payment), int(payment.get("amount_paid") or 0), _said_day(invoice, timezone) if not reference else civil_day(at, timezone), reference
+def _book(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, paid: Paid, now: datetime) -> None:
+    before = held_of(unit, invoice_id)
+    currency, amount = before.currency, minor_amount(paid.amount, before.currency)
+    unit.execute(
+        "INSERT INTO payment (id, invoice_id, amount, currency, method, reference, paid_on, note_id, made_at) VALUES (?,?,?,?,?,?,?,NULL,?)",
+        (f"pay_{paid.id}", invoice_id, amount, currency, paid.method, paid.reference, paid.on.isoformat(), store.at_text(now)),
+    )
+    left = before.invoice.amount_remaining - amount
+    unit.execute("UPDATE invoice SET amount_paid = amount_paid + ?, next_charge_at = NULL WHERE id = ?", (amount, invoice_id))
+    if paid.charge:
+        note_charge(unit, invoice_id, paid.charge, now)
+    if invoice["status"] == "paid" and left <= 0:
+        desk.set_status(unit, invoice_id, "paid", paid.on)
+    told = {"amount": amount, "open": max(0, left), "on": paid.on.isoformat(), "method": paid.method, "reference": paid.reference}
+    say(unit, "payment.recorded", before, told, now)
+    data = {"number": before.number, "currency": currency, "invoice": before.number, **told}
+    keeper.mailing.write(unit, [Entry(key=f"pay_{paid.id}/paid", kind="receipt", invoice_id=invoice_id, data=data)], now)
 
 
-def _said_day(invoice: Data, timezone: str) -> date:
-    """Return the day on which money arrived outside: the one that was said, else that of the entry."""
-    said = str((invoice.get("metadata") or {}).get("connector_paid_on") or "")
-    at = (invoice.get("status_transitions") or {}).get("paid_at") or invoice["created"]
-    return date.fromisoformat(said) if said else civil_day(at, timezone)
+def payments_of(invoice: Data, timezone: str) -> list[Paid]:
+    """Return the payments of an invoice that went through, oldest first."""
+    listed = [p for p in (invoice.get("payments") or {}).get("data") or () if p.get("status") == "paid" and int(p.get("amount_paid") or 0) > 0]
+    found = [_paid(invoice, payment, timezone) for payment in sorted(listed, key=lambda p: (_paid_at(p), p["id"]))]
+    rest = int(invoice.get("amount_paid") or 0) - sum(paid.amount for paid in found)
+    if invoice["status"] == "paid" and rest > 0:  # paid, and no payment says with what: outside
+        said = _said(invoice.get("metadata") or {})
+        at = (invoice.get("status_transitions") or {}).get("paid_at") or invoice["created"]
+        found.append(Paid(id=f"{id_of(invoice)}_outside", amount=rest, on=said.on or civil_day(at, timezone), method=said.method, reference=said.reference))
+    return found
 
 
-def _way(invoice: Data) -> str:
-    return str((invoice.get("metadata") or {}).get("connector_paid_method") or "manual")
+def _paid_at(payment: Data) -> int:
+    return int((payment.get("status_transitions") or {}).get("paid_at") or payment["created"])
 
 
-def _set_paid(unit: Unit, invoice_id: str, invoice: Data, on: date) -> None:
-    desk.set_status(unit, invoice_id, "paid", on)
-    charges = [r for _, _, _, r in _payments(invoice, "UTC") if r]
-    if charges:
-        unit.execute("UPDATE stripe_invoice SET charge = ? WHERE invoice_id = ?", (charges[-1], invoice_id))
+def _paid(invoice: Data, payment: Data, timezone: str) -> Paid:
+    about, on = payment.get("payment") or {}, civil_day(_paid_at(payment), timezone)
+    plain = Paid(id=id_of(payment), amount=int(payment["amount_paid"]), on=on, method=METHOD, reference="")
+    intent = about.get("payment_intent")
+    charge = (id_of(intent.get("latest_charge")) if isinstance(intent, dict) else "") or id_of(intent) or id_of(about.get("charge"))
+    if charge:
+        return replace(plain, reference=charge, charge=charge)
+    record = about.get("payment_record")
+    told = record if isinstance(record, dict) else {}
+    said = _said({**(invoice.get("metadata") or {}), **(told.get("metadata") or {})})
+    outside = ((told.get("processor_details") or {}).get("custom") or {}).get("payment_reference")
+    return replace(plain, on=said.on or on, method=said.method, reference=said.reference or str(outside or "")[:MOST_REFERENCE])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    on: date | None
+    method: str
+    reference: str
+
+
+def _said(metadata: Mapping[str, str]) -> _Said:
+    """Return what was said of money that arrived outside, by whoever recorded it here; the day is Stripe's where nobody said one."""
+    on = str(metadata.get("connector_paid_on") or "")
+    try:
+        day = date.fromisoformat(on) if on else None
+    except ValueError:  # somebody wrote there by hand
+        day = None
+    method, reference = metadata.get("connector_paid_method"), metadata.get("connector_paid_reference")
+    return _Said(on=day, method=str(method or "manual"), reference=str(reference or "")[:MOST_REFERENCE])
+
+
+def note_charge(unit: Unit, invoice_id: str, charge: str, now: datetime) -> None:
+    """Keep what an invoice was paid with: refunds and disputes name the charge alone, and a split payment has several."""
+    unit.execute("UPDATE stripe_invoice SET charge = ? WHERE invoice_id = ?", (charge, invoice_id))
+    pushes.save_shared(unit, ("charge", f"{invoice_id}/{charge}"), charge, now)
+
+
+def invoices_charged(unit: Unit, charges: Iterable[str]) -> dict[str, list[str]]:
+    """Return the invoices of the books that each of these charges paid."""
+    found: dict[str, list[str]] = {}
+    for batch, marks in in_batches(c for c in charges if c):
+        sql = f"SELECT stripe_id, key FROM stripe_object WHERE kind = 'charge' AND stripe_id IN ({marks}) ORDER BY key"
+        for charge, key in unit.query(sql, batch):
+            found.setdefault(charge, []).append(key.partition("/")[0])
+    return found
 
 
 def _paid_otherwise(unit: Unit, timezone: str, invoice_id: str, invoice: Data, now: datetime) -> bool:
@@ -123,7 +177,7 @@ def _paid_otherwise(unit: Unit, timezone: str, invoice_id: str, invoice: Data, n
         return False
     before = held_of(unit, invoice_id)
     at = (invoice.get("status_transitions") or {}).get("paid_at")
-    _set_paid(unit, invoice_id, invoice, civil_day(at, timezone) if at else to_local(now, timezone).date())
+    desk.set_status(unit, invoice_id, "paid", civil_day(at, timezone) if at else to_local(now, timezone).date())
     if before.invoice.amount_due and not unit.query("SELECT 1 FROM credit_note WHERE invoice_id = ?", (invoice_id,)):
         say(unit, "invoice.settled", before, {}, now)
     return True

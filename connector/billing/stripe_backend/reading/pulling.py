@@ -16,12 +16,14 @@ from typing import Any
 
 from connector.billing import store
 from connector.billing.batches import in_batches
+from connector.billing.locking import hold_contracts
 from connector.billing.stripe_backend import fetching
 from connector.billing.stripe_backend.pushing import Transactions
-from connector.billing.stripe_backend.reading import balances, differing, drifting, events, links, notices
+from connector.billing.stripe_backend.reading import balances, differing, drifting, events, links, notices, returning
 from connector.billing.stripe_backend.reading.events import Row
-from connector.billing.stripe_backend.reading.mirror import Engine, mirrored
-from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, metadata_of, subscription_of
+from connector.billing.stripe_backend.reading.mirror import Engine, hold, mirrored
+from connector.billing.stripe_backend.reading.paying import invoices_charged
+from connector.billing.stripe_backend.reading.picked import Data, id_of, metadata_of, subscription_of
 from connector.billing.stripe_backend.refusals import Refusal
 from connector.billing.stripe_backend.steps import Calls
 from connector.errors import HaltError, RetryableError
@@ -157,7 +159,8 @@ class Reading:
     def charge(self, charge: str, work: Work) -> None:
         """Read the invoice that a charge paid, with its refunds."""
         with self.database.read() as unit:
-            rows = unit.query("SELECT stripe_id FROM stripe_invoice WHERE charge = ?", (charge,))
+            paid = invoices_charged(unit, [charge]).get(charge, ())
+            rows = [row for one in paid for row in unit.query("SELECT stripe_id FROM stripe_invoice WHERE invoice_id = ?", (one,))]
         for (invoice_id,) in rows:
             self.invoice(invoice_id, with_refunds=True, work=work)
 
@@ -165,7 +168,7 @@ class Reading:
         """Read a dispute and tell of it."""
         dispute = self._asked_for("disputes.retrieve", dispute_id)
         if dispute is not None:
-            self.write(lambda unit: disputed(unit, dispute, self.engine.timezone, self.now()))
+            self.write(lambda unit: returning.disputed(unit, self.engine, dispute, self.now()))
 
     def schedule(self, schedule_id: str, work: Work) -> None:
         """Have the subscription of a schedule compared; one that never began is gone with its schedule."""
@@ -181,8 +184,12 @@ class Reading:
         with self.database.read() as unit:
             if not unit.query("SELECT 1 FROM stripe_subscription WHERE subscription = ?", (subscription_id,)):
                 return
-        found = self._asked_for("subscriptions.retrieve", subscription_id)
-        self.write(partial(compared_with, subscription_id, found, self.now()))
+        found = self._asked_for("subscriptions.retrieve", subscription_id) or drifting.gone(subscription_id)
+        self.compare(fetching.whole_subscription(self.calls, found))
+
+    def compare(self, subscription: Data) -> None:
+        """Note what differs of a subscription, as it was just read."""
+        self.write(partial(_compared, subscription, self.engine.timezone, self.now()))
 
     def balance(self, customer: str) -> None:
         """Read what moved a customer's balance."""
@@ -207,6 +214,7 @@ class Reading:
 
         def written(unit: Unit) -> list[str]:
             sql = "SELECT t.id FROM stripe_held h JOIN contract t ON t.id = h.contract_id WHERE h.customer = ?"
+            hold(unit, customer)
             ids = [row[0] for row in unit.query(f"{sql} AND t.status NOT IN ('canceled', 'completed', 'withdrawn')", (customer,))]
             for contract_id in ids:
                 notices.put(unit, contract_id, "customer_deleted", customer, notices.problem_of("customer_deleted", customer), self.now())
@@ -277,43 +285,9 @@ def _asked(rows: Sequence[Row]) -> Work:
 # ---------------------------------------------------------------- what is written
 
 
-def disputed(unit: Unit, dispute: Data, timezone: str, now: datetime) -> list[str]:
-    """Note a dispute of a payment of ours, or its end; return the deals to tell."""
-    charge = id_of(dispute.get("charge"))
-    sql = "SELECT s.invoice_id, i.contract_id, i.number, i.customer_id FROM stripe_invoice s JOIN invoice i ON i.id = s.invoice_id WHERE s.charge = ?"
-    rows = unit.query(sql, (charge,)) if charge else []
-    told: list[str] = []
-    for invoice_id, contract_id, number, customer_id in rows:
-        status = str(dispute.get("status") or "")
-        unit.execute("UPDATE stripe_invoice SET dispute = ? WHERE invoice_id = ? AND dispute <> ?", (status, invoice_id, status))
-        of = contract_id or _newest(unit, customer_id)
-        if not of:
-            continue
-        ref = id_of(dispute)
-        due = (dispute.get("evidence_details") or {}).get("due_by")
-        facts = ", ".join(filter(None, (
-            f"{number}", str(dispute.get("reason") or "").replace("_", " "),
-            f"answer by {civil_day(due, timezone).isoformat()}" if due and status in ("needs_response", "warning_needs_response") else "",
-        )))  # fmt: skip
-        if status in ("won", "warning_closed", "prevented"):
-            is_new = notices.clear(unit, of, ("disputed", "dispute_lost"), ref, now)
-        elif status == "lost":
-            is_new = notices.clear(unit, of, ("disputed",), ref, now)
-            is_new = notices.put(unit, of, "dispute_lost", ref, notices.problem_of("dispute_lost", facts), now) or is_new
-        else:
-            is_new = notices.put(unit, of, "disputed", ref, notices.problem_of("disputed", facts), now)
-        told += store.deals_of_contracts(unit, [of]) if is_new else []
-    return told
-
-
-def _newest(unit: Unit, customer_id: str) -> str:
-    rows = unit.query("SELECT MAX(id) FROM contract WHERE customer_id = ?", (customer_id,))
-    return str(rows[0][0] or "")
-
-
-def compared_with(subscription_id: str, found: Data | None, now: datetime, unit: Unit) -> list[str]:
-    """Compare a subscription of ours, None: it is not there any more, with what we hold of it; return the deals to tell."""
-    contract_id = drifting.gone(unit, subscription_id, now) if found is None else drifting.compared(unit, found, now)
+def _compared(subscription: Data, timezone: str, now: datetime, unit: Unit) -> list[str]:
+    """Compare a subscription of ours with what we hold of it; return the deals to tell."""
+    contract_id = drifting.compared(unit, subscription, now, timezone)
     return store.deals_of_contracts(unit, [contract_id]) if contract_id else []
 
 
@@ -332,6 +306,7 @@ def _contract_of(unit: Unit, invoice: Data) -> str:
 def _not_finalized(invoice: Data, now: datetime, unit: Unit) -> list[str]:
     """Note that Stripe could not finalize an invoice, and why."""
     contract_id = _contract_of(unit, invoice)
+    hold_contracts(unit, [contract_id])
     if not contract_id or not unit.query("SELECT 1 FROM contract WHERE id = ?", (contract_id,)):
         return []
     error = invoice.get("last_finalization_error") or {}

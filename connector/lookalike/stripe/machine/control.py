@@ -22,8 +22,8 @@ from connector.lookalike.stripe.machine.keeping import indexed
 from connector.lookalike.stripe.machine.subscriptions import ENDED
 
 
-def pay(account: Account, invoice: str, *, last4: str = "4242") -> Data:
-    """Pay an open invoice as its customer, with a card that ends as said; a failing card leaves it open."""
+def pay(account: Account, invoice: str, *, last4: str = "4242", amount: int | None = None) -> Data:
+    """Pay an open invoice as its customer, or a part of it, with a card that ends as said; a failing card leaves it open."""
     held = account.get("invoice", invoice)
     if held["status"] not in ("open", "uncollectible"):
         raise Refused(
@@ -37,13 +37,20 @@ def pay(account: Account, invoice: str, *, last4: str = "4242") -> Data:
         "card": {"brand": "visa", "last4": last4},
     }
     account.kind("payment_method")[method["id"]] = method
-    payments.pay(account, held, method, is_automatic=False)
+    if amount is not None and amount < held["amount_remaining"]:
+        payments.pay_part(account, held, amount, method)
+    else:
+        payments.pay(account, held, method, is_automatic=False)
     return held
 
 
-def dispute(account: Account, invoice: str, *, amount: int | None = None, reason: str = "fraudulent") -> Data:
-    """Dispute the charge of a paid invoice."""
-    return disputes.opened(account, refunding.charge_of(account, account.get("invoice", invoice)), amount, reason)
+def dispute(account: Account, invoice: str, *, amount: int | None = None, reason: str = "fraudulent", charge: str = "") -> Data:
+    """Dispute the charge of a paid invoice, by default the last."""
+    return disputes.opened(account, _charged(account, invoice, charge), amount, reason)
+
+
+def _charged(account: Account, invoice: str, charge: str) -> Data:
+    return account.get("charge", charge) if charge else refunding.charge_of(account, account.get("invoice", invoice))
 
 
 def close_dispute(account: Account, dispute_: str, *, is_won: bool) -> Data:
@@ -51,9 +58,14 @@ def close_dispute(account: Account, dispute_: str, *, is_won: bool) -> Data:
     return disputes.closed(account, account.get("dispute", dispute_), is_won=is_won)
 
 
-def refund(account: Account, invoice: str, *, amount: int | None = None) -> Data:
+def refund(account: Account, invoice: str, *, amount: int | None = None, charge: str = "") -> Data:
     """Refund what was paid for an invoice, in the Dashboard: no credit note comes with it."""
-    return refunding.refunded(account, refunding.charge_of(account, account.get("invoice", invoice)), amount, {})
+    return refunding.refunded(account, _charged(account, invoice, charge), amount, {})
+
+
+def fail_refund(account: Account, refund_: str, reason: str = "expired_or_canceled_card") -> Data:
+    """Let a refund fail some days after it was made."""
+    return refunding.failed(account, account.get("refund", refund_), reason)
 
 
 def void(account: Account, invoice: str) -> Data:
@@ -120,14 +132,14 @@ def _amount(body: Data) -> int | None:
 
 @control("pay")
 def _pay(account: Account, body: Data) -> Data:
-    """`{"invoice": "in_…"}`, optionally `"last4"` of a card that fails."""
-    return pay(account, text_of(body, "invoice"), last4=text_of(body, "last4") if "last4" in body else "4242")
+    """`{"invoice": "in_…"}`, optionally `"last4"` of a card that fails, and `"amount"` of a part."""
+    return pay(account, text_of(body, "invoice"), last4=text_of(body, "last4") if "last4" in body else "4242", amount=_amount(body))
 
 
 @control("dispute")
 def _dispute(account: Account, body: Data) -> Data:
-    """`{"invoice": "in_…"}`, optionally `"amount"` and `"reason"`."""
-    return dispute(account, text_of(body, "invoice"), amount=_amount(body), reason=body.get("reason") or "fraudulent")
+    """`{"invoice": "in_…"}`, optionally `"amount"`, `"reason"` and `"charge"`."""
+    return dispute(account, text_of(body, "invoice"), amount=_amount(body), reason=body.get("reason") or "fraudulent", charge=body.get("charge") or "")
 
 
 @control("dispute-closed")
@@ -138,8 +150,14 @@ def _dispute_closed(account: Account, body: Data) -> Data:
 
 @control("refund")
 def _refund(account: Account, body: Data) -> Data:
-    """`{"invoice": "in_…"}`, optionally `"amount"`."""
-    return refund(account, text_of(body, "invoice"), amount=_amount(body))
+    """`{"invoice": "in_…"}`, optionally `"amount"` and `"charge"`."""
+    return refund(account, text_of(body, "invoice"), amount=_amount(body), charge=body.get("charge") or "")
+
+
+@control("refund-failed")
+def _refund_failed(account: Account, body: Data) -> Data:
+    """`{"refund": "re_…"}`, optionally `"reason"`."""
+    return fail_refund(account, text_of(body, "refund"), body.get("reason") or "expired_or_canceled_card")
 
 
 @control("void")

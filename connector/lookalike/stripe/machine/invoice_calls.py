@@ -216,6 +216,26 @@ def pay(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     return invoice
 
 
+@endpoint("POST", f"{PATH}/{{id}}/attach_payment", "InvoiceAttachPaymentParams")
+def attach_payment(account: Account, ids: Mapping[str, str], params: Data) -> Data:
+    """Credit a payment that was reported to an open invoice, once."""
+    invoice = account.get("invoice", ids["id"])
+    if not params.get("payment_record"):
+        raise Refused("Only payment records are attached here.", param="payment_record")
+    record = account.get("payment_record", params["payment_record"], param="payment_record")
+    if invoice["status"] not in ("open", "uncollectible"):
+        raise Refused(f"You can only attach payments to an open invoice; this one is {invoice['status']}.", code="invoice_not_editable")
+    if record["amount"]["currency"] != invoice["currency"]:
+        raise Refused("The payment record has another currency than the invoice.", param="payment_record")
+    if any(one["payment"]["payment_record"] == record["id"] for one in account.kind("invoice_payment").values()):
+        raise Refused(f"The payment record {record['id']} is attached already.", param="payment_record")
+    if not record["amount_guaranteed"]["value"]:
+        raise Refused("Only a payment that is guaranteed is credited here.", param="payment_record")
+    about = {"payment_intent": None, "charge": None, "payment_record": record["id"], "type": "payment_record"}
+    payments.attach(account, invoice, record["amount"]["value"], about)
+    return invoice
+
+
 @endpoint("POST", f"{PATH}/{{id}}/void", "InvoiceVoidInvoiceParams")
 def void(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Void an open or uncollectible invoice."""
@@ -260,5 +280,6 @@ def invoice_payments(account: Account, ids: Mapping[str, str], params: Data) -> 
         if params.get("status") in (None, one["status"])
         and within(one["created"], params.get("created"))
         and asked.get("payment_intent") in (None, one["payment"]["payment_intent"])
+        and asked.get("payment_record") in (None, one["payment"]["payment_record"])
     ]
     return page(fits, params, "/v1/invoice_payments")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused
-from connector.lookalike.stripe.machine import invoices
+from connector.lookalike.stripe.machine import invoices, records
 from connector.lookalike.stripe.machine.keeping import SETTLED, falls_due, put, wake
 from connector.lookalike.stripe.machine.times import DAY, HOUR
 
@@ -106,7 +106,8 @@ def _intent(account: Account, invoice: Data, method: Data | None, amount: int) -
     for held in invoice["payments"]["data"]:
         if held["status"] == "open":
             intent = account.get("payment_intent", held["payment"]["payment_intent"])
-            intent["payment_method"] = method and method["id"]
+            intent.update(payment_method=method and method["id"], amount=amount)
+            held["amount_requested"] = amount  # the default payment keeps up with what is left
             return intent
     id_ = account.new_id("pi")
     intent = {
@@ -169,16 +170,50 @@ def paid_outside(account: Account, invoice: Data, amount: int | None = None) -> 
     """Close an invoice that was paid some other way; nothing was charged."""
     amount = invoice["amount_remaining"] if amount is None else amount
     invoice["attempted"] = True
-    made = {
-        "payment_intent": None,
-        "charge": None,
-        "payment_record": account.new_id("payrec"),
-        "type": "payment_record",
-    }
+    record = records.made(account, amount, invoice["currency"], account.now(), {})
+    made = {"payment_intent": None, "charge": None, "payment_record": record["id"], "type": "payment_record"}
     _record(account, invoice, amount, made)
     invoice["amount_paid"] += amount
     invoice["amount_paid_off_stripe"] = (invoice["amount_paid_off_stripe"] or 0) + amount
     invoices.mark_paid(account, invoice)
+
+
+def pay_part(account: Account, invoice: Data, amount: int, method: Data) -> None:
+    """Take a part of what is open from the customer's card: a payment of its own beside the default one."""
+    id_ = account.new_id("pi")
+    intent = put(account, "payment_intent", {
+        "id": id_, "object": "payment_intent", "amount": amount, "amount_received": amount, "created": account.now(), "currency": invoice["currency"],
+        "customer": invoice["customer"], "last_payment_error": None, "latest_charge": None, "livemode": account.is_live, "metadata": {},
+        "payment_method": method["id"], "status": "succeeded",
+    }, ["customer"])  # fmt: skip
+    charge = _charge(account, invoice, intent, None)
+    intent["latest_charge"] = charge["id"]
+    account.emit("charge.succeeded", charge)
+    attach(account, invoice, amount, {"payment_intent": id_, "charge": None, "payment_record": None, "type": "payment_intent"})
+
+
+def attach(account: Account, invoice: Data, amount: int, payment: Data) -> None:
+    """Credit a payment to an invoice: a part leaves it open, what is too much goes to the customer's balance."""
+    now = account.now()
+    made: Data = {
+        "id": account.new_id("inpay"), "object": "invoice_payment", "amount_paid": amount, "amount_requested": amount, "created": now,
+        "currency": invoice["currency"], "invoice": invoice["id"], "is_default": False, "livemode": account.is_live, "payment": payment,
+        "status": "paid", "status_transitions": {"canceled_at": None, "paid_at": now},
+    }  # fmt: skip
+    put(account, "invoice_payment", made, ["invoice"])
+    invoice["payments"]["data"].append(made)
+    over = max(0, amount - invoice["amount_remaining"])
+    invoice["amount_paid"] += amount
+    invoice["amount_remaining"] -= amount - over
+    invoice["amount_overpaid"] += over
+    if payment["type"] == "payment_record":
+        invoice["amount_paid_off_stripe"] = (invoice["amount_paid_off_stripe"] or 0) + amount
+    account.emit("invoice_payment.paid", made)
+    if over:
+        customer = account.get("customer", invoice["customer"])
+        invoices.move_balance(account, customer, -over, "invoice_overpaid", invoice=invoice["id"], currency=invoice["currency"])
+    if invoice["amount_remaining"] == 0:
+        invoices.mark_paid(account, invoice)
 
 
 def would_pay(method: Data | None) -> bool:

@@ -46,6 +46,17 @@ def refunded(account: Account, charge: Data, amount: int | None, params: Data) -
     return made
 
 
+def failed(account: Account, refund: Data, reason: str) -> Data:
+    """Let a refund come back from the customer's bank: the money is the account's again."""
+    charge = account.get("charge", refund["charge"])
+    refund.update(status="failed", failure_reason=reason)
+    charge["amount_refunded"] -= refund["amount"]
+    charge["refunded"] = False
+    account.emit("refund.updated", refund, {"status": "succeeded"})
+    account.emit("refund.failed", refund)
+    return refund
+
+
 @endpoint("POST", "/v1/refunds", "RefundCreateParams")
 def create(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Refund a charge or the payment intent behind it."""
