@@ -157,7 +157,7 @@ def _periods(line: Data, known: Known, taken: set[str]) -> list[Line]:
 
 def _divided(span: Sequence[Line], line: Data, invoice: Data) -> list[Line]:
     """Return the engine's lines with what Stripe billed for all of them, in proportion; what is left over goes with the last."""
-    whole = _billed(replace(span[-1], amount=sum(p.amount for p in span), discounts=(), taxes=()), line, invoice)
+    whole = billed(replace(span[-1], amount=sum(p.amount for p in span), discounts=(), taxes=()), line, invoice)
     is_same = (whole.net, sum(t[1] for t in whole.taxes)) == (sum(p.net for p in span), sum(t[1] for p in span for t in p.taxes))
     if is_same:
         return list(span)
