@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from connector import app
+from connector import app, backends
 from connector.billing.stripe_backend.reading import webhooks
 from connector.kit import observe
+from connector.sync import ledger
 
 
 def taken(house: app.House, raw: bytes, signature: str) -> bool | None:
     """Keep an event and return whether it was taken; None: nothing listens here, as Stripe does not bill or no secret is set."""
     stripe = house.config.stripe
-    if house.config.billing.backend != "stripe" or not stripe.webhook_secret:
+    if house.config.billing.backend != "stripe" or not stripe.webhook_secrets:
         return None
     now = house.clock.now()
     try:
-        event = webhooks.accepted(raw, signature, stripe.webhook_secret, now, is_live=stripe.mode == "live")
+        event = webhooks.accepted(raw, signature, stripe.webhook_secrets, now, is_live=stripe.mode == "live")
     except webhooks.Unsigned as error:
-        observe.log("hook.refused", error=str(error), hint="Compare `stripe.webhook_secret` with the endpoint's in Stripe's Dashboard.")
+        observe.log("hook.refused", error=str(error), hint=error.hint)
         return False
+    with house.database.read() as unit:
+        account = ledger.meta(unit, backends.ACCOUNT) or stripe.account or ""
+    why = webhooks.ignored(event, account)
+    if why:
+        observe.log("hook.ignored", id=str(event["id"]), reason=why)
+        return True
     with house.database.transaction() as unit:
         webhooks.kept(unit, event, now)
     return True

@@ -56,7 +56,7 @@ def test_a_signature_that_the_sdk_takes_is_taken() -> None:
         except stripe.SignatureVerificationError:
             by_sdk = False
         try:
-            ours = webhooks.accepted(raw, header, SECRET, now, is_live=False)["id"] == "evt_1"
+            ours = webhooks.accepted(raw, header, [SECRET], now, is_live=False)["id"] == "evt_1"
         except webhooks.Unsigned:
             ours = False
         assert (by_sdk, ours) == (is_right, is_right), header
@@ -75,12 +75,15 @@ def test_a_signature_that_the_sdk_takes_is_taken() -> None:
         (b"[1]", signed(b"[1]"), "no event"),
         (b"{", signed(b"{"), "no JSON"),
         (body(data={}), signed(body(data={})), "nothing of an object"),
+        (body(object="v2.core.event", data=None), signed(body(object="v2.core.event", data=None)), "thin event"),
+        (body(related_object={"id": "in_1"}), signed(body(related_object={"id": "in_1"})), "thin event"),
+        (body(created=True), signed(body(created=True)), "nothing of an object"),
     ],
 )
 def test_what_is_not_stripes_or_too_old_is_not_taken(raw: bytes, header: str, words: str) -> None:
     """No signature, a wrong one, one of another time, the other mode, or something else than an event: refused with the reason."""
     with pytest.raises(webhooks.Unsigned, match=words):
-        webhooks.accepted(raw, header, SECRET, NOW, is_live=False)
+        webhooks.accepted(raw, header, [SECRET], NOW, is_live=False)
 
 
 def test_the_route_answers_without_a_page() -> None:
@@ -110,6 +113,32 @@ def test_an_event_is_kept_once(tmp_path: Path) -> None:
         here.config = replace(here.config, stripe=replace(here.config.stripe, webhook_secret=SECRET))
         assert [_taken(here, raw), _taken(here, raw), _taken(here, raw, secret="whsec_other")] == [True, True, False]
         assert here.query("SELECT id, type, object_id FROM stripe_event WHERE id = 'evt_hook'") == [("evt_hook", "invoice.paid", "in_1")]
+
+
+def test_two_secrets_while_one_endpoint_takes_anothers_place(tmp_path: Path) -> None:
+    """What either of them signed is taken, a third is not; an empty one signs nothing."""
+    with stripe_world(tmp_path) as here:
+        here.sync()
+        here.config = replace(here.config, stripe=replace(here.config.stripe, webhook_secret=f"whsec_old, {SECRET},"))
+        raw = body(created=int(here.clock.now().timestamp()))
+        assert [_taken(here, raw, secret=s) for s in (SECRET, "whsec_old", "whsec_other", "")] == [True, True, False, False]
+
+
+def test_what_is_stripes_and_of_no_use_is_dropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Events of a connected account and kinds that nothing is read on are answered as taken, logged and not kept; an older version is kept."""
+    with stripe_world(tmp_path) as here:
+        here.sync()
+        here.config = replace(here.config, stripe=replace(here.config.stripe, webhook_secret=SECRET))
+        at = int(here.clock.now().timestamp())
+        other = body(id="evt_other", created=at, account="acct_connected")
+        kind = body(id="evt_kind", created=at, type="payout.paid")
+        own = body(id="evt_own", created=at, account=here.stripe.id)
+        old = body(id="evt_old", created=at, api_version="2020-08-27", data={"object": {"id": "in_1", "object": "invoice", "subscription": "sub_1"}})
+        assert [_taken(here, raw) for raw in (other, kind, own, old)] == [True] * 4
+        assert here.query("SELECT id FROM stripe_event WHERE id LIKE 'evt_o%' OR id = 'evt_kind' ORDER BY id") == [("evt_old",), ("evt_own",)]
+        said = capsys.readouterr().out
+        assert "another account, acct_connected" in said
+        assert "nothing is read on payout.paid" in said
 
 
 def _taken(here: StripeWorld, raw: bytes, *, secret: str = SECRET) -> bool | None:

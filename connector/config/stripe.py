@@ -58,6 +58,11 @@ class StripeConfig:
     unused: tuple[str, ...] = ()
 
     @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The signing secrets that are accepted: several, by commas, while one endpoint takes another's place."""
+        return _several(self.webhook_secret)
+
+    @property
     def mode(self) -> Mode:
         """Return whether the key moves real money; a key of unknown form counts as one that does."""
         return mode_of(self.api_key) or "live"
@@ -140,10 +145,14 @@ def _base(reader: Reader) -> str:
 def _webhook_secret(reader: Reader) -> str:
     at: At = ("stripe", "webhook_secret")
     secret = reader.text(at, "", is_secret=True).strip()
-    if secret and not secret.startswith("whsec_"):
+    if any(not one.startswith("whsec_") for one in _several(secret)):
         hint = "Copy it from the endpoint in Stripe's Dashboard (Developers, Webhooks); without it events are polled, which is enough."
         reader.add("bad-value", at, "`webhook_secret` is no signing secret of a webhook endpoint: those begin with whsec_.", hint)
     return secret
+
+
+def _several(secret: str) -> tuple[str, ...]:
+    return tuple(one for part in secret.split(",") if (one := part.strip()))
 
 
 def _account(reader: Reader) -> str | None:

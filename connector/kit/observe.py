@@ -42,6 +42,7 @@ EVENTS = frozenset(
         "push.left",
         "push.lost",
         "push.refused",
+        "hook.ignored",
         "hook.refused",
         "mail.sent",
         "mail.failed",

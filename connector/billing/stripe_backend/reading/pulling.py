@@ -44,7 +44,7 @@ class Work:
     schedules: dict[str, None] = field(default_factory=dict)
     customers: dict[str, None] = field(default_factory=dict)
     deleted: dict[str, None] = field(default_factory=dict)
-    unfinal: dict[str, Data] = field(default_factory=dict)
+    unfinal: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,8 +111,8 @@ class Reading:
             self.each(customer, self.balance)
         for customer in work.deleted:
             self.each(customer, self.deleted)
-        for invoice in work.unfinal.values():
-            self.write(partial(_not_finalized, invoice, self.now()))
+        for invoice_id in work.unfinal:
+            self.each(invoice_id, self.unfinal)
         self._tell_differences(first)
         return [row.id for row in rows] if self.failed > before else []
 
@@ -209,6 +209,12 @@ class Reading:
 
         self.write(written)
 
+    def unfinal(self, invoice_id: str) -> None:
+        """Read an invoice that could not be finalized, unless it is by now, and tell why."""
+        invoice = self._asked_for("invoices.retrieve", invoice_id)
+        if invoice is not None and invoice.get("status") == "draft":
+            self.write(partial(_not_finalized, invoice, self.now()))
+
     def deleted(self, customer: str) -> None:
         """Tell that a customer of ours was deleted at Stripe."""
 
@@ -270,7 +276,7 @@ def _asked(rows: Sequence[Row]) -> Work:
         if kind.startswith("credit_note."):
             work.invoices[id_of(about.get("invoice"))] = True
         elif kind == "invoice.finalization_failed":
-            work.unfinal[id_of(about)] = about
+            work.unfinal[id_of(about)] = None
         elif kind.startswith("invoice."):
             work.invoices.setdefault(id_of(about), False)
         else:
