@@ -80,6 +80,11 @@ def build_calls(config: Config, bound: Bound, *, timeout_s: float = _STRIPE_TIME
     return GuardedCalls(opened, bound)
 
 
+def account_of(unit: Unit) -> str:
+    """Return the Stripe account that the ledger is bound to, "" before the first contact."""
+    return ledger.meta(unit, ACCOUNT) or ""
+
+
 def bound_to(config: Config, unit: Unit | None, org: Org | None = None) -> Bound | None:
     """Return what Stripe's key must lead to, None where nobody bills on Stripe. unit - the ledger; None: there is none yet.
 

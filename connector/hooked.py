@@ -5,7 +5,6 @@ from __future__ import annotations
 from connector import app, backends
 from connector.billing.stripe_backend.reading import webhooks
 from connector.kit import observe
-from connector.sync import ledger
 
 
 def taken(house: app.House, raw: bytes, signature: str) -> bool | None:
@@ -20,7 +19,7 @@ def taken(house: app.House, raw: bytes, signature: str) -> bool | None:
         observe.log("hook.refused", error=str(error), hint=error.hint)
         return False
     with house.database.read() as unit:
-        account = ledger.meta(unit, backends.ACCOUNT) or stripe.account or ""
+        account = backends.account_of(unit) or stripe.account or ""
     why = webhooks.ignored(event, account)
     if why:
         observe.log("hook.ignored", id=str(event["id"]), reason=why)

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from connector.billing import store
+from connector.billing.batches import in_batches
 from connector.billing.events import balance_event
 from connector.billing.locking import hold_customers
 from connector.billing.store import BalanceEntry
 from connector.billing.stripe_backend.money import minor_amount
+from connector.billing.stripe_backend.pushing import Transactions
 from connector.billing.stripe_backend.reading.picked import Data, id_of
+from connector.billing.stripe_backend.steps import Calls
 from connector.ports import Unit
 
-MOST = 1_000
+PAGE, MOST = 100, 10_000
 """Transactions of one customer that are read at once."""
 
 
@@ -46,14 +50,38 @@ def customer_id_of(unit: Unit, stripe_id: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def read(database: Transactions, calls: Calls, stripe_id: str) -> list[Data]:
+    """Return what moved a customer's balance, oldest first, as far back as a page holds something that the books have already.
+
+    Whatever is older than that was booked with it, so that a long history is not read again. Raises: Refusal for a customer that is gone.
+    """
+    found: list[Data] = []
+    asked: dict[str, Any] = {"limit": PAGE}
+    while len(found) < MOST:
+        page = calls.do("customers.balance_transactions.list", asked, target=stripe_id)
+        found += page["data"]
+        with database.read() as unit:
+            is_known = any(_booked(unit, [f"bal_{id_of(one)}" for one in page["data"]]))
+        if is_known or not page.get("has_more") or not page["data"]:
+            break
+        asked["starting_after"] = id_of(page["data"][-1])
+    return found[::-1]
+
+
+def _booked(unit: Unit, ids: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for batch, marks in in_batches(ids):
+        known |= {row[0] for row in unit.query(f"SELECT id FROM balance_entry WHERE id IN ({marks})", batch)}
+    return known
+
+
 def book(unit: Unit, stripe_id: str, transactions: Sequence[Data], now: datetime) -> int:
     """Book the transactions of a customer (oldest first) that the books do not have; return how many."""
     customer_id = customer_id_of(unit, stripe_id)
     if customer_id is None:
         return 0
     hold_customers(unit, [customer_id])
-    rows = unit.query("SELECT id FROM balance_entry WHERE customer_id = ? AND id LIKE 'bal_cbtxn%'", (customer_id,))
-    known, booked, at = {row[0] for row in rows}, 0, store.at_text(now)
+    known, booked, at = _booked(unit, [f"bal_{id_of(one)}" for one in transactions]), 0, store.at_text(now)
     for one in transactions:
         entry_id = f"bal_{id_of(one)}"
         if entry_id in known or (one.get("metadata") or {}).get("connector_step"):

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from connector.billing import outbox, store
+from connector.billing.batches import in_batches
 from connector.billing.events import issued_event
 from connector.billing.issue import Billed, deal_of_line, first_recurring, token_for, with_invoice
 from connector.billing.locking import hold_customers
@@ -220,8 +221,8 @@ def _own_lines(unit: Unit, invoice: Data) -> dict[str, Line]:
     """Return the lines that we sent as items and that stand on this invoice, by key."""
     keys = {str((line.get("metadata") or {}).get("connector_line") or "") for line in invoice["lines"]["data"]} - {""}
     found: dict[str, Line] = {}
-    for key in sorted(keys):
-        for (data,) in unit.query("SELECT data FROM stripe_line WHERE key = ? AND invoice_id IS NULL", (key,)):
+    for batch, marks in in_batches(sorted(keys)):
+        for key, data in unit.query(f"SELECT key, data FROM stripe_line WHERE invoice_id IS NULL AND key IN ({marks})", batch):
             found[key] = coding.line_from_text(data)
     return found
 

@@ -197,14 +197,14 @@ class Reading:
             if balances.customer_id_of(unit, customer) is None:
                 return
         try:
-            moved = self.calls.listed("customers.balance_transactions.list", {}, target=customer, limit=balances.MOST)
+            moved = balances.read(self.database, self.calls, customer)
         except Refusal as refusal:
             if refusal.code != "resource_missing":
                 raise
             return
 
         def written(unit: Unit) -> list[str]:
-            balances.book(unit, customer, moved[::-1], self.now())
+            balances.book(unit, customer, moved, self.now())
             return []
 
         self.write(written)

@@ -56,9 +56,9 @@ def compare(reading: Reading) -> Compared:
     since = int((reading.now() - timedelta(days=DAYS)).timestamp())
     since = since if gap is None else min(since, gap)
     before = reading.told
-    seen = _invoices(reading, {"created": {"gte": since}}, set())
     still_open: set[str] = set()
-    seen += _invoices(reading, {"status": "open"}, still_open)
+    seen = _invoices(reading, {"created": {"gte": since}}, still_open)
+    seen += _invoices(reading, {"status": "open", "created": {"lt": since}}, still_open)
     _closed_meanwhile(reading, still_open)
     _payments(reading, since)
     missed = reading.told - before
@@ -88,8 +88,8 @@ def _pages(reading: Reading, call: str, params: Data) -> Iterator[list[dict[str,
 # ---------------------------------------------------------------- invoices and what was paid
 
 
-def _invoices(reading: Reading, params: Data, found: set[str]) -> int:
-    """Read the listed invoices of our customers that differ from the books, and put their ids into *found*; return how many are ours."""
+def _invoices(reading: Reading, params: Data, still_open: set[str]) -> int:
+    """Read the listed invoices of our customers that differ from the books, and note which are open; return how many are ours."""
     seen = 0
     for page in _pages(reading, "invoices.list", params):
         with reading.database.read() as unit:
@@ -99,7 +99,7 @@ def _invoices(reading: Reading, params: Data, found: set[str]) -> int:
             books = _books(unit, [id_of(i) for i in ours])
             ours = [i for i in ours if i["status"] != "void" or id_of(i) in books]  # voided before anybody owed it
         seen += len(ours)
-        found |= {id_of(invoice) for invoice in ours}
+        still_open |= {id_of(invoice) for invoice in ours if invoice["status"] == "open"}
         for invoice in ours:
             with_refunds = _credited(invoice) != (books[id_of(invoice)].credited if id_of(invoice) in books else 0)
             if _differs(invoice, books.get(id_of(invoice)), reading.engine.timezone):
