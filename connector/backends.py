@@ -21,6 +21,7 @@ from connector.payments.cards import TestCards
 from connector.ports import Org, TaxSource, Unit
 from connector.sync import ledger
 from connector.tax.eu import EuVat
+from connector.tax.places import country_code
 from connector.tax.rates import ListedRates
 
 ACCOUNT, MODE = "stripe_account", "stripe_mode"
@@ -65,7 +66,7 @@ def build_billing(config: Config, org_id: str, *, is_sandbox: bool, bound: Bound
     if is_stripe:
         guard = bound or Bound(mode=config.stripe.mode, expected=config.stripe.account)
         guard.refuse_mode()
-        return StripeBilling(**settings, calls=build_calls(config, guard), automatic_tax=config.tax.kind == "stripe")
+        return StripeBilling(**settings, calls=build_calls(config, guard), automatic_tax=config.tax.kind == "stripe", countries=country_code)
     return InternalBilling(**settings, payments={"test": TestCards()} if "test" in config.payments.methods else {})
 
 

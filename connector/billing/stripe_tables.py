@@ -81,6 +81,17 @@ class StripeKnownRow(Books, table=True):
     made_at: str
 
 
+class StripeToldRow(Books, table=True):
+    """What Stripe was told of a customer: *digest* of the details, and the tax number (type and value) that we gave it, under its id there."""
+
+    __tablename__ = "stripe_told"
+    customer_id: str = Field(primary_key=True)
+    digest: str
+    tax_id: str
+    tax_number: str
+    updated_at: str
+
+
 class StripeLineRow(Books, table=True):
     """A line that we bill ourselves, sent as an invoice item; *data* is JSON of the engine's line. invoice_id - ours, once it stands on one."""
 

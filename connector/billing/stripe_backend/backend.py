@@ -26,10 +26,11 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import fetching, pushes, pushing
+from connector.billing.stripe_backend import fetching, known_people, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning, telling
+from connector.billing.stripe_backend.compiling.people import Told
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.currencies import Currencies, running_currencies
@@ -47,6 +48,7 @@ from connector.ports import (
     BilledRun,
     Command,
     Compared,
+    CustomerDetails,
     IntentResult,
     InvoiceView,
     Outcome,
@@ -61,15 +63,21 @@ REPLANNED = 100  # contracts of refused pushes that one pass plans anew
 
 
 class StripeBilling(InternalBilling):
-    """Billing on Stripe for one CRM org; *calls* is used by the passes alone. *automatic_tax*: Stripe knows the tax, not we."""
+    """Billing on Stripe for one CRM org; *calls* is used by the passes alone. *automatic_tax*: Stripe knows the tax, not we.
+
+    countries - a country's code by code or name, None for one that nobody knows.
+    """
 
     transactional = False
     makes_drafts = False  # drafts in the books are Stripe's
 
-    def __init__(self, *, calls: Calls, automatic_tax: bool = False, **books: Any) -> None:
+    def __init__(
+        self, *, calls: Calls, automatic_tax: bool = False, countries: Callable[[str], str | None] = lambda _name: None, **books: Any
+    ) -> None:
         super().__init__(**books)
         self.calls = calls
         self.automatic_tax = automatic_tax
+        self.countries = countries
 
     @property
     def remote(self) -> StripeBilling:
@@ -105,13 +113,18 @@ class StripeBilling(InternalBilling):
             moment=moment, customers=people, credited=credited(unit, facts), source=self.tax, is_run=copy is None,
             actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
             sent=pushes.sent_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
-            currencies=running_currencies(unit, contracts),
+            currencies=running_currencies(unit, contracts), told=known_people.told(unit, {c.customer_id for c in contracts}), located=self.located,
         )  # fmt: skip
 
     def _trials_ended(self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment) -> Mapping[str, BookedContract]:
         """Return nothing: Stripe knows the payment methods, and ends or pauses such a trial itself."""
         del unit, contracts, moment
         return {}
+
+    def located(self, details: CustomerDetails) -> CustomerDetails:
+        """Return who is billed with the country's code, as Stripe takes it; a country that nobody knows stays as it is written."""
+        code = self.countries(details.address.country) if details.address.country else None
+        return replace(details, address=replace(details.address, country=code)) if code else details
 
     # ---------------------------------------------------------------- the billing run
 
@@ -273,6 +286,7 @@ class StripeBilling(InternalBilling):
         pushes.save_lines(unit, push, settled.lines, settled.items)
         if settled.read is not None and settled.read.waiting:
             waiting.note(unit, settled.held, settled.read.waiting, now)
+        known_people.keep(unit, push, now)
         for invoice in settled.read.invoices if settled.read is not None else ():
             told += mirrored(unit, self, invoice, now)
         if push.contract_id:
@@ -342,6 +356,8 @@ class StripeIssue(Issue):
     standing: Mapping[str, pushes.Standing]
     asked: Mapping[str, Sequence[Command]]
     currencies: Currencies
+    told: Mapping[str, Told]
+    located: Callable[[CustomerDetails], CustomerDetails]
     plans: dict[str, _Made] = field(default_factory=dict)
 
     def bill(self, contract: BookedContract, facts: Sequence[Line]) -> Billed:
@@ -390,7 +406,8 @@ class StripeIssue(Issue):
             label=contract.label,
             how=contract.how,
             customer_id=contract.customer_id,
-            details=self.customers[contract.customer_id].details,
+            details=self.located(self.customers[contract.customer_id].details),
+            told=self.told.get(contract.customer_id, Told()),
             tax=self.tax_of(contract.customer_id),
             held=self.held.get(contract.id),
             piece=piece_of(contract, facts, self.state_of(contract), self.credited),

@@ -7,15 +7,16 @@ share one; the request waits under that key until the push is settled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connector.billing import desk, store
 from connector.billing.desk import Held as HeldInvoice
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
-from connector.billing.stripe_backend.compiling.people import customer_step
-from connector.billing.stripe_backend.pushes import begin, shared_id
+from connector.billing.stripe_backend.compiling.people import Told, people_steps, told_of
+from connector.billing.stripe_backend.known_people import told
+from connector.billing.stripe_backend.pushes import begin
 from connector.billing.stripe_backend.steps import Held, Plan, Push, Ref, Step
 from connector.core.lines import Line
 from connector.ports import IntentResult, Unit
@@ -47,14 +48,25 @@ def on_stripe(unit: Unit, number: str) -> OnStripe:
     return OnStripe(held=held, stripe_id=rows[0][0], charge=rows[0][1] or "", charges=int(count), through_stripe=int(through))
 
 
-def customer_at(unit: Unit, engine: Engine, customer_id: str) -> tuple[tuple[Step, ...], str | Ref]:
-    """Return the steps that find or make a customer at Stripe (none where its id is known), and its id there."""
-    known = shared_id(unit, ("customer", customer_id))
-    if known is not None:
-        return (), known
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whom:
+    """A customer at Stripe: its *id* there, the *steps* that find or make it and tell what changed, and the digest of what it is *told*."""
+
+    id: str | Ref
+    steps: tuple[Step, ...]
+    told: str
+
+
+def customer_at(unit: Unit, engine: Engine, customer_id: str) -> Whom:
+    """Return a customer as the steps of a request need it."""
     (customer,) = store.customers(unit, ids=[customer_id])
-    step = customer_step(customer_id, customer.details, engine.org)
-    return (step,), Ref(step=step.name)
+    exempt = engine.tax.tax_of(customer.details).exempt
+    details = replace(customer.details, tax_exempt=exempt) if exempt != "none" else customer.details
+    located = getattr(engine, "located", None)  # of the Stripe backend alone
+    details = located(details) if located is not None else details
+    known = told(unit, [customer_id]).get(customer_id, Told())
+    steps = people_steps(customer_id, details, engine.org, known, customer=known.stripe_id)
+    return Whom(id=known.stripe_id or Ref(step="customer"), steps=tuple(steps), told=told_of(customer_id, details, engine.org))
 
 
 def key_of(request: Request, engine: Engine, part: int = 0) -> str:
@@ -62,10 +74,11 @@ def key_of(request: Request, engine: Engine, part: int = 0) -> str:
     return f"{engine.org}/{request.key}" + (f"/{part}" if part else "")
 
 
-def sent(request: Request, engine: Engine, unit: Unit, steps: Sequence[Step], *, lines: tuple[Line, ...] = ()) -> IntentResult:
-    """Keep the steps of a request to be sent; whoever asked waits for them."""
+def sent(request: Request, engine: Engine, unit: Unit, steps: Sequence[Step], *, lines: tuple[Line, ...] = (), whom: Whom | None = None) -> IntentResult:
+    """Keep the steps of a request to be sent, behind those of the customer *whom* it is about; whoever asked waits for them."""
     key = key_of(request, engine)
-    plan = Plan(steps=tuple(steps), held=Held(contract_id=""), lines=lines)
+    first, told_now = (whom.steps, whom.told) if whom is not None else ((), "")
+    plan = Plan(steps=(*first, *steps), held=Held(contract_id="", told=told_now), lines=lines)
     begin(unit, key=key, contract_id="", deal="", plan=plan, now=request.now)
     return IntentResult(result={}, waits_for=(key,))
 

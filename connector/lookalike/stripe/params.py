@@ -206,10 +206,14 @@ def _table_of(one: Reader) -> Reader:
     return read
 
 
+_UNSET = ("description", "email")
+"""Plain texts that an empty value unsets. Source: docs.stripe.com/changelog/2013-08-12/allows-description-email-fields-null."""
+
+
 def _text(sent: Any, path: str) -> str:
     if not isinstance(sent, str):
         _refuse(f"Invalid string: {sent}", path)
-    if sent == "":
+    if sent == "" and path not in _UNSET:
         _refuse(
             f"You passed an empty string for '{path}'. We assume empty values are an attempt to unset a parameter; however "
             f"'{path}' cannot be unset. You should remove '{path}' from your request or supply a non-empty value.",

@@ -1,4 +1,4 @@
-"""The Stripe backend made whole: every id that a shared object has had."""
+"""The Stripe backend made whole: every id that a shared object has had, and what it was told of customers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,5 +24,12 @@ def _known() -> None:
     )
 
 
+def _told() -> None:
+    op.create_table(
+        "stripe_told", *map(_text, ("customer_id", "digest", "tax_id", "tax_number", "updated_at")), sa.PrimaryKeyConstraint("customer_id")
+    )
+
+
 def upgrade() -> None:
+    _told()
     _known()

@@ -28,12 +28,12 @@ from connector.ports import IntentResult, Unit
 def adjust(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Move a customer's balance at Stripe; see `customers.adjust` for what can be asked."""
     asked = customers.adjustment(request, engine, unit)
-    known, customer = customer_at(unit, engine, asked.customer_id)
+    whom = customer_at(unit, engine, asked.customer_id)
     step = Step(
-        name="balance", call="customers.balance_transactions.create", target=customer,
+        name="balance", call="customers.balance_transactions.create", target=whom.id,
         params={"amount": stripe_amount(asked.amount, asked.currency), "currency": asked.currency, "description": asked.reason},
     )  # fmt: skip
-    return sent(request, engine, unit, [*known, step])
+    return sent(request, engine, unit, [step], whom=whom)
 
 
 def adjusted(done: Done, engine: Engine, unit: Unit) -> IntentResult:
@@ -52,8 +52,8 @@ def payment_method(request: Request, engine: Engine, unit: Unit) -> IntentResult
     if wanted and (kind not in ("", "stripe") or not token.startswith("pm_")):
         hint = "Write stripe:pm_…, as Stripe names a method that it has; or let the customer store one behind its portal link (`connector customers portal-link`)."
         raise refused("unknown-method", f"On Stripe a payment method is one that Stripe keeps; {wanted} is none.", hint)
-    known, customer = customer_at(unit, engine, customer_id)
-    steps = [*known]
+    whom = customer_at(unit, engine, customer_id)
+    customer, steps = whom.id, []
     if wanted:
         attach = Step(name="attach", call="payment_methods.attach", target=token, params={"customer": customer}, keeps=("type", "card.brand", "card.last4"))
         default = {"invoice_settings": {"default_payment_method": Ref(step="attach")}}  # a test card gets an id of its own
@@ -67,7 +67,7 @@ def payment_method(request: Request, engine: Engine, unit: Unit) -> IntentResult
         ]
     (standing,) = store.customers(unit, ids=[customer_id])
     so_far = {"customer": customer_id, "name": standing.details.name, "before": ""}
-    return replace(sent(request, engine, unit, steps), result=so_far)
+    return replace(sent(request, engine, unit, steps, whom=whom), result=so_far)
 
 
 def method_said(done: Done, engine: Engine, unit: Unit) -> IntentResult:
@@ -84,7 +84,7 @@ def method_said(done: Done, engine: Engine, unit: Unit) -> IntentResult:
 def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Issue a one-off invoice at Stripe; see `reissues.create` for what can be asked."""
     wanted = reissues.wanted(request, engine, unit, f"{engine.org}/{request.key}")
-    known, customer = customer_at(unit, engine, wanted.customer.id)
+    whom = customer_at(unit, engine, wanted.customer.id)
     rates = {rate.id: rate for rate in wanted.rates}
     rate_steps = {rate_id: rate_step(rate) for rate_id, rate in rates.items()}
     metadata = {"connector_org": engine.org, "connector_contract": wanted.contract_id, "connector_deal": wanted.deal}
@@ -94,16 +94,16 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     invoice = Step(
         name="own/invoice", call="invoices.create",
         params={
-            "customer": customer, "currency": wanted.currency, "auto_advance": False, "pending_invoice_items_behavior": "exclude",
+            "customer": whom.id, "currency": wanted.currency, "auto_advance": False, "pending_invoice_items_behavior": "exclude",
             "metadata": {k: v for k, v in metadata.items() if v}, **how,
         },
     )  # fmt: skip
     items = [
-        _item_step(number, line, customer, invoice, rate_steps, rates, wanted.currency) for number, line in enumerate(wanted.lines, 1)
+        _item_step(number, line, whom.id, invoice, rate_steps, rates, wanted.currency) for number, line in enumerate(wanted.lines, 1)
     ]
     finalize = Step(name="own/finalize", call="invoices.finalize_invoice", target=Ref(step=invoice.name), params={"auto_advance": True})
-    steps = [*known, *rate_steps.values(), invoice, *items, finalize]
-    return sent(request, engine, unit, steps, lines=tuple(wanted.lines))
+    steps = [*rate_steps.values(), invoice, *items, finalize]
+    return sent(request, engine, unit, steps, lines=tuple(wanted.lines), whom=whom)
 
 
 def _item_step(  # noqa: PLR0913, PLR0917 - what the line needs of the steps before it

@@ -10,6 +10,7 @@ Checked before anything is sent, over everything that the engine will bill as fa
 | tax rates of one line | 5 |
 | lines of ours on one invoice | 250 |
 | currencies of a customer | 1 |
+| an address, with automatic tax | a country that is known, in the US a ZIP code |
 
 More than ten phases, more than twenty lines, rhythms that do not fit, and intervals over three years are no limits: they are sent in
 several parts or billed by items of our own. Source: docs.stripe.com/currencies, /billing/subscriptions/trials, /api/invoiceitems.
@@ -23,6 +24,7 @@ from decimal import Decimal
 
 from connector.billing.stripe_backend.compiling.groups import Group
 from connector.billing.stripe_backend.compiling.outlook import Outlook
+from connector.billing.stripe_backend.compiling.people import is_code
 from connector.billing.stripe_backend.money import major_text, stripe_amount
 from connector.errors import Problem, RejectedError
 
@@ -41,7 +43,7 @@ Complaint = tuple[str, str, str]
 
 def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract."""
-    complaints = [*_currencies(outlook, groups), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
+    complaints = [*_currencies(outlook, groups), *_places(outlook), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -63,6 +65,22 @@ def _currencies(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint
             text = f"{wanted.details.name} is already billed in {currency.upper()} ({label}), and one customer has one currency there."
             yield "customer-currency", text, f"Close this deal in {currency.upper()}, or for another account"
             return
+
+
+def _places(outlook: Outlook) -> Iterator[Complaint]:
+    """Yield why Stripe could not work out the tax of a customer: its invoices would stay drafts there."""
+    wanted = outlook.wanted
+    if not wanted.automatic_tax or wanted.details.tax_exempt != "none":
+        return
+    address = wanted.details.address
+    if not address.country:
+        yield "stripe-no-country", f"The address of {wanted.details.name} names no country, so that no tax can be worked out.", "Fill in the billing address of the account"
+    elif not is_code(address.country):
+        text = f'The country "{address.country}" of {wanted.details.name} is none that is known, so that no tax can be worked out.'
+        yield "stripe-unknown-country", text, "Correct the country in the billing address of the account"
+    elif address.country.upper() == "US" and not address.postal_code:
+        text = f"The address of {wanted.details.name} has no ZIP code, so that no tax can be worked out."
+        yield "stripe-no-zip", text, "Fill in the postal code in the billing address of the account"
 
 
 def _amounts(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 from connector.billing.stripe_backend.compiling.prices import digest
-from connector.billing.stripe_backend.steps import Step
+from connector.billing.stripe_backend.steps import Push, Ref, Step
 from connector.core.terms import TaxRate
+from connector.core.values import dataclass
 from connector.ports import CustomerDetails, HowBilled
+
+NUMBER, FORMER = "tax-number", "former-tax-number"
+"""Names of the steps that give a customer its tax number, and take the former one away."""
 
 _EU = ("AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "EL", "ES", "FI", "FR", "HR", "HU", "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL",
        "PT", "RO", "SE", "SI", "SK", "XI")  # fmt: skip
@@ -17,8 +23,21 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What Stripe knows of a customer: its id there, a digest of the details it was told, and the tax number that we gave it, with its id.
+
+    tax_number - type and value, "eu_vat DE123456789". "" for what it does not know.
+    """
+
+    stripe_id: str = ""
+    digest: str = ""
+    tax_id: str = ""
+    tax_number: str = ""
+
+
 def tax_id_type(tax_id: str, country: str) -> str | None:
-    """Return how Stripe calls a tax id, None where we cannot tell: an EU number by its own letters, any other by the country."""
+    """Return how Stripe calls a tax id, None where we cannot tell: an EU number by its own letters, any other by the country's code."""
     text = tax_id.replace(" ", "").upper()
     place = country.strip().upper()
     if text[:2] in _EU and text[2:3].isalnum():
@@ -30,43 +49,92 @@ def tax_id_type(tax_id: str, country: str) -> str | None:
     return _ELSEWHERE.get(place)
 
 
-def customer_params(customer_id: str, details: CustomerDetails, org: str) -> dict[str, Any]:
-    """Return a customer as Stripe has it, without its tax ids."""
+def is_code(country: str) -> bool:
+    """Whether a country is given as its code."""
+    return len(country) == 2 and country.isalpha()
+
+
+def tax_number(details: CustomerDetails) -> str:
+    """Return type and value of a customer's tax number as Stripe takes them, "" where there is none or nobody can tell which it is."""
+    kind = tax_id_type(details.tax_id, details.address.country) if details.tax_id else None
+    if kind is None:
+        return ""
+    value = " ".join(details.tax_id.split())
+    if kind in ("eu_vat", "gb_vat"):
+        value = re.sub(r"[\s.\-]", "", value).upper()
+    return f"{kind} GB{value}" if kind == "gb_vat" and value[:2].isdigit() else f"{kind} {value}"
+
+
+def customer_params(customer_id: str, details: CustomerDetails, org: str, *, is_new: bool) -> dict[str, Any]:
+    """Return a customer as Stripe has it, without its tax number; of one that is there what is empty is emptied, too."""
     address = details.address
     lines = {
-        "line1": address.line1, "city": address.city, "postal_code": address.postal_code, "state": address.state,
-        "country": address.country if len(address.country) == 2 else "",
+        "line1": address.line1, "city": address.city, "postal_code": address.postal_code, "state": address.state, "country": address.country,
     }  # fmt: skip
     params: dict[str, Any] = {
         "name": details.name[:256], "tax_exempt": details.tax_exempt,
         "metadata": {"connector_customer": customer_id, "connector_org": org, "crm_account": details.account},
     }  # fmt: skip
-    if details.email:
+    if details.email or not is_new:
         params["email"] = details.email
     if any(lines.values()):
-        params["address"] = {k: v for k, v in lines.items() if v}
-    if details.language:
+        params["address"] = {k: v for k, v in lines.items() if v}  # an address takes the place of the former as a whole
+    elif not is_new:
+        params["address"] = ""
+    if details.language:  # Stripe takes no empty list: the language it was told last stays
         params["preferred_locales"] = [details.language]
     return params
 
 
 def customer_step(customer_id: str, details: CustomerDetails, org: str) -> Step:
     """Return the step that finds or makes the customer; its answer's `id` is the customer."""
-    params = customer_params(customer_id, details, org)
-    kind = tax_id_type(details.tax_id, details.address.country) if details.tax_id else None
-    if kind is not None:
-        params["tax_id_data"] = [{"type": kind, "value": details.tax_id}]
+    params = customer_params(customer_id, details, org, is_new=True)
     return Step(name="customer", call="customers.create", shared=("customer", customer_id), params=params)
 
 
-def details_step(customer: str, customer_id: str, details: CustomerDetails, org: str) -> Step:
-    """Return the step that tells Stripe a customer's details anew."""
-    return Step(name="details", call="customers.update", target=customer, params=customer_params(customer_id, details, org))
+def people_steps(customer_id: str, details: CustomerDetails, org: str, told: Told, *, customer: str = "") -> list[Step]:
+    """Return the steps that find or make a customer, and tell Stripe what it does not know of it yet.
+
+    customer - its id there, "" where the step `customer` gives it.
+    """
+    steps = [] if customer else [customer_step(customer_id, details, org)]
+    if told.digest == told_of(customer_id, details, org):
+        return steps
+    target: str | Ref = customer or Ref(step="customer")
+    known = customer or told.stripe_id
+    if known:
+        params = customer_params(customer_id, details, org, is_new=False)
+        steps.append(Step(name="details", call="customers.update", target=target, params=params))
+    number = tax_number(details)
+    if number != told.tax_number:
+        if number:
+            kind, _, value = number.partition(" ")
+            steps.append(Step(name=NUMBER, call="customers.tax_ids.create", target=target, params={"type": kind, "value": value}))
+        if told.tax_id and known:
+            steps.append(Step(name=FORMER, call="customers.tax_ids.delete", target=f"{known}/{told.tax_id}"))
+    return steps
 
 
 def told_of(customer_id: str, details: CustomerDetails, org: str) -> str:
     """Return a digest of the details as they are sent."""
-    return digest(customer_params(customer_id, details, org))
+    return digest(customer_params(customer_id, details, org, is_new=False), tax_number(details))
+
+
+def told_by(push: Push, before: Told) -> tuple[str, Told] | None:
+    """Return which customer of ours the steps of a push told Stripe of, and what it knows now; None where they told it nothing."""
+    named = next((s for s in push.plan.steps if s.name in ("customer", "details") and s.name in push.results), None)
+    customer_id = (named.params.get("metadata") or {}).get("connector_customer") if named is not None else None
+    if named is None or not customer_id:
+        return None
+    steps = {s.name: s for s in push.plan.steps}
+    is_told = all(name in push.results for name in (NUMBER, FORMER) if name in steps)
+    after = replace(before, digest=push.plan.held.told if is_told and push.plan.held.told else before.digest)
+    if NUMBER in push.results:
+        params = steps[NUMBER].params
+        after = replace(after, tax_id=str(push.results[NUMBER].get("id") or ""), tax_number=f"{params['type']} {params['value']}")
+    elif FORMER in push.results:
+        after = replace(after, tax_id="", tax_number="")
+    return str(customer_id), after
 
 
 def rate_key(rate: TaxRate) -> str:

@@ -22,9 +22,8 @@ from connector.billing.stripe_backend.compiling.own import Items
 from connector.billing.stripe_backend.compiling.owning import own_of
 from connector.billing.stripe_backend.compiling.people import (
     collection,
-    customer_step,
-    details_step,
     known_rate_step,
+    people_steps,
     rate_step,
     settings,
     subscribed,
@@ -96,16 +95,13 @@ class _Planning:
         return self._whole(held)
 
     def _whole(self, held: Held) -> Plan:
-        told = told_of(self.wanted.customer_id, self.details, self.wanted.org)
-        if self.held.customer and self.held.told and self.held.told != told:
-            self.steps.insert(0, details_step(self.held.customer, self.wanted.customer_id, self.details, self.wanted.org))
-            held = replace(held, told=told)
-        if not self.steps:
+        told = self.wanted.told if self.wanted.told.digest else replace(self.wanted.told, digest=self.held.told)
+        people = people_steps(self.wanted.customer_id, self.details, self.wanted.org, told, customer=self.held.customer)
+        if not self.steps and not (people and self.held.customer and self.held.told):
             return Plan(held=self.wanted.held or held)
-        steps = [*self.shared.values(), *{s.name: s for s in self.items.shared if s.name not in self.shared}.values(), *self.steps]
-        if not self.held.customer:
-            steps.insert(0, customer_step(self.wanted.customer_id, self.details, self.wanted.org))
-            held = replace(held, told=told)
+        held = replace(held, told=told_of(self.wanted.customer_id, self.details, self.wanted.org))
+        shared = [*self.shared.values(), *{s.name: s for s in self.items.shared if s.name not in self.shared}.values()]
+        steps = [*people, *shared, *self.steps]
         gone = self.wanted.not_begun - {k for g in held.groups for p in g.phases for k in p.once}
         return Plan(steps=tuple(_in_order(steps)), held=held, lines=tuple(self.lines), dropped=tuple(sorted(gone)))
 

@@ -13,6 +13,7 @@ from connector.billing.stripe_backend.compiling.ahead import arranged, verdict
 from connector.billing.stripe_backend.compiling.groups import Group, is_over
 from connector.billing.stripe_backend.compiling.outlook import Claim, Outlook, is_short_enough
 from connector.billing.stripe_backend.compiling.owning import is_left, is_stripes
+from connector.billing.stripe_backend.compiling.people import is_code, tax_number
 from connector.billing.stripe_backend.compiling.phases import Entry, natural_end
 from connector.billing.stripe_backend.compiling.sending import MOST_PHASES, held_phases
 from connector.billing.stripe_backend.compiling.wanted import Wanted
@@ -158,10 +159,20 @@ def _unseen(groups: Sequence[Group], own: Sequence[Line], outlook: Outlook) -> I
     cut = [_name(c) for c, e in billed if _is_by_amount(c, e)]
     if cut:
         yield f"the percentage of a discount on {listed(list(dict.fromkeys(cut)))}: the amount that it takes off stands there"
+    yield from _unknown_of(outlook.wanted)
     if any(line.discounts for line in own):
         yield "discounts of the connector's items: what is left after them stands there"
     if outlook.plan.term_end is not None and outlook.plan.end is None:
         yield f"renewals from {outlook.plan.term_end.date()} on: they are sent as they come near"
+
+
+def _unknown_of(wanted: Wanted) -> Iterator[str]:
+    """Yield what of the customer's details Stripe does not take as it is meant."""
+    country, number = wanted.details.address.country, wanted.details.tax_id
+    if country and not is_code(country):
+        yield f'the country "{country}": it is none that is known, and stands there as it is written'
+    if number and not tax_number(wanted.details):
+        yield f"the tax number {number}: which kind it is cannot be told, as it does not begin with its country and the address names none that helps"
 
 
 def _billed_by(group: Group) -> Iterator[tuple[Claim, Entry]]:

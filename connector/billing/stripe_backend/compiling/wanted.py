@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from datetime import datetime
 
 from connector.billing.stripe_backend.compiling.days import moment
+from connector.billing.stripe_backend.compiling.people import Told
 from connector.billing.stripe_backend.steps import Held
 from connector.core.lines import Line, Slice
 from connector.core.period import to_local
@@ -21,7 +22,8 @@ class Wanted:
 
     key - of the push. piece - the facts: lines on mirrored invoices. sent - lines that we sent and that stand on no mirrored invoice yet,
     by key. now - aware. automatic_tax - Stripe finds the tax; else the rates of the contract and of *tax* are sent.
-    may_bill_ahead - Stripe has not refused to bill this contract ahead. currencies - of everything else that runs for the customer, each with the name of a contract in it.
+    may_bill_ahead - Stripe has not refused to bill this contract ahead. told - what Stripe knows of the customer.
+    currencies - of everything else that runs for the customer, each with the name of a contract in it.
     """
 
     key: str
@@ -39,6 +41,7 @@ class Wanted:
     now: datetime
     automatic_tax: bool = False
     may_bill_ahead: bool = True
+    told: Told = Told()
     currencies: Mapping[str, str] = field(default_factory=dict)
 
     @property
