@@ -6,10 +6,11 @@ is billed once the contract in euros has ended, and another account's is not tou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from connector.billing.store import BookedContract
 from connector.billing.stripe_backend.steps import Plan
+from connector.errors import Problem, RejectedError
 from connector.ports import Unit
 
 _BEGINS = ("subscription_schedules.create", "subscriptions.create")
@@ -34,10 +35,25 @@ class Currencies:
             self._running.setdefault(contract.customer_id, (contract.contract.terms.currency, contract.label))
 
 
+def refuse_other_currency(unit: Unit, customer_id: str, name: str, currency: str) -> None:
+    """Raise RejectedError where a one-off invoice would be in another currency than what runs for its customer."""
+    running = _running(unit, [customer_id]).get(customer_id)
+    if running is not None and running[0] != currency:
+        raise RejectedError(Problem(
+            code="customer-currency",
+            message=f"{name} is already billed in {running[0].upper()} ({running[1]}), and one customer has one currency there.",
+            hint=f"Make the invoice in {running[0].upper()}, or for another account.",
+        ))  # fmt: skip
+
+
 def running_currencies(unit: Unit, contracts: Sequence[BookedContract]) -> Currencies:
     """Return what runs at Stripe for the customers of *contracts*: one statement for many."""
+    return Currencies(_running(unit, {c.customer_id for c in contracts}))
+
+
+def _running(unit: Unit, customer_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
-    for ids in _batches(sorted({c.customer_id for c in contracts})):
+    for ids in _batches(sorted(customer_ids)):
         marks = ", ".join("?" * len(ids))
         rows = unit.query(
             "SELECT c.customer_id, c.currency, c.label FROM contract c WHERE"
@@ -47,7 +63,7 @@ def running_currencies(unit: Unit, contracts: Sequence[BookedContract]) -> Curre
         )
         for customer, currency, label in rows:
             found.setdefault(customer, (currency, label))
-    return Currencies(found)
+    return found
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

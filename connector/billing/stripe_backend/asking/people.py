@@ -16,6 +16,7 @@ from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
 from connector.billing.stripe_backend.begun import Done, customer_at, sent
 from connector.billing.stripe_backend.compiling.people import collection, rate_step
+from connector.billing.stripe_backend.currencies import refuse_other_currency
 from connector.billing.stripe_backend.money import stripe_amount, stripe_price
 from connector.billing.stripe_backend.steps import Ref, Step
 from connector.core.lines import Line
@@ -84,12 +85,14 @@ def method_said(done: Done, engine: Engine, unit: Unit) -> IntentResult:
 def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Issue a one-off invoice at Stripe; see `reissues.create` for what can be asked."""
     wanted = reissues.wanted(request, engine, unit, f"{engine.org}/{request.key}")
+    refuse_other_currency(unit, wanted.customer.id, wanted.customer.details.name, wanted.currency)
     whom = customer_at(unit, engine, wanted.customer.id)
     rates = {rate.id: rate for rate in wanted.rates}
     rate_steps = {rate_id: rate_step(rate) for rate_id, rate in rates.items()}
     metadata = {"connector_org": engine.org, "connector_contract": wanted.contract_id, "connector_deal": wanted.deal}
     how = collection(wanted.how)
-    if getattr(engine, "automatic_tax", False):  # of the Stripe backend alone
+    is_taxed = getattr(engine, "automatic_tax", False)  # of the Stripe backend alone
+    if is_taxed:
         how["automatic_tax"] = {"enabled": True}
     invoice = Step(
         name="own/invoice", call="invoices.create",
@@ -101,8 +104,10 @@ def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     items = [
         _item_step(number, line, whom.id, invoice, rate_steps, rates, wanted.currency) for number, line in enumerate(wanted.lines, 1)
     ]
+    if is_taxed:  # such an invoice takes no rates, and only items that say how they stand to tax
+        items = [replace(i, params={k: v for k, v in i.params.items() if k != "tax_rates"} | {"tax_behavior": "exclusive"}) for i in items]
     finalize = Step(name="own/finalize", call="invoices.finalize_invoice", target=Ref(step=invoice.name), params={"auto_advance": True})
-    steps = [*rate_steps.values(), invoice, *items, finalize]
+    steps = [*(() if is_taxed else rate_steps.values()), invoice, *items, finalize]
     return sent(request, engine, unit, steps, lines=tuple(wanted.lines), whom=whom)
 
 

@@ -285,7 +285,7 @@ def _from_the_past(outlook: Outlook, strand: Strand, running: Segment, at_time: 
     is_metered = running.price.usage_type == "metered"
     event = event_name(outlook.wanted.contract.id, running.item.id) if is_metered else ""
     amount = quotient(*running.full)
-    one = shown(running.price, running.item.quantity, amount, currency=outlook.currency, interval=strand.interval, event=event)
+    one = shown(running.price, running.item.quantity, amount, currency=outlook.currency, interval=strand.interval, event=event, automatic_tax=outlook.wanted.automatic_tax)
     end = None
     if running.is_free:
         end = next((c.end for c in strand.claims if c.is_free and c.start < floor), None)

@@ -10,6 +10,7 @@ Checked before anything is sent, over everything that the engine will bill as fa
 | tax rates of one line | 5 |
 | lines of ours on one invoice | 250 |
 | currencies of a customer | 1 |
+| items of ours below zero, with automatic tax | none |
 | an address, with automatic tax | a country that is known, in the US a ZIP code |
 
 More than ten phases, more than twenty lines, rhythms that do not fit, and intervals over three years are no limits: they are sent in
@@ -43,7 +44,7 @@ Complaint = tuple[str, str, str]
 
 def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract."""
-    complaints = [*_currencies(outlook, groups), *_places(outlook), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
+    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, groups), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -81,6 +82,15 @@ def _places(outlook: Outlook) -> Iterator[Complaint]:
     elif address.country.upper() == "US" and not address.postal_code:
         text = f"The address of {wanted.details.name} has no ZIP code, so that no tax can be worked out."
         yield "stripe-no-zip", text, "Fill in the postal code in the billing address of the account"
+
+
+def _credits(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
+    """Yield what would be given back by an item of ours, where Stripe finds the tax: it takes no negative item then."""
+    taken = {key for group in groups for key in group.laid.taken}
+    back = [line for line in outlook.lines if line.net < 0 and line.key not in taken] if outlook.wanted.automatic_tax else []
+    if back:
+        text = f"{_listed(dict.fromkeys(line.description or line.product for line in back))} would be credited for unused time, which cannot be done where the tax is worked out there."
+        yield "stripe-automatic-tax-credit", text, "Let the change begin with a period or agree on no proration, and credit the rest on its invoice (`connector invoices credit`)"
 
 
 def _amounts(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:

@@ -25,12 +25,19 @@ class Items:
         self.shared: list[Step] = []
         self.rates = self._all_rates()
 
+    def behavior(self, line: Line) -> dict[str, str]:
+        """Return whether a line's amount holds its tax, where Stripe finds the tax: it takes no line that does not say so."""
+        if not self.outlook.wanted.automatic_tax:
+            return {}
+        return {"tax_behavior": self.behaviors.get(line.item_id, "exclusive")}
+
     def _all_rates(self) -> dict[str, TaxRate]:
         contract = self.outlook.wanted.contract
         terms = contract.terms
         phases = [*terms.phases, *(p for c in contract.changes for p in c.phases)]
         items = [i for p in phases for i in (*p.items, *p.add_invoice_items)]
         items += [s.item for c in contract.changes for s in c.items if s.item is not None] + [i for c in contract.changes for i in c.one_time]
+        self.behaviors = {i.id: i.price.tax_behavior for i in items}
         found = {r.id: r for _, row in self.outlook.piece.rates for r in row}
         found |= {r.id: r for i in items for r in i.tax_rates}
         return found | {r.id: r for r in terms.tax_rates}
@@ -45,7 +52,9 @@ class Items:
 
     def taxes(self, line: Line) -> list[Ref]:
         """Return the tax rates of a line, noting the steps that make them."""
-        found = []
+        found: list[Ref] = []
+        if self.outlook.wanted.automatic_tax:
+            return found
         for rate_id, _, is_inside in line.taxes:
             rate = self.rates.get(rate_id)
             if rate is None:
@@ -67,7 +76,13 @@ class Items:
         params: dict[str, Any] = {
             "customer": customer, **where, "amount": stripe_amount(line.net, self.outlook.currency), "currency": self.outlook.currency,
             "description": self.description(line), "discountable": False, "period": {"start": start, "end": end}, "metadata": self._marks(line),
+            **self.behavior(line),
         }  # fmt: skip
+        if self.outlook.wanted.automatic_tax and line.product:  # taxed by the product's tax code, as its subscription is
+            self.shared.append(product_step(line.product, line.description or line.product))
+            amount, currency = params.pop("amount"), params.pop("currency")
+            params["price_data"] = {"currency": currency, "product": product_ref(line.product), "unit_amount": amount, **self.behavior(line)}
+            del params["tax_behavior"]
         taxes = self.taxes(line)
         if taxes:
             params["tax_rates"] = taxes
@@ -78,7 +93,7 @@ class Items:
         start, end = self.period(line, at_time)
         self.shared.append(product_step(line.product, line.description or line.product))
         params: dict[str, Any] = {
-            "price_data": {"currency": self.outlook.currency, "product": product_ref(line.product), "unit_amount": stripe_amount(line.net, self.outlook.currency)},
+            "price_data": {"currency": self.outlook.currency, "product": product_ref(line.product), "unit_amount": stripe_amount(line.net, self.outlook.currency), **self.behavior(line)},
             "quantity": 1, "discountable": False, "metadata": self._marks(line),
             "period": {"start": {"type": "timestamp", "timestamp": start}, "end": {"type": "timestamp", "timestamp": end}},
         }  # fmt: skip

@@ -269,7 +269,7 @@ class Layout:
         event = event_name(self.outlook.wanted.contract.id, claim.item.id) if claim.is_metered else ""
         amount = quotient(*claim.segment.full) if claim.is_free else claim.line.amount
         price, quantity = (flat(claim.price, amount), None) if is_part else (claim.price, claim.item.quantity)
-        found = shown(price, quantity, amount, currency=self.outlook.currency, interval=interval, event=event)
+        found = shown(price, quantity, amount, currency=self.outlook.currency, interval=interval, event=event, automatic_tax=self.outlook.wanted.automatic_tax)
         return self._own_key(claim.item.id, found)
 
     def _own_key(self, item_id: str, found: Shown) -> Shown:

@@ -70,10 +70,13 @@ def amount_params(amount: Decimal | int, currency: str, suffix: str = "unit_amou
     return {f"{suffix}_decimal": value.normalize()}
 
 
-def shown(
-    price: Price, quantity: Decimal | None, amount: int, *, currency: str, interval: Interval | None, event: str = ""
+def shown(  # noqa: PLR0913 - the price, and how it is billed
+    price: Price, quantity: Decimal | None, amount: int, *, currency: str, interval: Interval | None, event: str = "", automatic_tax: bool = False
 ) -> Shown:
-    """Return the price that makes Stripe bill *amount* for *quantity*; interval - its rhythm, None: once. event - of a metered price."""
+    """Return the price that makes Stripe bill *amount* for *quantity*; interval - its rhythm, None: once. event - of a metered price.
+
+    automatic_tax - Stripe finds the tax, and must be told whether the price holds it.
+    """
     terms, count = _as_agreed(price, quantity, amount, currency, is_metered=bool(event))
     if terms is None:
         terms, count = amount_params(amount, currency), 1
@@ -83,8 +86,8 @@ def shown(
         params["recurring"] = {"interval": interval.unit, "interval_count": interval.count}
         if event:
             params["recurring"] |= {"usage_type": "metered", "meter": Ref(step=f"meter-{event}")}
-    if price.tax_behavior == "inclusive":
-        params["tax_behavior"] = "inclusive"
+    if price.tax_behavior == "inclusive" or automatic_tax:
+        params["tax_behavior"] = price.tax_behavior
     key = f"cn_{digest({k: _plain(v) for k, v in params.items()}, event)}"
     return Shown(key=key, quantity=None if event else count, product=product, name=price.description or product, params=params, meter=event)
 

@@ -86,11 +86,25 @@ def create(account: Account, ids: Mapping[str, str], params: Data) -> Data:
                 f"The currency of the invoice item ({draft.currency}) differs from {other['currency']}.",
                 param="currency",
             )
+    if invoice is not None and invoice["automatic_tax"]["enabled"]:
+        _refuse_untaxable(params, draft)
     made = item_from(account, customer["id"], draft)
     if invoice is not None:
         invoices.add(account, invoice, [draft_from_item(account, made)])
         account.emit("invoice.updated", invoice)
     return made
+
+
+def _refuse_untaxable(params: Data, draft: Draft) -> None:
+    """Refuse what cannot be added to an invoice with automatic tax. Source: docs.stripe.com/api/invoices/create (automatic_tax.enabled)."""
+    said = (draft.price or {}).get("tax_behavior") or params.get("tax_behavior")
+    why = {
+        "manually specified tax rates": bool(params.get("tax_rates")), "a negative amount": draft.amount < 0,
+        "tax_behavior=unspecified": said in (None, "unspecified"),
+    }  # fmt: skip
+    for words, holds in why.items():
+        if holds:
+            raise Refused(f"You cannot add an invoice item with {words} to an invoice with automatic tax enabled.", param="invoice")
 
 
 def _subscription(account: Account, id_: str | None, customer: Data) -> Data | None:
