@@ -251,7 +251,7 @@ class _Leaving:
 
     def _entry(self, entry: Entry, segment: Segment, group: Group) -> Entry:
         currency = self.outlook.currency
-        found = shown(segment.price, segment.item.quantity, quotient(*segment.full), currency=currency, interval=entry.interval)
+        found = shown(segment.price, segment.item.quantity, quotient(*segment.full), currency=currency, interval=entry.interval, automatic_tax=self.outlook.wanted.automatic_tax)
         return replace(entry, shown=own_key(group, entry.item_id, found))
 
 

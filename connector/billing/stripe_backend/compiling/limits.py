@@ -19,7 +19,7 @@ several parts or billed by items of our own. Source: docs.stripe.com/currencies,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -42,9 +42,9 @@ Complaint = tuple[str, str, str]
 """Code, what is wrong, what to do."""
 
 
-def problem_of(outlook: Outlook, groups: Sequence[Group]) -> Problem | None:
-    """Return one problem that names every limit, None where Stripe can hold the contract."""
-    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, groups), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
+def problem_of(outlook: Outlook, groups: Sequence[Group], left: Collection[str] = ()) -> Problem | None:
+    """Return one problem that names every limit, None where Stripe can hold the contract. left - keys of lines left to Stripe's proration."""
+    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, groups, left), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -84,10 +84,16 @@ def _places(outlook: Outlook) -> Iterator[Complaint]:
         yield "stripe-no-zip", text, "Fill in the postal code in the billing address of the account"
 
 
-def _credits(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
-    """Yield what would be given back by an item of ours, where Stripe finds the tax: it takes no negative item then."""
-    taken = {key for group in groups for key in group.laid.taken}
-    back = [line for line in outlook.lines if line.net < 0 and line.key not in taken] if outlook.wanted.automatic_tax else []
+def _credits(outlook: Outlook, groups: Sequence[Group], left: Collection[str]) -> Iterator[Complaint]:
+    """Yield what would be given back by an item of ours, where Stripe finds the tax: it takes no negative item then.
+
+    By the second a later change may be left to Stripe's own proration when its day comes.
+    """
+    if not outlook.wanted.automatic_tax:
+        return
+    taken = {*left, *(key for group in groups for key in group.laid.taken)}
+    lines = outlook.due if outlook.wanted.contract.terms.settings.proration == "second" else outlook.lines
+    back = [line for line in lines if line.net < 0 and line.key not in taken]
     if back:
         text = f"{_listed(dict.fromkeys(line.description or line.product for line in back))} would be credited for unused time, which cannot be done where the tax is worked out there."
         yield "stripe-automatic-tax-credit", text, "Let the change begin with a period or agree on no proration, and credit the rest on its invoice (`connector invoices credit`)"

@@ -80,13 +80,13 @@ class _Planning:
         groups = [] if self.wanted.contract.withdrawn else arranged(self.outlook)
         self.claimed = {key for g in groups for key in g.laid.taken}
         self.rider_home = self._rider_home(groups)
-        problem = limits.problem_of(self.outlook, groups)
-        if problem is not None:
-            raise RejectedError(problem)
         over = [g for g in self.held.groups if is_over(g, self.outlook)]
         mine = {g.name: g for g in groups}
         gone = [g for g in self.held.groups if g not in over and g.name not in mine]
         self.leaves = self._left_to_stripe(groups, gone)
+        problem = limits.problem_of(self.outlook, groups, {line.key for leave in self.leaves.values() for line in leave.lines})
+        if problem is not None:
+            raise RejectedError(problem)
         kept = [*over, *(self._ended(g) for g in gone)]
         kept += [self._converged(g) for g in groups]
         held = self._pauses(replace(self.held, groups=tuple(kept)))
