@@ -377,6 +377,8 @@ class StripeIssue(Issue):
         look = owning.next_own(replace(wanted, sent={**wanted.sent, **{line.key: line for line in plan.lines}}), plan.held)
         known = [*facts, *(line for line in (*wanted.sent.values(), *plan.lines) if not line.is_pending)]
         made = advanced(contract, known, state, self.moment.at, self.credited, look_at=look)
+        if plan.lines:  # not at Stripe yet: were they refused, the books must still look where they belong
+            made = replace(made, billed_until=contract.billed_until, window_on=contract.window_on)
         deal = before.deal if before is not None else self._deal(contract)
         self.plans[contract.id] = _Made(key=wanted.key, deal=deal, plan=plan, wanted=wanted)
         self.done.append(made)

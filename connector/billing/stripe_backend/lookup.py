@@ -88,9 +88,9 @@ def found(
     if not target:
         return None
     if verb == "delete":
-        return None if _object(calls, service, target) else {"id": target.rpartition("/")[2], "deleted": True}
+        return None if standing(calls, service, target) else {"id": target.rpartition("/")[2], "deleted": True}
     is_done = _done(step.call, params)
-    now = _object(calls, service, target) if is_done is not None else None
+    now = standing(calls, service, target) if is_done is not None else None
     return now if now is not None and is_done is not None and is_done(now) else None
 
 
@@ -130,9 +130,9 @@ def _resolved(step: Step, params: Params) -> Step:
 
 def _created(calls: Calls, service: str, params: Params, target: str, mark: str, since: int | None) -> Data | None:
     if service == "subscription_schedules" and params.get("from_subscription"):
-        below = _object(calls, "subscriptions", str(params["from_subscription"]))
+        below = standing(calls, "subscriptions", str(params["from_subscription"]))
         schedule = _id_of((below or {}).get("schedule"))
-        return _object(calls, service, str(schedule)) if schedule else None
+        return standing(calls, service, str(schedule)) if schedule else None
     if service not in _LISTS:
         return None
     narrows, besides = _LISTS[service]
@@ -156,7 +156,7 @@ def _reported(calls: Calls, params: Params, full_key: str, since: int | None) ->
 def _attached(calls: Calls, params: Params, target: str, since: int | None) -> Data | None:
     del since
     asked = {"invoice": target, "payment": {"type": "payment_record", "payment_record": params["payment_record"]}}
-    return _object(calls, "invoices", target) if calls.listed("invoice_payments.list", asked) else None
+    return standing(calls, "invoices", target) if calls.listed("invoice_payments.list", asked) else None
 
 
 def _tax_id(calls: Calls, params: Params, target: str, since: int | None) -> Data | None:
@@ -172,7 +172,7 @@ def _tight(value: Any) -> str:
     return "".join(c for c in str(value or "").upper() if c.isalnum())
 
 
-def _object(calls: Calls, service: str, target: str) -> Data | None:
+def standing(calls: Calls, service: str, target: str) -> Data | None:
     """Return an object as it stands; None where it is gone."""
     try:
         now = calls.do(f"{service}.retrieve", {}, target=target)

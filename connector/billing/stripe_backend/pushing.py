@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from connector.billing.stripe_backend import late, lookup, pushes, settling, shared
+from connector.billing.stripe_backend import drafts, late, lookup, pushes, settling, shared
 from connector.billing.stripe_backend.refusals import Refusal, Unanswered
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push, Step
 from connector.core.lines import Line
@@ -188,7 +188,7 @@ class Passage:
         """Keep what was carried out of a push, and drop the rest."""
         push = walk.push
         self.log("push.late", key=push.key, planned=push.made_at.isoformat(), hint="A period began meanwhile: planned anew.")
-        self._remove_drafts(push)
+        drafts.take_back(self.calls, push, self.log)
         read = self._read_back(push) if push.results else None
         with self.database.transaction() as unit:
             self._keep_ids(unit)
@@ -266,7 +266,7 @@ class Passage:
     def _refuse(self, push: Push, problem: Problem) -> None:
         problem = replace(problem, where=Where(record=push.deal)) if push.deal else problem
         self.log("push.refused", key=push.key, step=push.begun, error=problem.message, hint=problem.hint)
-        self._remove_drafts(push)
+        drafts.take_back(self.calls, push, self.log)
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             if not pushes.refuse(unit, push, problem, self.now()):
@@ -280,14 +280,6 @@ class Passage:
         lines, items = settling.lines_after(push)
         made = Settled(push=push, held=settling.held_after(push, before), lines=lines, items=items, read=read, problem=problem)
         return self.books.settle(unit, made, self.now())
-
-    def _remove_drafts(self, push: Push) -> None:
-        """Delete the unfinished invoice that a refused push left; the next plan makes it anew."""
-        for invoice in settling.left_drafts(push):
-            try:
-                self.calls.do("invoices.delete", {}, target=invoice, key=f"{push.key}/left-{invoice}")
-            except ConnectorError as error:
-                self.log("push.left", key=push.key, invoice=invoice, error=str(error), hint="Delete this draft at Stripe.")
 
 
 @dataclass(slots=True, kw_only=True)

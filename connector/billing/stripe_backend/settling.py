@@ -169,12 +169,13 @@ def _lines_in(value: Any) -> Iterator[str]:
             yield from _lines_in(inner)
 
 
-def left_drafts(push: Push) -> list[str]:
-    """Return drafts of our own that a refused push left behind: made, but not finalized."""
+def left_drafts(push: Push) -> list[tuple[str, list[str]]]:
+    """Return drafts of our own that a refused push left behind, made but not finalized, each with its items."""
     own = [s for s in push.plan.steps if s.name.startswith(_OWN)]
     if all(s.name in push.results for s in own):
         return []
-    return [str(push.results[s.name]["id"]) for s in own if s.call == "invoices.create" and push.results.get(s.name)]
+    items = [str(push.results[s.name]["id"]) for s in own if s.call == "invoice_items.create" and push.results.get(s.name)]
+    return [(str(push.results[s.name]["id"]), items) for s in own if s.call == "invoices.create" and push.results.get(s.name)]
 
 
 # ---------------------------------------------------------------- what is gone at Stripe

@@ -377,7 +377,7 @@ class _Planning:
     def _invoice(self, lines: Sequence[Line], at_time: str) -> None:
         """Add an invoice of ours with these lines, finalized at once."""
         params = {
-            "customer": self._customer(), "currency": self.outlook.currency, "auto_advance": True, "pending_invoice_items_behavior": "exclude",
+            "customer": self._customer(), "currency": self.outlook.currency, "auto_advance": False, "pending_invoice_items_behavior": "exclude",
             **collection(self.wanted.how), "metadata": self.metadata,
         }  # fmt: skip
         if self.wanted.automatic_tax:
