@@ -290,3 +290,41 @@ def test_a_credit_note_on_a_prorated_line(tmp_path: Path) -> None:
         charge = keyed(made)[f"{made.ids['more']}/2026-01-16/charge"]
         back = keyed(made).get(f"{made.ids['more']}/2026-01-16/credit/{made.ids['less']}", 0)
         assert back == -(charge - 5000)
+
+
+# ---------------------------------------------------------------- Stripe is away
+
+
+def cut_off(made: StripeWorld, times: int = 1000) -> None:
+    """Let nothing reach Stripe any more."""
+    made.stripe_server.faults.add("cut_before", path="/v1/", times=times)
+
+
+def test_stripe_is_away_for_hours(tmp_path: Path) -> None:
+    """Sent three hours later, the change is planned anew: Stripe counts from then, as the day of the change is still today, and nothing is told."""
+    with seats(tmp_path) as made:
+        cut_off(made)
+        change(made, "2026-01-16", 5)
+        made.sync()
+        assert made.said("more")[0] == "Queued"
+        made.stripe_server.faults.clear()
+        made.clock.move_to(datetime.fromisoformat("2026-01-16T12:00:00+00:00"))
+        made.sync()
+        (_, invoice) = made.objects("invoice")
+        assert sorted(line["amount"] for line in invoice["lines"]["data"]) == [pytest.approx(-15363, abs=5), pytest.approx(23044, abs=5)]
+        assert made.query("SELECT data FROM event WHERE name = 'invoice.differs'") == []
+        alike(made)
+
+
+def test_stripe_is_away_until_the_next_day(tmp_path: Path) -> None:
+    """The change counts from its own day, whenever it is sent: on the next day Stripe would count too little, so it is an invoice of ours."""
+    with seats(tmp_path) as made:
+        cut_off(made)
+        change(made, "2026-01-16", 5)
+        made.sync()
+        made.stripe_server.faults.clear()
+        made.clock.move_to(datetime.fromisoformat("2026-01-17T12:00:00+00:00"))
+        made.sync()
+        assert said(made) == ["none"]
+        assert sorted(i["amount"] for i in made.objects("invoiceitem")) == [-15484, 23226]
+        assert [i["total"] for i in made.objects("invoice")] == [30000, 7742]

@@ -50,18 +50,20 @@ def _instants(group: HeldGroup, made: datetime) -> Iterator[datetime]:
     if group.is_over:
         return
     floor = day_ahead(made, group.at_time)
-    for phase in group.phases:
-        for day in _days(group, phase, floor):
+    for phase, following in zip(group.phases, [*group.phases[1:], None], strict=True):
+        is_one = following is not None and following.began is not None and following.began < following.start
+        for day in _days(group, phase, floor, is_one=is_one):
             yield moment(day, group.at_time)
 
 
-def _days(group: HeldGroup, phase: HeldPhase, floor: date) -> Iterator[date]:
+def _days(group: HeldGroup, phase: HeldPhase, floor: date, *, is_one: bool) -> Iterator[date]:
+    """Yield the days of a phase; *is_one*: to Stripe it is one with the following, which shows what changed inside it."""
     begins = phase.began or phase.start
     if begins >= floor:
         yield begins
     if phase.end is not None and phase.end < floor:
         return
-    if phase.end is not None:
+    if phase.end is not None and not is_one:
         yield phase.end
     anchor = phase.anchor or group.anchor
     day = max(begins, floor - timedelta(days=1), anchor)

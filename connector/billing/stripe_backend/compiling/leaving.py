@@ -25,11 +25,13 @@ from connector.billing.stripe_backend.compiling.sending import is_let_go
 from connector.billing.stripe_backend.steps import HeldGroup, HeldItem, HeldPhase, Left
 from connector.core.lines import Line
 from connector.core.money import quotient
-from connector.core.period import Interval, period_of, to_local
+from connector.core.period import Interval, period_of, to_local, to_utc
 from connector.core.proration import measure
 from connector.core.segments import Segment
 from connector.core.terms import Change
 
+LATE_S = 3600
+"""What arrives so much later than it was decided costs noticeably less than was foreseen."""
 Behavior = Literal["always_invoice", "create_prorations", "prorate"]
 
 
@@ -76,6 +78,15 @@ def _change(outlook: Outlook, due: Sequence[Line]) -> Change | None:
     is_now = at == midnight(outlook.today) or timedelta() <= outlook.local - at <= MARGIN
     is_plain = all(line.kind in ("credit", "charge") and line.start == at for line in due) and len({line.is_pending for line in due}) == 1
     return change if is_now and is_plain and change.billing_behavior != "prorate_up_front" else None
+
+
+def good_until(outlook: Outlook) -> datetime:
+    """Return until when what is left to Stripe may be sent as it was planned: an hour, or the day of the change.
+
+    Afterwards Stripe would count noticeably less than was foreseen, or from another day than the one that was agreed.
+    """
+    tomorrow = to_utc(midnight(outlook.today) + timedelta(days=1), outlook.wanted.contract.terms.timezone)
+    return min(outlook.wanted.now + timedelta(seconds=LATE_S), tomorrow)
 
 
 def at_net(line: Line, net: int) -> Line:

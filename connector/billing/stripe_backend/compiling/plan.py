@@ -103,7 +103,8 @@ class _Planning:
         shared = [*self.shared.values(), *{s.name: s for s in self.items.shared if s.name not in self.shared}.values()]
         steps = [*people, *shared, *self.steps]
         gone = self.wanted.not_begun - {k for g in held.groups for p in g.phases for k in p.once}
-        return Plan(steps=tuple(_in_order(steps)), held=held, lines=tuple(self.lines), dropped=tuple(sorted(gone)))
+        until = leaving.good_until(self.outlook) if self.leaves else None
+        return Plan(steps=tuple(_in_order(steps)), held=held, lines=tuple(self.lines), dropped=tuple(sorted(gone)), until=until)
 
     def _customer(self) -> Any:
         return self.held.customer or Ref(step="customer")

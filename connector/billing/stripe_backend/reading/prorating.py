@@ -13,15 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from connector.billing.stripe_backend.compiling.leaving import at_net, net_at
+from connector.billing.stripe_backend.compiling.leaving import LATE_S, at_net, net_at
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading.lines import Known, is_prorated, kind_of, price_of, together
 from connector.billing.stripe_backend.reading.picked import Data, subscription_of
 from connector.billing.stripe_backend.steps import Held, Left
 from connector.core.lines import Line
 
-LATE_S = 3600
-"""An arrival so much later than the decision is told, however right the amount is."""
 EARLY_S = 600  # between our clock and Stripe's
 Found = Mapping[int, tuple[Left, Line]]
 
