@@ -32,7 +32,8 @@ BEHAVIORS = st.sampled_from(["always_invoice", "always_invoice", "create_prorati
 @st.composite
 def _price(draw, name: str) -> Price:
     if draw(st.integers(0, 9)) == 0:
-        return replace(draw(prices(7)), id=name)
+        odd = draw(prices(7))
+        return replace(odd, id=name, tiers_mode="volume" if odd.tiers_mode else None)
     amount = draw(st.one_of(st.integers(0, 90_000).map(Decimal), st.decimals(min_value=Decimal("0.01"), max_value=5_000, places=2)))
     return Price(id=name, unit_amount=amount, interval=draw(st.sampled_from([MONTH, MONTH, MONTH, YEAR, QUARTER])))
 
