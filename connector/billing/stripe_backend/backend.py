@@ -26,7 +26,7 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import fetching, known_people, pushes, pushing
+from connector.billing.stripe_backend import fetching, following, known_people, lost, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning, telling
@@ -43,7 +43,7 @@ from connector.billing.taxing import refusal, state_of
 from connector.billing.usage import with_usage
 from connector.core.lines import Line
 from connector.core.settlement import CustomerState
-from connector.errors import Problem
+from connector.errors import Problem, RejectedError
 from connector.ports import (
     BilledRun,
     Command,
@@ -58,6 +58,7 @@ from connector.ports import (
     Unit,
 )
 
+_LOST_WAIT = timedelta(days=1)  # until the run looks again at a contract that somebody ended at Stripe
 BUSY_WAIT = timedelta(minutes=10)  # until the run looks again at a contract whose push is on its way
 REPLANNED = 100  # contracts of refused pushes that one pass plans anew
 
@@ -90,7 +91,8 @@ class StripeBilling(InternalBilling):
         held_up = pushes.busy(unit, copy.before)
         late = self._unread(copy, unit, copy.before.keys() - held_up.keys())
         held_up |= {contract_id: copy.before[contract_id].deal for contract_id in late}
-        return [_carried_or_waits(copy, command, held_up) for command in commands]
+        held = {i: h for i, h in pushes.held_of(unit, copy.before).items() if lost.is_lost(h)}
+        return [_carried_or_waits(copy, command, held_up, held) for command in commands]
 
     def _unread(self, copy: Copy, unit: Unit, contract_ids: Iterable[str]) -> list[str]:
         """Return the contracts of which Stripe may have invoiced something that was not read back yet: no change may be counted against it."""
@@ -102,7 +104,8 @@ class StripeBilling(InternalBilling):
         windows = {c.id: c.window_on for c in contracts if c.is_invoiced}
         facts = store.facts(unit, windows) if windows else {}
         issue = self._issue(unit, contracts, self.moment(now, hold=False), people, facts)
-        return [c.id for c in contracts if owning.unread(issue.wanted(c, facts.get(c.id, ())))]
+        stuck = lost.waits(unit, [c.id for c in contracts])
+        return [c.id for c in contracts if c.id not in stuck and owning.unread(issue.wanted(c, facts.get(c.id, ())))]
 
     def _issue(
         self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment, people: Mapping[str, Customer],
@@ -254,7 +257,10 @@ class StripeBilling(InternalBilling):
         contracts = with_usage(unit, store.contracts(unit, contract_ids)) if contract_ids else []
         people = {c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])} if contracts else {}
         late = set(self._unread_of(unit, contracts, people, now)) if contracts else set()
-        return [i for i in contract_ids if i not in late]
+        held = pushes.held_of(unit, contract_ids)
+        gone = [c.id for c in contracts if lost.refused(c, held.get(c.id)) is not None]
+        pushes.again(unit, gone, now + _LOST_WAIT)
+        return [i for i in contract_ids if i not in late and i not in gone]
 
     def anew(self, unit: Unit, push: Push, now: datetime) -> Plan | None:
         """Return the plan of a push's contract as of now; None while Stripe may have billed something that was not read back."""
@@ -264,9 +270,13 @@ class StripeBilling(InternalBilling):
         issue.standing = {}  # the push itself keeps nothing from being planned
         if owning.unread(issue.wanted(contract, facts)):
             return None
+        if lost.refused(contract, issue.held.get(contract.id)) is not None:
+            raise RejectedError(lost.REFUSED)
         issue.bill(contract, facts)
         self._save_run(issue, [], unit)
-        return issue.plans[contract.id].plan
+        plan: Plan = issue.plans[contract.id].plan
+        lost.told(unit, issue.held, {contract.id: plan}, now)
+        return plan
 
     def take_over(self, unit: Unit) -> None:
         """Take what a process left that held the ledger before."""
@@ -296,6 +306,7 @@ class StripeBilling(InternalBilling):
                 pushes.drop_lines(unit, push.plan.dropped)
                 unit.execute("UPDATE contract SET problem = '' WHERE id = ? AND problem <> ''", (push.contract_id,))
             elif problem is not None:
+                following.look(unit, settled.held, problem, now)
                 store.insert_events(unit, parked_events(unit, [(push.contract_id, problem)], now), at)
                 unit.execute("UPDATE contract SET problem = ?, updated_at = ? WHERE id = ?", (problem.text(), at, push.contract_id))
                 if any(s.name.endswith("/ahead") and s.name not in push.results for s in push.plan.steps):
@@ -311,15 +322,20 @@ _HELD = Problem(
 )
 
 
-def _carried_or_waits(copy: Copy, command: Command, held_up: Mapping[str, str]) -> Outcome:
-    """Carry out a command, unless it would change a contract of which something is on its way."""
+def _carried_or_waits(copy: Copy, command: Command, held_up: Mapping[str, str], held: Mapping[str, Held]) -> Outcome:
+    """Carry out a command, unless it would change a contract of which something is on its way, or that somebody ended at Stripe."""
     contract_id = copy.by_deal.get(command.deal) or command.contract_id or ""
-    if contract_id not in held_up:
+    if contract_id not in held_up and contract_id not in held:
         return carried(copy, command)
     trial = replace(copy, after=dict(copy.after), customers=dict(copy.customers), by_deal=dict(copy.by_deal), touched={}, merged={})
     outcome = carried(trial, command)
     if outcome.problem is not None or not trial.touched:
         return outcome
+    why = lost.refused(trial.after[contract_id], held.get(contract_id))
+    if why is not None:
+        return Outcome(key=command.key, problem=why)
+    if contract_id not in held_up:
+        return carried(copy, command)
     problem = Problem(
         code="contract-busy",
         message=f"Something else of the contract {contract_id} is still on its way to Stripe.",
@@ -368,8 +384,13 @@ class StripeIssue(Issue):
             made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + BUSY_WAIT)
             self.done.append(made)
             return made
+        is_lost = lost.is_lost(self.held.get(contract.id))
+        if is_lost and not lost.is_ending(contract):  # only a run comes here: commands are refused
+            made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + _LOST_WAIT)
+            self.done.append(made)
+            return made
         wanted = replace(self.wanted(contract, facts), currencies=self.currencies.of(contract), may_bill_ahead=before is None)
-        plan = planned(wanted)
+        plan = lost.ended(planned(wanted)) if is_lost else planned(wanted)
         self.currencies.note(contract, plan)
         tax = self.tax_of(contract.customer_id)
         if plan.steps and tax.problem is not None and not self.automatic_tax:
@@ -423,4 +444,5 @@ class StripeIssue(Issue):
         del series
         for contract_id, made in self.plans.items():
             pushes.begin(unit, key=made.key, contract_id=contract_id, deal=made.deal, plan=made.plan, now=self.moment.at)
+        lost.told(unit, self.held, {i: made.plan for i, made in self.plans.items()}, self.moment.at)
         return []

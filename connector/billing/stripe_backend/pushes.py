@@ -30,6 +30,8 @@ PLANS = ""  # among the tries of a push: how often it was planned anew
 LONGEST_KEY = 150  # of a push; step names and suffixes come behind it, 255 in all
 _COLUMNS = "id, key, contract_id, deal, state, plan, results, tries, attempts, begun, begun_at, made_at, next_try_at"
 _PUSH = f"SELECT {_COLUMNS} FROM stripe_push"
+KEPT = timedelta(days=90)  # of a push that is over: Stripe forgets keys after a day, and what waits for one asks for it within hours
+_FORGOTTEN_AT_ONCE = 500
 _FIRST_WAIT = timedelta(hours=1)
 _LONGEST_WAIT = timedelta(hours=24)
 
@@ -226,6 +228,14 @@ def due_again(unit: Unit, now: datetime, limit: int) -> list[str]:
         " ORDER BY contract_id LIMIT ?"
     )
     return [row[0] for row in unit.query(sql, (at_text(now), limit))]
+
+
+def forget(unit: Unit, now: datetime) -> int:
+    """Delete some of the oldest pushes that were over long ago, a batch a call; return how many."""
+    oldest = "SELECT id, state, made_at, next_try_at FROM stripe_push ORDER BY id LIMIT ?"
+    over = "made_at < ? AND (state = 'done' OR (state = 'refused' AND next_try_at IS NULL))"
+    sql = f"DELETE FROM stripe_push WHERE id IN (SELECT id FROM ({oldest}) o WHERE {over})"
+    return unit.execute(sql, (_FORGOTTEN_AT_ONCE, at_text(now - KEPT)))
 
 
 # ---------------------------------------------------------------- what Stripe holds

@@ -110,6 +110,7 @@ class HeldGroup:
     with. anchor - civil day its periods are counted from. since - the day from which its phases hold as sent last: what
     begins earlier was billed by the phases before it, which stay here for a year. ends_with - release: runs on after its last phase, cancel: ends there.
     is_over - it was canceled. bills_from - the first day whose boundary it bills: later than its start where it began in the past without a charge.
+    gone - the day on which somebody ended it at Stripe, not we; let_go - somebody released its schedule there.
     ahead_to - a plain subscription: Stripe bills the periods up to then with its first invoice (its billing schedules).
     schedule, subscription - Stripe's ids, "" while unknown or none. told - digest of how its invoices are collected. left - lines of the
     running periods that were left to Stripe's own proration.
@@ -128,6 +129,8 @@ class HeldGroup:
     told: str = ""
     bills_from: date | None = None
     is_over: bool = False
+    gone: date | None = None
+    let_go: bool = False
     left: tuple[Left, ...] = ()
     ahead_to: date | None = None
 

@@ -57,7 +57,7 @@ class Group:
 
 def is_over(group: HeldGroup, outlook: Outlook) -> bool:
     """Whether a subscription has ended, or was called off before it began."""
-    if not group.phases or group.is_over:
+    if not group.phases or group.is_over or group.gone is not None:
         return True
     last = group.phases[-1]
     return group.ends_with == "cancel" and last.end is not None and moment(last.end, group.at_time) <= outlook.wanted.now
@@ -95,7 +95,10 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
     groups = [_held_group(outlook, g) for g in held if not is_over(g, outlook) and g.name != leaving]
     names = {g.name for g in outlook.wanted.held.groups} if outlook.wanted.held else set()
     rest = []
+    lost = {key for g in (outlook.wanted.held.groups if outlook.wanted.held else ()) if g.gone is not None for key in _members(g)}
     for strand in strands_of(outlook):
+        if strand.key in lost:  # somebody ended what billed it: nothing takes its place by itself
+            continue
         home = next((g for g in reversed(groups) if g.held is not None and strand.key in _members(g.held)), None)
         if home is not None:
             home.strands.append(strand)

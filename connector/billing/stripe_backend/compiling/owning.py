@@ -7,7 +7,7 @@ Stripe's own proration (`leaving`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 
 from connector.billing.stripe_backend.compiling.days import midnight, moment
@@ -19,6 +19,8 @@ from connector.core.lines import Line
 from connector.core.period import is_boundary, to_utc
 
 MARGIN = timedelta(minutes=10)
+LONGEST = timedelta(days=3)
+"""So long a change waits for an invoice of Stripe's; then it is told that the invoice is missing (`reading.missing`), and nothing waits for it."""
 
 
 def is_stripes(held: Held | None, line: Line) -> bool:
@@ -122,14 +124,29 @@ def expected(wanted: Wanted, held: Held, day: date) -> list[Line]:
 
 
 def unread(wanted: Wanted) -> bool:
-    """Whether Stripe billed something by now, or does within minutes, that is no fact yet; the contract as it was sent."""
+    """Whether Stripe billed something by now, or does within minutes, that is no fact yet; the contract as it was sent.
+
+    What has not come for days is not waited for any more.
+    """
+    return any(at >= wanted.now - LONGEST for at in _awaited(wanted))
+
+
+def missing(wanted: Wanted) -> date | None:
+    """Return the first day on which Stripe should have billed something that has not come for days, None for none."""
+    return min((at.date() for at in _awaited(wanted) if at < wanted.now - LONGEST), default=None)
+
+
+def _awaited(wanted: Wanted) -> Iterator[datetime]:
+    """Yield when Stripe billed, or bills within minutes, what is no fact yet; nothing of what somebody ended there before."""
     held = wanted.held
     if held is None:
-        return False
-    until = wanted.now + MARGIN
-    billed = _billed(wanted)
-    found = (instant_billed(held, line) for line in Outlook(wanted).lines if line.amount and (line.item_id, line.start) not in billed)
-    return any(at is not None and at <= until for at in found)
+        return
+    until, billed = wanted.now + MARGIN, _billed(wanted)
+    for line in Outlook(wanted).lines:
+        home = home_of(held, line) if line.amount and (line.item_id, line.start) not in billed else None
+        at = instant_billed(held, line) if home is not None else None
+        if home is not None and at is not None and at <= until and (home[0].gone is None or at.date() < home[0].gone):
+            yield at
 
 
 def _billed(wanted: Wanted) -> set[tuple[str, datetime]]:

@@ -277,7 +277,7 @@ class _Planning:
         new = (replace(new[0], once=tuple(r.key for r in riders)), *new[1:])
         kept = joined(old.phases, new, group.floor) if group.standing is not None else new
         from_day = new[0].start if group.standing is None else old.bills_from
-        return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day, left=self._left(old))  # type: ignore[arg-type]
+        return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day, left=self._left(old), let_go=False)  # type: ignore[arg-type]
 
     def _invoiced_now(self, name: str, subscription: str | Ref) -> None:
         """Finalize the invoice that Stripe made of its proration, so that it has its page at once."""

@@ -1,6 +1,7 @@
 """Whether a subscription is still what we sent: somebody may have changed, ended or let go of it in Stripe's dashboard (decision D-197).
 
-What was agreed stays what the books say; a difference is told on the deals of the contract, never undone behind somebody's back.
+What was agreed stays what the books say; a difference is told on the deals of the contract, never undone behind somebody's back. What we
+hold says then what is there: a subscription that was ended is gone, one whose schedule was released has none (decision D-202).
 
 Worked example: 10 seats were sent and somebody made it 12 there: "Somebody changed the running contract where it is billed." with, for
 those who run billing, "quantity of seats: 12 there, 10 here".
@@ -9,17 +10,18 @@ those who run billing, "quantity of seats: 12 there, 10 here".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
-from connector.billing.stripe_backend import coding, pushes
+from connector.billing.stripe_backend import coding, following, pushes
 from connector.billing.stripe_backend.compiling.days import moment
 from connector.billing.stripe_backend.reading import notices
 from connector.billing.stripe_backend.reading.notices import Kind
 from connector.billing.stripe_backend.reading.picked import Data, boundary_day, civil_day, id_of
-from connector.billing.stripe_backend.steps import HeldGroup, HeldPhase
+from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldPhase
 from connector.core.values import dataclass
 from connector.ports import Unit
 
@@ -64,14 +66,39 @@ def verdicts(unit: Unit, subscriptions: Sequence[Data], now: datetime, timezone:
 
 def compared(unit: Unit, subscription: Data, now: datetime, timezone: str) -> str | None:
     """Compare one subscription with what we hold of it and note or clear the difference; return its contract where that is new."""
-    hold_contracts(unit, {contract_id for contract_id, _ in _ours(unit, [id_of(subscription)]).values()})
+    ours = _ours(unit, [id_of(subscription)])
+    hold_contracts(unit, {contract_id for contract_id, _ in ours.values()})
+    told = None
     for verdict in verdicts(unit, [subscription], now, timezone):
         of, found = verdict.contract_id, verdict.found
         moved = notices.clear(unit, of, [kind for kind in KINDS if found is None or kind != found[0]], verdict.ref, now)
         if found is not None:
             moved = notices.put(unit, of, found[0], verdict.ref, notices.problem_of(*found), now) or moved
-        return of if moved else None
-    return None
+        told = of if moved else None
+    for contract_id, name in ours.values():
+        _take_as_it_is(unit, contract_id, name, subscription, now)
+    return told
+
+
+def _take_as_it_is(unit: Unit, contract_id: str, name: str, subscription: Data, now: datetime) -> None:
+    """Hold a subscription as somebody left it, so that whatever is planned next counts on what is there; see to what follows from its end."""
+    held = pushes.held_of(unit, [contract_id]).get(contract_id)
+    group = next((g for g in held.groups if g.name == name and g.subscription == id_of(subscription)), None) if held is not None else None
+    if held is None or group is None or pushes.busy(unit, [contract_id]):
+        return
+    if subscription["status"] in _ENDED and group.gone is None:
+        if is_over(group, now):
+            following.ended_as_agreed(unit, contract_id, group.subscription, now)
+        else:
+            at = subscription.get("ended_at") or subscription.get("canceled_at")
+            _keep(unit, held, group, replace(group, gone=boundary_day(at) if at else now.date()), now)
+    elif subscription["status"] not in _ENDED and group.schedule and not id_of(subscription.get("schedule")) and not _is_through(group, now):
+        _keep(unit, held, group, replace(group, schedule="", let_go=True), now)
+
+
+def _keep(unit: Unit, held: Held, before: HeldGroup, after: HeldGroup, now: datetime) -> None:
+    pushes.save_held(unit, replace(held, groups=tuple(after if g is before else g for g in held.groups)), now)
+    pushes.again(unit, [held.contract_id], now)
 
 
 def gone(subscription: str) -> Data:
@@ -112,7 +139,7 @@ def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[s
     if not group.is_over and group.ends_with == "cancel" and is_over(group, now - GRACE) and group.phases:
         return "let_go", "it goes on there, though it has ended here"
     phase = _current(group, now)
-    if group.schedule and not id_of(subscription.get("schedule")) and not _is_through(group, now):
+    if (group.schedule or group.let_go) and not id_of(subscription.get("schedule")) and not _is_through(group, now):
         return "let_go", "its schedule was released"
     facts = _facts(subscription, group)
     if phase is not None:
@@ -184,6 +211,8 @@ def schedule_gone(unit: Unit, schedule: str, now: datetime) -> str | None:
         group = next((g for g in held.groups if g.schedule == schedule), None)
         if group is None or group.subscription or is_over(group, now) or pushes.busy(unit, [contract_id]):
             continue
+        if group.gone is None:
+            _keep(unit, held, group, replace(group, gone=now.date()), now)
         if notices.put(unit, contract_id, "ended", schedule, notices.problem_of("ended", "its schedule was canceled before it began"), now):
             return str(contract_id)
     return None

@@ -20,7 +20,7 @@ from connector.errors import Problem
 from connector.kit.db import new_id
 from connector.ports import Unit
 
-Kind = Literal["disputed", "dispute_lost", "changed", "ended", "let_go", "customer_deleted", "not_finalized", "refund_failed", "voided_paid"]
+Kind = Literal["disputed", "dispute_lost", "changed", "ended", "let_go", "customer_deleted", "not_finalized", "missing", "refund_failed", "voided_paid"]
 
 
 def problem_of(kind: Kind, facts: str = "") -> Problem:
@@ -62,6 +62,14 @@ def of_contracts(unit: Unit, contract_ids: Iterable[str]) -> dict[str, Problem]:
     for batch, marks in in_batches(contract_ids):
         sql = f"SELECT contract_id, problem FROM stripe_notice WHERE contract_id IN ({marks}) ORDER BY made_at, kind, ref"
         found.update((row[0], coding.problem_from_text(row[1])) for row in unit.query(sql, batch))
+    return found
+
+
+def with_kind(unit: Unit, contract_ids: Iterable[str], kind: Kind) -> set[str]:
+    """Return those of contracts that have a notice of a kind."""
+    found: set[str] = set()
+    for batch, marks in in_batches(contract_ids):
+        found |= {row[0] for row in unit.query(f"SELECT contract_id FROM stripe_notice WHERE kind = ? AND contract_id IN ({marks})", (kind, *batch))}
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from connector.billing import store
 from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
-from connector.billing.stripe_backend import fetching
+from connector.billing.stripe_backend import fetching, pushes
 from connector.billing.stripe_backend.pushing import Transactions
 from connector.billing.stripe_backend.reading import balances, differing, drifting, events, links, notices, returning
 from connector.billing.stripe_backend.reading.events import Row
@@ -69,6 +69,7 @@ class Reading:
             links.refreshed(self.database, self.calls, self.now(), self.tell)
         with self.database.transaction() as unit:
             events.forget(unit, self.now())
+            pushes.forget(unit, self.now())
         return taken
 
     def work_off(self) -> int:

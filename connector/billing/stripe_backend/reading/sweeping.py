@@ -20,12 +20,14 @@ from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
 from connector.billing.store import REDUCED
 from connector.billing.stripe_backend import fetching, pushes
+from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading import drifting, events, notices, returning
 from connector.billing.stripe_backend.reading.drifting import KINDS
 from connector.billing.stripe_backend.reading.paying import invoices_charged
 from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, metadata_of, subscription_of
 from connector.billing.stripe_backend.reading.pulling import Reading, Work
+from connector.billing.usage import with_usage
 from connector.core.values import dataclass
 from connector.ports import Compared, Unit
 
@@ -64,6 +66,7 @@ def compare(reading: Reading) -> Compared:
     missed = reading.told - before
     subscriptions = _subscriptions(reading)
     reading.work_off()
+    _missing(reading)
     with reading.database.transaction() as unit:
         if not reading.stop.is_set() and gap is not None:
             events.close_gap(unit)
@@ -293,6 +296,33 @@ def _held(reading: Reading) -> set[str]:
         if len(ids) < store.READ_ROWS:
             return found - {""}
         after = ids[-1]
+
+
+def _missing(reading: Reading) -> None:
+    """Say of which contracts an invoice has been due for days and has not come; take it back where it came."""
+    long_ago = (reading.now() - owning.LONGEST).date().isoformat()
+    with reading.database.read() as unit:
+        sql = (
+            "SELECT c.id FROM contract c WHERE c.status <> 'withdrawn' AND ((c.billed_until <> '' AND c.billed_until < ?) OR (NOT c.is_invoiced AND c.starts_on < ?)"
+            " OR EXISTS (SELECT 1 FROM stripe_notice n WHERE n.contract_id = c.id AND n.kind = 'missing'))"
+            " AND EXISTS (SELECT 1 FROM stripe_held h WHERE h.contract_id = c.id) ORDER BY c.id"
+        )
+        ids = [row[0] for row in unit.query(sql, (long_ago, long_ago))]
+    for contract_id in ids:
+        reading.each(contract_id, lambda name: reading.write(partial(_told_missing, name, reading)))
+
+
+def _told_missing(contract_id: str, reading: Reading, unit: Unit) -> list[str]:
+    now = reading.now()
+    hold_contracts(unit, [contract_id])
+    (contract,) = with_usage(unit, store.contracts(unit, [contract_id]))
+    issue, facts = reading.engine.issue_of(unit, contract, now)
+    day = owning.missing(issue.wanted(contract, facts))
+    if day is None or pushes.busy(unit, [contract_id]):
+        moved = notices.clear(unit, contract_id, ("missing",), "", now)
+    else:
+        moved = notices.put(unit, contract_id, "missing", "", notices.problem_of("missing", f"due {day.isoformat()}"), now)
+    return store.deals_of_contracts(unit, [contract_id]) if moved else []
 
 
 def _drift(unit: Unit) -> int:

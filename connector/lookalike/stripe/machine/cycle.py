@@ -10,7 +10,7 @@ from fractions import Fraction
 from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine import discounts, items, payments
 from connector.lookalike.stripe.machine.figures import rounded
-from connector.lookalike.stripe.machine.invoices import closed, subscription_of
+from connector.lookalike.stripe.machine.invoices import closed
 from connector.lookalike.stripe.machine.keeping import falls_due, index, notes, wake
 from connector.lookalike.stripe.machine.lines import Draft, name_of
 from connector.lookalike.stripe.machine.pricing import amount_of, exact_amount, is_metered
@@ -298,9 +298,9 @@ def _drop_prorations(account: Account, subscription: Data) -> None:
 
 
 def _stop_collecting(account: Account, subscription: Data) -> None:
-    """Open and draft invoices of an ended subscription are no longer collected by themselves."""
+    """What its customer has open, and its own draft, are no longer collected by themselves once a subscription has ended."""
     latest = account.kind("invoice").get(subscription["latest_invoice"] or "")
     found = [account.kind("invoice")[id_] for id_ in index(account, "open", "customer", subscription["customer"])]
     for invoice in (*found, *([latest] if latest is not None and latest["status"] == "draft" else [])):
-        if subscription_of(invoice) == subscription["id"] and invoice["created"] < account.now():
+        if invoice["created"] < account.now():
             invoice.update(auto_advance=False, next_payment_attempt=None)

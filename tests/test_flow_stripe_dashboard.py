@@ -1,0 +1,180 @@
+"""What somebody ended or released in Stripe's dashboard: nothing waits for it for ever, and the CRM still has the last word in plain ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from stripe_world import StripeWorld, stripe_world
+from test_stripe_reading import DAY, call, deed, started
+from world import at
+
+from connector import app
+from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend.steps import Held, Plan, Step
+
+
+def change(made: StripeWorld, ref: str, day: str, action: str = "Amend", **fields: Any) -> None:
+    """Win a change on a day and run a round."""
+    if made.clock.now() < at(day):
+        made.clock.move_to(at(day))
+    lines = [{"Quantity": 3, "UnitPrice": "60.00"}] if action == "Amend" else []
+    made.deal(ref, *lines, account="harbor", CloseDate=day, Billing_Action__c=action, Amends_Opportunity__c="@harbor_deal", **fields)
+    made.win(ref)
+    made.sync()
+
+
+def own(made: StripeWorld) -> list[int]:
+    """Return the amounts of every line of ours at Stripe."""
+    return [i["amount"] for i in made.objects("invoiceitem") if i["metadata"].get("connector_line")]
+
+
+def canceled(made: StripeWorld, day: str = "2026-04-05") -> None:
+    """Let somebody cancel the subscription in the dashboard."""
+    started(made)
+    made.clock.move_to(at(day))
+    deed(made, "subscription", subscription=made.objects("subscription")[0]["id"], cancel={})
+
+
+def released(made: StripeWorld) -> None:
+    """Let somebody release the schedule in the dashboard."""
+    started(made)
+    made.clock.move_to(at("2026-04-05"))
+    (schedule,) = made.objects("subscription_schedule")
+    call(made, "POST", "/v1/subscription_schedules/{id}/release", {}, id=schedule["id"])
+
+
+def test_a_change_of_what_was_canceled_there_is_refused_in_words(tmp_path: Path) -> None:
+    """After a cancellation in the dashboard, also weeks later, a deal over more is refused with what to do; nothing is made at Stripe."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        canceled(made)
+        made.sync()
+        change(made, "more", "2026-05-10")
+        status, message = made.said("more")
+        assert status == "Needs attention"
+        assert message.startswith("The running contract was ended where it is billed")
+        assert "Close a Cancel deal" in message
+        made.clock.move_to(at("2026-06-25"))
+        made.bill()
+        made.sync()
+        assert made.counts("subscription", "invoice") == {"subscription": 1, "invoice": 1}
+
+
+def test_what_was_canceled_there_is_canceled_here(tmp_path: Path) -> None:
+    """A Cancel deal succeeds as nothing is left to do: what was paid for and not used is given back, and nobody needs attention any more."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        canceled(made)
+        made.sync()
+        assert made.said("harbor_deal")[0] == "Needs attention"
+        change(made, "stop", "2026-04-10", "Cancel", Billing_Effective_Date__c="2026-04-10", Proration__c="Immediately")
+        assert made.said("stop")[0] == "Canceled"
+        assert own(made) == [round(-12000 * 10 / 31)]
+        made.clock.move_to(at("2026-06-25"))
+        made.sync()
+        assert made.said("harbor_deal")[0] == "Canceled"
+        assert made.counts("subscription") == {"subscription": 1}
+
+
+def test_canceled_there_and_here_before_we_heard_of_it(tmp_path: Path) -> None:
+    """The same where Stripe's event comes after the deal: what is canceled already counts as done."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        canceled(made)
+        change(made, "stop", "2026-04-05", "Cancel", Cancel_When__c="End of period")
+        for _ in range(2):
+            made.clock.move_to(made.clock.now() + timedelta(minutes=20))
+            made.sync()
+        made.clock.move_to(at("2026-06-25"))
+        made.sync()
+        assert made.said("harbor_deal")[0] == "Canceled"
+        assert made.said("stop")[0] == "Canceled"
+        assert made.counts("subscription", "invoice") == {"subscription": 1, "invoice": 1}
+
+
+def test_a_released_schedule_is_taken_up_again_by_a_change(tmp_path: Path) -> None:
+    """The schedule was released in the dashboard: the deal says so, and an amendment puts the subscription under a new one."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        released(made)
+        made.sync()
+        assert made.said("harbor_deal")[1].startswith("The running contract is no longer steered")
+        change(made, "more", "2026-04-10", Proration__c="None")
+        assert made.said("more")[0] == "Active"
+        assert [s["status"] for s in made.objects("subscription_schedule")] == ["released", "active"]
+        made.clock.move_to(at("2026-04-21"))
+        made.sync()
+        assert [i["quantity"] for i in made.objects("subscription")[0]["items"]["data"]] == [5]
+        assert made.said("harbor_deal")[0] != "Needs attention"
+
+
+def test_a_released_schedule_is_found_out_by_the_refusal(tmp_path: Path) -> None:
+    """The same where the change comes before Stripe's event: the refusal makes us look, and the next round goes on."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        released(made)
+        change(made, "more", "2026-04-05", Proration__c="None")
+        made.clock.move_to(made.clock.now() + timedelta(minutes=5))
+        made.sync()
+        made.sync()
+        assert made.said("more")[0] == "Active"
+        made.clock.move_to(at("2026-04-21"))
+        made.sync()
+        assert [i["quantity"] for i in made.objects("subscription")[0]["items"]["data"]] == [5]
+
+
+def test_a_released_schedule_is_canceled(tmp_path: Path) -> None:
+    """A Cancel deal ends a subscription whose schedule was released there."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        released(made)
+        made.sync()
+        change(made, "stop", "2026-04-10", "Cancel", Billing_Effective_Date__c="2026-04-10", Proration__c="Immediately")
+        assert made.said("stop")[0] == "Canceled"
+        assert made.objects("subscription")[0]["status"] == "canceled"
+        assert own(made) == [round(-12000 * 10 / 31)]
+
+
+def test_what_is_owed_is_collected_after_the_end(tmp_path: Path) -> None:
+    """Stripe stops collecting a customer's open invoices when a subscription ends; what was owed before is collected again."""
+    for how in ({"Billing_Effective_Date__c": "2026-04-10", "Proration__c": "None"}, {"Cancel_When__c": "End of period"}):
+        with stripe_world(tmp_path / str(len(how)), day=DAY) as made:
+            invoice = started(made)
+            assert invoice["auto_advance"]
+            change(made, "stop", "2026-04-10", "Cancel", **how)
+            made.clock.move_to(at("2026-04-22"))
+            made.sync()
+            made.sync()
+            assert made.objects("subscription")[0]["status"] == "canceled"
+            assert [(i["status"], i["auto_advance"]) for i in made.objects("invoice")] == [("open", True)]
+            made.sync()
+            assert len([key for key, _ in made.pushes() if key.startswith("collect/")]) == 1
+
+
+def test_nothing_waits_for_ever_for_an_invoice(tmp_path: Path) -> None:
+    """Collection is paused in the dashboard so that invoices stay drafts: a change waits three days at most, and the deal says what is missing."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        subscription = made.objects("subscription")[0]["id"]
+        deed(made, "subscription", subscription=subscription, change={"pause_collection": {"behavior": "keep_as_draft"}})
+        made.clock.move_to(at("2026-04-21"))
+        made.sync()
+        change(made, "more", "2026-04-22", Proration__c="Immediately")
+        assert made.said("more")[0] == "Queued"
+        made.clock.move_to(at("2026-04-24"))
+        made.sweep()
+        assert "An invoice of this contract is missing" in made.said("harbor_deal")[1]
+        assert "due 2026-04-20" in made.said("harbor_deal")[1]
+        made.sync()
+        made.sync()
+        assert [i["quantity"] for i in made.objects("subscription")[0]["items"]["data"]] == [5]
+        assert "Queued" not in str(made.said("more")[0])
+
+
+def test_old_pushes_are_forgotten(tmp_path: Path) -> None:
+    """What was sent and is over is kept for 90 days; what is on its way or stands refused stays."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        with app.writing_house(made.config, "test", clock=made.clock) as house, house.database.transaction() as unit:
+            plan = Plan(steps=(Step(name="x", call="invoices.retrieve", target="in_none"),), held=Held(contract_id=""))
+            pushes.begin(unit, key="waits", contract_id="", deal="", plan=plan, now=made.clock.now())
+            assert pushes.forget(unit, made.clock.now() + timedelta(days=89)) == 0
+            assert pushes.forget(unit, made.clock.now() + timedelta(days=91)) == 1
+            assert pushes.forget(unit, made.clock.now() + timedelta(days=91)) == 0
+        assert made.pushes() == [("waits", "pending")]
