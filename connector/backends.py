@@ -66,7 +66,10 @@ def build_billing(config: Config, org_id: str, *, is_sandbox: bool, bound: Bound
     if is_stripe:
         guard = bound or Bound(mode=config.stripe.mode, expected=config.stripe.account)
         guard.refuse_mode()
-        return StripeBilling(**settings, calls=build_calls(config, guard), automatic_tax=config.tax.kind == "stripe", countries=country_code)
+        return StripeBilling(
+            **settings, calls=build_calls(config, guard), automatic_tax=config.tax.kind == "stripe",
+            countries=country_code, parallel=config.stripe.parallel,
+        )  # fmt: skip
     return InternalBilling(**settings, payments={"test": TestCards()} if "test" in config.payments.methods else {})
 
 

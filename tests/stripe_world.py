@@ -36,12 +36,12 @@ class StripeWorld(World):
 
 
 @contextmanager
-def stripe_world(folder: Path, *, day: str = "2026-01-01", **how: Any) -> Iterator[StripeWorld]:
-    """Give a running world billed on Stripe; see `world.world`."""
+def stripe_world(folder: Path, *, day: str = "2026-01-01", parallel: int = 1, **how: Any) -> Iterator[StripeWorld]:
+    """Give a running world billed on Stripe; see `world.world`. *parallel* 1: calls come in one order, whenever it is run."""
     with world(folder, day=day, **how) as made:
         account = Account(clock=made.clock.now, country="FR", currency="eur")
         with StripeServer(account) as server:
-            stripe = StripeConfig(api_key="sk_test_demo", api_base=server.url)
+            stripe = StripeConfig(api_key="sk_test_demo", api_base=server.url, parallel=parallel)
             billing = replace(made.config.billing, backend="stripe")
             config = replace(made.config, billing=billing, stripe=stripe)
             yield StripeWorld(

@@ -409,7 +409,10 @@ def test_a_lease_runs_out_by_itself(desk: Desk) -> None:
     with desk.database.transaction() as unit:
         pushes.begin(unit, key="org/d1/r1", contract_id=CONTRACT, deal="d1", plan=plan_of(), now=desk.at)
     with desk.database.transaction() as unit:
-        assert pushes.taken(unit, desk.at, "") is not None
+        ((push, customer),) = pushes.due(unit, desk.at, 10)
+        assert customer == ""
+        assert pushes.taken(unit, desk.at, push) is not None
+        assert pushes.taken(unit, desk.at, push) is None
     assert desk.run(later=timedelta(minutes=2)).done == 0
     assert desk.run(later=timedelta(minutes=1)).done == 1
 

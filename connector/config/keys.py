@@ -32,7 +32,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "backend", "proration", "tax_rounding", "invoice_numbering", "invoice_prefix", "cancellation_day", "payment_terms",
         "mode", "max_crm_age", "draft_hold",
     ),
-    "stripe": ("api_key", "api_base", "webhook_secret", "account", "mails", "account_ids"),
+    "stripe": ("api_key", "api_base", "webhook_secret", "account", "mails", "account_ids", "parallel"),
     "web": ("listen", "public_url", "secret", "admin_password", "api_tokens"),
     "schedule": ("billing_run", "reconcile", "backup"),
     "log": ("format", "level"),

@@ -16,6 +16,8 @@ from connector.kit.yamlpos import Path as At
 
 API_BASE = "https://api.stripe.com"
 ACCOUNT_IDS = ("salesforce_account_id", "sfdc_account_id", "crm_account", "account_id")
+PARALLEL = 4
+MOST_PARALLEL = 16
 Mode = Literal["test", "live"]
 _MODES: dict[str, Mode] = {"sk_test_": "test", "rk_test_": "test", "sk_live_": "live", "rk_live_": "live"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -45,7 +47,7 @@ _THEIRS: dict[tuple[str, str], tuple[str, str, str]] = {
 class StripeConfig:
     """Which Stripe account bills. account - acct_…, None: remembered at first contact. mails - who tells customers of invoices.
 
-    account_ids - names of metadata in which customers of the account may bear their CRM account's id already. unused - keys
+    parallel - for how many customers Stripe is called at once. account_ids - names of metadata in which customers of the account may bear their CRM account's id already. unused - keys
     of the file that say their default and mean nothing here.
     """
 
@@ -56,6 +58,7 @@ class StripeConfig:
     mails: Literal["stripe", "connector"] = "stripe"
     account_ids: tuple[str, ...] = ACCOUNT_IDS
     unused: tuple[str, ...] = ()
+    parallel: int = PARALLEL
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def read_stripe(reader: Reader, backend: str, *, is_demo: bool) -> StripeConfig:
         reader.add("missing-key", ("stripe", "mails"), "`mails: connector` needs a mail server.", "Set `mail.url` and `mail.from`.")
     return StripeConfig(
         api_key=_key(reader, is_demo=is_demo), api_base=_base(reader), webhook_secret=_webhook_secret(reader), account=_account(reader),
-        mails=mails, account_ids=_account_ids(reader), unused=_unused(reader, mails),
+        mails=mails, account_ids=_account_ids(reader), unused=_unused(reader, mails), parallel=_parallel(reader),
     )  # fmt: skip
 
 
@@ -177,6 +180,18 @@ def _account_ids(reader: Reader) -> tuple[str, ...]:
             hint = f"A name has at most {_NAME_SIGNS} signs and no brackets."
             reader.add("bad-value", (*at, number), f"{name!r} is no name of metadata at Stripe.", hint)
     return tuple(dict.fromkeys(str(name) for name in value))
+
+
+def _parallel(reader: Reader) -> int:
+    at: At = ("stripe", "parallel")
+    value = reader.raw(at)
+    if value is None:
+        return PARALLEL
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PARALLEL:
+        hint = f"It is for how many customers Stripe is called at once: {PARALLEL} where nothing is said, 1 for one after the other."
+        reader.add("bad-value", at, f"`parallel` is a whole number from 1 to {MOST_PARALLEL}.", hint)
+        return PARALLEL
+    return value
 
 
 def _unused(reader: Reader, mails: str) -> tuple[str, ...]:

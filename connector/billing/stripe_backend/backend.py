@@ -73,12 +73,14 @@ class StripeBilling(InternalBilling):
     makes_drafts = False  # drafts in the books are Stripe's
 
     def __init__(
-        self, *, calls: Calls, automatic_tax: bool = False, countries: Callable[[str], str | None] = lambda _name: None, **books: Any
-    ) -> None:
+        self, *, calls: Calls, automatic_tax: bool = False, parallel: int = 1,
+        countries: Callable[[str], str | None] = lambda _name: None, **books: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**books)
         self.calls = calls
         self.automatic_tax = automatic_tax
         self.countries = countries
+        self.parallel = parallel
 
     @property
     def remote(self) -> StripeBilling:
@@ -223,8 +225,9 @@ class StripeBilling(InternalBilling):
                 run = self._bill_these(unit, again, self.moment(now(), hold=False), [], with_drafts=False)
                 tell(unit, run.deals)
         passage = pushing.Passage(
-            database=database, calls=self.calls, books=self, now=now, tell=tell, stop=stop, log=log, progress=progress
-        )
+            database=database, calls=self.calls, books=self, now=now, tell=tell, stop=stop, log=log, progress=progress,
+            parallel=self.parallel,
+        )  # fmt: skip
         return passage.run()
 
     def pull(

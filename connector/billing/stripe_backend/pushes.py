@@ -157,19 +157,24 @@ def refused(unit: Unit) -> int:
 # ---------------------------------------------------------------- taking one, and how it goes on
 
 
-def taken(unit: Unit, now: datetime, after: str) -> Push | None:
-    """Take the next pending push behind the id *after* that nobody works on, with a lease; None: there is none."""
-    at = at_text(now)
-    due = "state = 'pending' AND (next_try_at IS NULL OR next_try_at <= ?)"
-    while True:
-        rows = unit.query(f"{_PUSH} WHERE {due} AND id > ? ORDER BY id LIMIT 1", (at, after))
-        if not rows:
-            return None
-        push = _push(rows[0])
-        # another worker may have taken it between the two statements; then no row is left to change
-        if unit.execute(f"UPDATE stripe_push SET next_try_at = ? WHERE id = ? AND {due}", (at_text(now + LEASE), push.id, at)):
-            return replace(push, next_try_at=now + LEASE)
-        after = push.id
+_DUE = "state = 'pending' AND (next_try_at IS NULL OR next_try_at <= ?)"
+
+
+def due(unit: Unit, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """Return (id, customer) of pending pushes that nobody works on, in order; "" for the customer of one that belongs to no contract."""
+    sql = (
+        f"SELECT p.id, COALESCE(c.customer_id, '') FROM (SELECT id, contract_id FROM stripe_push WHERE {_DUE} ORDER BY id LIMIT ?) p"
+        " LEFT JOIN contract c ON c.id = p.contract_id ORDER BY p.id"
+    )
+    return [(row[0], row[1]) for row in unit.query(sql, (at_text(now), limit))]
+
+
+def taken(unit: Unit, now: datetime, push_id: str) -> Push | None:
+    """Take a pending push, with a lease; None where another worker has it, or it is over."""
+    # it is taken before it is read: so nobody else can have gone on with it in between
+    if not unit.execute(f"UPDATE stripe_push SET next_try_at = ? WHERE id = ? AND {_DUE}", (at_text(now + LEASE), push_id, at_text(now))):
+        return None
+    return _push(unit.query(f"{_PUSH} WHERE id = ?", (push_id,))[0])
 
 
 def save(unit: Unit, push: Push) -> None:

@@ -28,12 +28,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from connector.billing.stripe_backend import drafts, late, lookup, pushes, settling, shared
+from connector.billing.stripe_backend import drafts, lanes, late, lookup, pushes, settling, shared
+from connector.billing.stripe_backend.keeping import Books, Settled, Transactions
 from connector.billing.stripe_backend.refusals import Refusal, Unanswered
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push, Step
-from connector.core.lines import Line
 from connector.errors import (
     ConnectorError,
     HaltError,
@@ -46,6 +46,8 @@ from connector.errors import (
 )
 from connector.ports import Pushed, Unit
 
+__all__ = ["Books", "Passage", "Settled", "Transactions"]  # what a pass asks of others is named with it
+
 AT_ONCE = 1000  # pushes of one pass; more come with the next
 KEY_AGE = timedelta(hours=20)
 _QUICK_S = 5  # waits up to this long are waited out inside a pass
@@ -54,44 +56,6 @@ _LONGEST_WAIT_S = 900
 _UNREAD_WAIT = timedelta(minutes=2)  # until a push whose contract is to be planned anew is looked at again
 _FOUND_FIRST = ("customers.tax_ids.create",)  # what the customer may have given itself
 _MOST_FAILURES = 3  # pushes in a row that end without an answer; then the pass ends
-
-
-class Transactions(Protocol):
-    """The database (kit.db)."""
-
-    def transaction(self) -> Any:
-        """Return a unit that commits at the end."""
-
-    def read(self) -> Any:
-        """Return a unit that only reads."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """What is written when a push is over: what Stripe holds, our own lines there, and what was read back from Stripe meanwhile."""
-
-    push: Push
-    held: Held
-    lines: Sequence[Line]
-    items: dict[str, str]
-    read: Any = None
-    problem: Problem | None = None
-
-
-class Books(Protocol):
-    """What the pass asks of the books: once a push is over, outside a transaction what to read back, inside one to write it."""
-
-    def read_back(self, push: Push) -> Any:
-        """Return what Stripe says now of everything that a push touched. Raises: RetryableError."""
-
-    def settle(self, unit: Unit, settled: Settled, now: datetime) -> Sequence[str]:
-        """Write what came of a push; return the deals to tell."""
-
-    def anew(self, unit: Unit, push: Push, now: datetime) -> Plan | None:
-        """Return the plan of a push's contract as of now; None while Stripe may have billed something that was not read back.
-
-        Raises: RejectedError for what Stripe cannot hold.
-        """
 
 
 class _Late(Exception):  # noqa: N818 - not an error
@@ -127,35 +91,41 @@ class Passage:
     refused: int = 0
     failures: int = 0
     problem: Problem | None = None
+    parallel: int = 1
+    makers: lanes.Makers = field(default_factory=lanes.Makers)
+    brake: lanes.Brake = field(default_factory=lanes.Brake)
     _new_ids: list[tuple[tuple[str, str], str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Pushed:
         """Carry out what is pending. Raises: HaltError where Stripe wants another key, mode or account."""
-        after = ""
-        for _ in range(AT_ONCE):
-            if self.stop.is_set():
-                break
-            with self.database.transaction() as unit:
-                push = pushes.taken(unit, self.now(), after)
-            if push is None:
-                break
-            after = push.id
-            if not self._passed(push):
-                break
+        with self.database.read() as unit:
+            due = pushes.due(unit, self.now(), AT_ONCE)
+        lanes.spread(due, self._one, parallel=self.parallel)
         with self.database.read() as unit:
             wait = pushes.waiting(unit)
         return Pushed(sent=self.sent, done=self.done, refused=self.refused, wait=wait, problem=self.problem if wait else None)
+
+    def _one(self, push_id: str) -> bool:
+        """Take one push and carry it out; return whether the pass may go on."""
+        if self.stop.is_set():
+            return False
+        with self.database.transaction() as unit:
+            push = pushes.taken(unit, self.now(), push_id)
+        return push is None or self._passed(push)
 
     def _passed(self, push: Push) -> bool:
         """Carry out one push as far as it goes; return whether the pass may go on."""
         walk = _Walk(passage=self, push=push)
         try:
             self._walked(walk)
-            self.failures = 0
+            with self._lock:
+                self.failures = 0
         except _Later as later:
             self._wait(walk.push, later.error)
-            self.failures += 1
-            return not later.ends and self.failures < _MOST_FAILURES
+            with self._lock:
+                self.failures += 1
+                return not later.ends and self.failures < _MOST_FAILURES
         except HaltError:
             self._release(walk.push)
             raise
@@ -215,20 +185,29 @@ class Passage:
             self._keep_ids(unit)
             pushes.save(unit, push)
 
+    def calling(self) -> None:
+        """Count a call, and wait where Stripe asked for it."""
+        with self._lock:
+            self.sent += 1
+        self.brake.hold(self.stop)
+
     def found_or_made(self, kind: tuple[str, str], stripe_id: str) -> None:
         """Note the id of a shared object; it is written with what is kept next."""
-        self._new_ids.append((kind, stripe_id))
+        with self._lock:
+            self._new_ids.append((kind, stripe_id))
 
     def _keep_ids(self, unit: Unit) -> None:
-        for kind, stripe_id in self._new_ids:
+        with self._lock:
+            found, self._new_ids = self._new_ids, []
+        for kind, stripe_id in found:
             pushes.save_shared(unit, kind, stripe_id, self.now())
-        self._new_ids.clear()
 
     def forget(self, lost: Sequence[settling.Lost]) -> None:
         """Use shared objects no more that are gone or withdrawn at Stripe."""
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             for shared_object, stripe_id in lost:
+                self.makers.made.pop(shared_object, None)
                 pushes.forget_shared(unit, shared_object, stripe_id)
 
     def _wait(self, push: Push, error: RetryableError) -> None:
@@ -254,8 +233,9 @@ class Passage:
             if not pushes.finish(unit, push):
                 return
             self.tell(unit, self._written(unit, push, read, None))
-        self.done += 1
-        self.progress(1)
+        with self._lock:
+            self.done += 1
+            self.progress(1)
 
     def _read_back(self, push: Push) -> Any:
         try:
@@ -272,8 +252,9 @@ class Passage:
             if not pushes.refuse(unit, push, problem, self.now()):
                 return
             self.tell(unit, self._written(unit, push, None, problem))
-        self.refused += 1
-        self.progress(1)
+        with self._lock:
+            self.refused += 1
+            self.progress(1)
 
     def _written(self, unit: Unit, push: Push, read: Any, problem: Problem | None) -> Sequence[str]:
         before = pushes.held_of(unit, [push.contract_id]).get(push.contract_id) if push.contract_id else None
@@ -387,7 +368,7 @@ class _Walk:
         """Ask for a step once; None: it may be asked again at once."""
         may_be_done = not is_first or self._may_be_done(step) or step.target is not None
         self._begin(step)
-        self.passage.sent += 1
+        self.passage.calling()
         try:
             return self._called(step)
         except Unanswered as error:
@@ -400,7 +381,7 @@ class _Walk:
         except RetryableError as error:
             if is_last or error.retry_after_s > _QUICK_S:
                 raise _Later(error, ends=True) from error
-            self.passage.stop.wait(error.retry_after_s)
+            self.passage.brake.pull(error.retry_after_s)
             return None
         except RejectedError as error:
             found = self._looked_up(step, error) if may_be_done else None
@@ -411,9 +392,7 @@ class _Walk:
     def _called(self, step: Step) -> dict[str, Any]:
         key = self._key(step)
         if step.shared is not None:
-            with self.passage.database.read() as unit:
-                was = pushes.former_id(unit, step.shared)
-            return shared.find_or_make(self.passage.calls, step, key, was)
+            return self._shared(step, step.shared, key)
         if step.call in _FOUND_FIRST:
             found = lookup.found(self.passage.calls, step, step.params, self._full_key(step))
             if found is not None:
@@ -421,6 +400,18 @@ class _Walk:
         if settling.is_read(step):
             return self.passage.calls.do(step.call, step.params, target=_text(step.target))
         return self.passage.calls.do(step.call, step.params, target=_text(step.target), key=key)
+
+    def _shared(self, step: Step, name: tuple[str, str], key: str) -> dict[str, Any]:
+        """Find or make a shared object, unless another worker did so meanwhile."""
+        with self.passage.makers.making(name):
+            known = self.passage.makers.made.get(name)
+            if known is not None and not step.keeps:
+                return {"id": known}
+            with self.passage.database.read() as unit:
+                was = pushes.former_id(unit, name)
+            found = shared.find_or_make(self.passage.calls, step, key, was)
+            self.passage.makers.made[name] = str(found["id"])
+            return found
 
     def _begin(self, step: Step) -> None:
         """Write down that a step is being sent, with everything that was kept so far."""
