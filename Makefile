@@ -42,6 +42,7 @@ test: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.stripe
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python tests/billing_page.py > docs/billing.md.new && mv docs/billing.md.new docs/billing.md

@@ -46,3 +46,12 @@ def test_a_count_that_does_not_hold_ends_the_bench() -> None:
     expect("deals", 3, 3)
     with pytest.raises(AssertionError, match="deals: 2, expected 3"):
         expect("deals", 2, 3)
+
+
+@pytest.mark.slow
+def test_the_bench_of_the_push_pass_sends_every_deal() -> None:
+    """A tiny run to a server of its own ends well, which it does only if every push came through, one at a time and several at once."""
+    command = [sys.executable, "-m", "bench.stripe", "--deals", "4", "--delay-ms", "1", "--parallel", "1", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["1", "2"]

@@ -35,6 +35,7 @@ def test_the_smallest_block(tmp_path: Path) -> None:
     assert (config.billing.backend, config.stripe.api_key, config.stripe.mode) == ("stripe", KEY, "test")
     assert (config.stripe.api_base, config.stripe.account, config.stripe.mails) == (API_BASE, None, "stripe")
     assert (config.stripe.account_ids, config.stripe.webhook_secret, config.payments.methods) == (ACCOUNT_IDS, "", ("stripe",))
+    assert config.stripe.parallel == 4
     assert KEY not in repr(config)
 
 
@@ -46,13 +47,14 @@ def test_everything_said(tmp_path: Path) -> None:
         + "payments: {methods: [stripe]}\n"
         + "mail: {url: 'smtp://127.0.0.1:2525', from: a@example.com}\n"
         + "stripe: {api_key: '${STRIPE_API_KEY}', api_base: 'http://127.0.0.1:8097/', webhook_secret: '${HOOK}', account: acct_1,\n"
-        + "  mails: connector, account_ids: [sf_id, sf_id, other]}\n"
+        + "  mails: connector, parallel: 8, account_ids: [sf_id, sf_id, other]}\n"
     )
     config = loaded(tmp_path, text, STRIPE_API_KEY=KEY, HOOK="whsec_abc")
     stripe = config.stripe
     assert (stripe.api_base, stripe.account, stripe.mails, stripe.account_ids) == (
         "http://127.0.0.1:8097", "acct_1", "connector", ("sf_id", "other"),
     )  # fmt: skip
+    assert stripe.parallel == 8
     assert (config.tax.kind, stripe.webhook_secret, config.billing.proration) == ("stripe", "whsec_abc", "second")
 
 
@@ -122,6 +124,9 @@ def test_a_live_key_and_a_demo_crm_do_not_go_together(tmp_path: Path) -> None:
         ("mails: nobody", "bad-value"),
         ("mails: connector", "missing-key"),
         ("account_ids: sf_id", "bad-type"),
+        ("parallel: 0", "bad-value"),
+        ("parallel: 17", "bad-value"),
+        ("parallel: many", "bad-value"),
         ("account_ids: ['a[b]']", "bad-value"),
         ("api_kee: x", "unknown-key"),
     ],
