@@ -26,7 +26,7 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import fetching, following, known_people, lost, pushes, pushing
+from connector.billing.stripe_backend import fetching, known_people, lost, pushes, pushing
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning, telling
@@ -309,7 +309,7 @@ class StripeBilling(InternalBilling):
                 pushes.drop_lines(unit, push.plan.dropped)
                 unit.execute("UPDATE contract SET problem = '' WHERE id = ? AND problem <> ''", (push.contract_id,))
             elif problem is not None:
-                following.look(unit, settled.held, problem, now)
+                lost.look(unit, settled.held, problem, now)
                 store.insert_events(unit, parked_events(unit, [(push.contract_id, problem)], now), at)
                 unit.execute("UPDATE contract SET problem = ?, updated_at = ? WHERE id = ?", (problem.text(), at, push.contract_id))
                 if any(s.name.endswith("/ahead") and s.name not in push.results for s in push.plan.steps):

@@ -4,7 +4,6 @@
 |---|---|
 | Stripe billed a contract that was withdrawn before it could be told | its invoice is voided, if nothing of it is paid |
 | a subscription ended as agreed, with which Stripe stops collecting what the customer owes | it collects the open invoices again |
-| Stripe refuses a change because somebody ended a subscription or released its schedule | what is there now is read, then planned anew |
 """
 
 from __future__ import annotations
@@ -15,13 +14,10 @@ from typing import Any
 
 from connector.billing.store import BookedContract
 from connector.billing.stripe_backend import pushes
-from connector.billing.stripe_backend.reading import events
 from connector.billing.stripe_backend.steps import Held, Plan, Step
-from connector.errors import Problem
 from connector.ports import Unit
 
 MOST_INVOICES = 100
-_OTHERWISE = frozenset(("stripe-schedule-ended", "stripe-subscription-ended", "stripe-missing-subscription"))
 
 
 def billed_though_withdrawn(unit: Unit, org: str, contract: BookedContract, invoice: Mapping[str, Any], now: datetime) -> None:
@@ -43,18 +39,6 @@ def ended_as_agreed(unit: Unit, contract_id: str, subscription: str, now: dateti
     ]
     if steps:
         _begin(unit, f"collect/{subscription}", "", steps, now)
-
-
-def look(unit: Unit, held: Held, problem: Problem, now: datetime) -> None:
-    """Have the subscriptions of a contract read, as if an event had told of them, where a refusal says that they are not what we hold."""
-    if problem.code not in _OTHERWISE:
-        return
-    told = [
-        {"id": f"look/{held.contract_id}/{g.subscription}/{int(now.timestamp())}", "type": "customer.subscription.updated", "created": int(now.timestamp()),
-         "data": {"object": {"id": g.subscription, "object": "subscription"}}}
-        for g in held.groups if g.subscription and not g.is_over
-    ]  # fmt: skip
-    events.keep(unit, told, now)
 
 
 def _begin(unit: Unit, key: str, deal: str, steps: Sequence[Step], now: datetime) -> None:

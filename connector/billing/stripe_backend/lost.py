@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from connector.billing.store import BookedContract
-from connector.billing.stripe_backend.reading import notices
+from connector.billing.stripe_backend.reading import events, notices
 from connector.billing.stripe_backend.steps import Held, Plan
 from connector.errors import Problem
 from connector.ports import Unit
@@ -23,6 +23,8 @@ REFUSED = replace(
     notices.problem_of("ended"),
     hint="Close a Cancel deal, to end it here as well, and sell what goes on as a New deal.",
 )
+
+_OTHERWISE = frozenset(("stripe-schedule-ended", "stripe-subscription-ended", "stripe-missing-subscription"))
 
 
 def is_lost(held: Held | None) -> bool:
@@ -58,3 +60,15 @@ def told(unit: Unit, before: Mapping[str, Held], plans: Mapping[str, Plan], now:
         for group in plan.held.groups:
             if group.gone is not None and group.is_over and not old.get(group.name, True):
                 notices.clear(unit, contract_id, ("ended",), group.subscription or group.schedule, now)
+
+
+def look(unit: Unit, held: Held, problem: Problem, now: datetime) -> None:
+    """Have the subscriptions of a contract read, as if an event had told of them, where a refusal says that they are not what we hold."""
+    if problem.code not in _OTHERWISE:
+        return
+    told = [
+        {"id": f"look/{held.contract_id}/{g.subscription}/{int(now.timestamp())}", "type": "customer.subscription.updated", "created": int(now.timestamp()),
+         "data": {"object": {"id": g.subscription, "object": "subscription"}}}
+        for g in held.groups if g.subscription and not g.is_over
+    ]  # fmt: skip
+    events.keep(unit, told, now)
