@@ -33,6 +33,7 @@ from connector.billing.stripe_backend.compiling.prices import digest, price_step
 from connector.billing.stripe_backend.compiling.sending import (
     MOST_PHASES,
     bills_later_today,
+    ends_first,
     held_phases,
     is_let_go,
     item_params,
@@ -338,7 +339,8 @@ class _Planning:
         due = [line for line in own_of(self.outlook, held) if line.key not in riding]
         host = self._host(held)
         waiting = [line for line in due if host is not None and (line.due > self.outlook.local or host[1])]
-        now = [line for line in due if line not in waiting and line.due <= self.outlook.local]
+        is_next_today = host is None and self._begins_today(held)
+        now = [line for line in due if line not in waiting and (line.due <= self.outlook.local or is_next_today)]
         at_time = noon(self.wanted.contract.terms.timezone)
         for number, line in enumerate(waiting, 1):
             assert host is not None
@@ -348,14 +350,19 @@ class _Planning:
             self._invoice(now, at_time)
         self.lines += [*waiting, *now]
 
+    def _begins_today(self, held: Held) -> bool:
+        """Whether a subscription begins later today: its first invoice is the next one, and nothing can wait on it yet."""
+        ahead = [g for g in held.groups if not is_over(g, self.outlook) and not has_begun(g, self.outlook)]
+        return any((g.phases[0].began or g.phases[0].start) == self.outlook.today for g in ahead)
+
     def _host(self, held: Held) -> tuple[HeldGroup, bool] | None:
-        """Return the subscription whose next invoice comes first, and whether that is today."""
+        """Return the subscription whose next invoice comes first, and whether that is today; none that ends before it."""
         ahead = [g for g in held.groups if not is_over(g, self.outlook) and has_begun(g, self.outlook) and not g.is_paused]
         found = []
         for group in ahead:
             phase = current_phase(group, self.outlook)
-            if phase is not None and phase.kind != "trial":
-                today = self.wanted.now.date()
+            today = self.wanted.now.date()
+            if phase is not None and phase.kind != "trial" and not ends_first(group, phase, today):
                 is_today = moment(today, group.at_time) > self.wanted.now and today == self.outlook.today and bills_later_today(group, phase, today)
                 found.append((not is_today, group.interval.unit == "year", group.name, group, is_today))
         return min(found, key=lambda f: f[:3])[3:] if found else None

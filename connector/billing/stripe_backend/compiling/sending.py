@@ -159,3 +159,12 @@ def bills_later_today(group: HeldGroup, phase: HeldPhase, day: date) -> bool:
     """Whether a period of the subscription begins on *day*."""
     shortest = min((i.interval for i in phase.items if i.interval is not None and i.end is None), key=days_long, default=None)
     return shortest is not None and natural_end(phase.anchor or group.anchor, shortest, day - timedelta(days=1)) == day
+
+
+def ends_first(group: HeldGroup, phase: HeldPhase, day: date) -> bool:
+    """Whether a subscription ends inside the period that runs on *day*: what waits for its next invoice would wait in vain."""
+    last = group.phases[-1]
+    if group.ends_with != "cancel" or last.end is None:
+        return False
+    following = [natural_end(phase.anchor or group.anchor, i.interval or group.interval, day) for i in phase.items if i.end is None]
+    return last.end < min(following, default=last.end)

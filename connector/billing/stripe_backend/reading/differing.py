@@ -32,8 +32,11 @@ class Difference:
     billed: int
 
 
-def found(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known: Known, *, is_taxed: bool) -> list[Difference]:
-    """Return what of an invoice differs from what the engine expected; *is_taxed*: the tax is ours to say."""
+def found(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known: Known, *, is_taxed: bool, is_rounded_once: bool = False) -> list[Difference]:
+    """Return what of an invoice differs from what the engine expected; *is_taxed*: the tax is ours to say.
+
+    is_rounded_once - for the whole invoice: which line bears the rest, and so a cent of each, depends on what is billed together.
+    """
     by_key = {line.key: line for line in expected}
     prorated = {line.key for line in known.prorated.values()}
     differences, tax = [], [0, 0]
@@ -46,7 +49,7 @@ def found(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known:
         if core.net != line.net:
             differences.append(Difference(what=core.description or core.product, expected=core.net, billed=line.net))
         expected_tax, billed_tax = sum(t[1] for t in core.taxes), sum(t[1] for t in line.taxes)
-        if line.key in prorated and abs(expected_tax - billed_tax) <= len(core.taxes):
+        if (is_rounded_once or line.key in prorated) and abs(expected_tax - billed_tax) <= len(core.taxes):
             expected_tax = billed_tax  # each rounds its own share
         tax = [tax[0] + expected_tax, tax[1] + billed_tax]
     if is_taxed and tax[0] != tax[1]:

@@ -177,7 +177,8 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     if others:
         insert_parts(unit, [_part(booked.id, m, lines) for m in made])
     event = issued_event(booked, made[0].status, "stripe")
-    found = differing.found(invoice, lines, [*seen.expected, *own.values()], known, is_taxed=not engine.automatic_tax)
+    once = contract.terms.settings.tax_rounding == "invoice"
+    found = differing.found(invoice, lines, [*seen.expected, *own.values()], known, is_taxed=not engine.automatic_tax, is_rounded_once=once)
     store.insert_events(unit, [event, *differing.events(found, booked, now)], store.at_text(now))
     _mail(unit, engine, booked, now)
     _follow(unit, engine, booked.id, invoice, now)
