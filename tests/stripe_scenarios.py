@@ -1,8 +1,8 @@
 """A scenario of tests/scenarios played on the Stripe backend: the books, the real SDK and the look-alike in this process, one clock for all.
 
 What the scenario says is done as people do it: a contract and its changes are commands to the billing backend, what happens to
-invoices, balance, discounts and usage are requests. The passes run at nine in the morning and late in the evening (local time) of each
-day on which something happens. What came of it has the shape of `connector simulate`, taken from the books.
+invoices, balance, discounts and usage are requests. The passes run at night, after noon and in the evening (local time) of each day on
+which something happens; where the proration is by the second, everything is done at the second that the scenario says. What came of it has the shape of `connector simulate`, taken from the books.
 
 The look-alike is called without a port: the SDK's transport hands each form body to the function that the server calls.
 """
@@ -143,9 +143,9 @@ class Player:
             if following is None or following > scenario.until.date():
                 break
             today = following
-            self._stand(today, NIGHT)
+            self._stand(today, time(0) if self._is_by_second else NIGHT)
             if not is_begun and today >= self._known_on(scenario.terms):
-                self._stand(today, MORNING)
+                self._stand(today, time(0) if self._is_by_second else MORNING)
                 self._create(scenario.terms)
                 is_begun = True
             now = [a for a in waiting if a[0].date() <= today]
@@ -174,6 +174,11 @@ class Player:
     @staticmethod
     def _known_on(terms: ContractTerms) -> date:
         return (terms.entered_at or terms.start).date()
+
+    @property
+    def _is_by_second(self) -> bool:
+        """Whether the second counts at which something is done; else contracts begin at nine, as reps close deals."""
+        return self.scenario.terms.settings.proration == "second"
 
     def _passes(self) -> None:
         """Bill, send and read back until nothing is due."""

@@ -28,6 +28,7 @@ REFUSED = {
 
 _OTHER_SUBSCRIPTION = "A later phase that begins a rhythm of its own is another subscription; what the change gives back is an invoice of ours beside its first."
 BY_DAY = {
+    "amendments: an amendment on the first day of a period prorates nothing": "It comes in the second in which Stripe bills the day: what was billed is credited, and billed anew, on that day.",
     "phases: a phase that begins a new cycle bills it whole": _OTHER_SUBSCRIPTION,
     "terms: what is added after a prebilled span began is billed to its end at once": "Of a span that is billed ahead, what begins today is the subscription's, the rest is ours.",
 }
