@@ -161,11 +161,12 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     )  # fmt: skip
     parts = prorating.found(invoice, known, wanted.sent)
     known = replace(known, prorated={place: line for place, (_, line) in parts.items()})
-    seen = as_agreed_then(invoice, told(invoice, known), known, outlook, partial(_taken, unit))
-    lines = seen.lines
-    own |= {line.key: line for line in known.prorated.values()}
+    lines = told(invoice, known)
     if invoice["status"] == "void" and all(line.key.startswith(UNKNOWN) for line in lines):
         return []  # made and voided in one while the contract is paused: nobody ever owed it, and nothing of it was expected
+    seen = as_agreed_then(invoice, lines, known, outlook, partial(_taken, unit))
+    lines = list(seen.lines)
+    own |= {line.key: line for line in known.prorated.values()}
     others = _others(unit, contract, lines)
     booked = _booked(contract, invoice, lines, issue.bill_to(contract), engine.timezone)
     if others:
