@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from stripe_world import EveningWorld, stripe_world
 from world import ROOT, World, world
 
 from connector.lookalike.crm.org import Org, Traits
@@ -18,11 +19,14 @@ ALL = [ORDERS, *(ROOT / "mappings" / f"salesforce-{name}.yaml" for name in ("opp
 
 
 @contextmanager
-def cpq_world(folder: Path, *, day: str = "2022-01-01", **config: Any) -> Iterator[World]:
-    """Give a world of an org with CPQ, reading orders only unless *mappings* says otherwise."""
+def cpq_world(folder: Path, *, day: str = "2022-01-01", backend: str = "internal", **config: Any) -> Iterator[World]:
+    """Give a world of an org with CPQ, reading orders only unless *mappings* says otherwise; *backend* stripe: on the look-alike."""
     settings: dict[str, Any] = {"mappings": [ORDERS]} | config
     made = settings.pop("org", None) or (lambda clock: Org(clock=clock, currency="USD", traits=Traits(has_cpq=True)))
-    with world(folder, day=day, org=made, **settings) as found:
+    on_backend = world(folder, day=day, org=made, **settings)
+    if backend == "stripe":
+        on_backend = stripe_world(folder, day=day, org=made, kind=EveningWorld, **settings)
+    with on_backend as found:
         yield found
 
 
