@@ -267,7 +267,7 @@ def test_a_silent_crm_begins_nothing_new(tmp_path: Path) -> None:
     with stripe_world(tmp_path, day=DAY) as made:
         made.win("acme_seats")
         made.sync()
-        made.clock.move_to(at("2026-07-02"))
+        made.clock.move_to(at("2026-06-02"))
         with app.writing_house(made.config, "bill", clock=made.clock) as house:
             billed = rounds.bill(house.seam, made.clock.now(), Tally(), reads_crm=False)
         assert [p.code for p in billed.problems] == ["billing-held"]
