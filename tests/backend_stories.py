@@ -17,11 +17,15 @@ from world import World
 from connector.config import BillingConfig
 from connector.config.collecting import PaymentsConfig
 from connector.config.taxes import TaxConfig
+from connector.lookalike.crm.org import Org
 from connector.tax.rates import ListedRate
 
 D = Decimal
 Play = Callable[[World], None]
 Line = Mapping[str, Any]
+
+AREAS = {"seats": "What is sold", "percent": "Discounts, trials, billing ahead, tax", "more_next": "Changes and ends", "quote": "Quotes, invoices, payments"}
+"""The areas of the capability table, each by the story that it begins with."""
 
 CATALOGUE = """\
 currency: eur
@@ -227,4 +231,38 @@ STORIES = (
     Story(name="quote", feature="Accepted quote", begin=_quoted, acts={"2026-01-05": _accept}, totals={"2026-01-05": D(300), "2026-02-01": D(300)}),
     Story(name="credit_note", feature="Credit note", begin=_deal({}), acts={"2026-01-05": _credit}, totals={"2026-01-01": D(100), "2026-01-05": D(-25), "2026-02-01": D(100)}),
     Story(name="no_card", feature="Automatic payment without a payment method", begin=_deal({}, Payment_Terms__c="Charge automatically"), totals={"2026-01-01": D(100)}, days=("2026-01-03",), said={"base": "Past due"}, config={"payments": PaymentsConfig(methods=("manual", "test"))}),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What the internal engine does and Stripe cannot: a deal (*begin*) or, on an invoice of 100.00, a request.
+
+    feature, area - its row of the capability table. why - in few words. said - what the record, or whoever asked, reads.
+    """
+
+    feature: str
+    area: str
+    why: str
+    said: str
+    begin: Play = _deal({})
+    request: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _in_two_currencies(here: World) -> None:
+    here.add("PricebookEntry", "gbp_entry", Pricebook2Id="@standard", Product2Id="@seat", UnitPrice=D(10), IsActive=True, CurrencyIsoCode="GBP")
+    _deal({}, ref="euros")(here)
+    here.sync()
+    _deal({"PricebookEntryId": "@gbp_entry"}, CurrencyIsoCode="GBP")(here)
+
+
+SOLD, AROUND = AREAS["seats"], AREAS["quote"]
+REFUSALS = (
+    Refusal(feature="Contracts of a customer in several currencies", area=SOLD, why="one currency a customer", begin=_in_two_currencies, said="one customer has one currency there", config={"org": lambda clock: Org(clock=clock, multi_currency=True)}),
+    Refusal(feature="A line over 999,999.99", area=SOLD, why="8 digits a line", begin=_deal({"UnitPrice": "1000000.00"}), said="more than one line can have there"),
+    Refusal(feature="One invoice for all contracts of a customer", area=AROUND, why="an invoice for each subscription; plan says so where the account asks for one", request="customer.settle", data={"customer": "Acme", "consolidate": "yes"}, said="one invoice for each subscription"),
+    Refusal(feature="Another due date of an issued invoice", area=AROUND, why="the due date stands once it is issued", request="invoice.due", data={"on": "2026-03-01"}, said="keeps the due date"),
+    Refusal(feature="An issued invoice made anew", area=AROUND, why="no revision of a subscription's invoice", request="invoice.reissue", data={"reason": "address"}, said="does not revise an invoice of a subscription"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backend_stories import CATALOGUE, STORIES, Story
+from backend_stories import AREAS, CATALOGUE, REFUSALS, STORIES, Refusal, Story
 from stripe_world import stripe_world
 from test_flow_catalogue import stock
 from world import ROOT, World, world
@@ -123,7 +123,7 @@ def test_on_stripe(tmp_path: Path, story: Story) -> None:
 
 TABLE = ROOT / "docs" / "stripe.md"
 BEGIN, END = "<!-- capabilities -->", "<!-- /capabilities -->"
-STRIPE_ALONE, BESIDE, OURS = "Stripe", "Stripe and the connector", "the connector, invoiced at Stripe"
+STRIPE_ALONE, BESIDE, OURS = "yes", "yes, parts as items of ours", "yes, as items of ours"
 
 
 def way_of(here: Any) -> str:
@@ -145,9 +145,53 @@ def documented() -> dict[str, str]:
 
 
 def table(ways: dict[str, str]) -> str:
-    """Return the table as docs/stripe.md has it."""
-    rows = [f"| {s.feature} | yes | {ways[s.feature]} |" for s in STORIES if s.feature in ways]
-    return "\n".join(["| feature | internal engine | who makes the lines on Stripe |", "|---|---|---|", *rows])
+    """Return the table as docs/stripe.md has it: area by area, what is refused at the end of each."""
+    rows, area = ["| feature | internal engine | on Stripe |", "|---|---|---|"], ""
+    for story in [*STORIES, None]:
+        following = AREAS.get(story.name) if story is not None else None
+        if area and (story is None or following):
+            rows += [f"| {r.feature} | yes | {refused_in_words(r)} |" for r in REFUSALS if r.area == area]
+        if following:
+            area = following
+            rows.append(f"| **{area}** | | |")
+        if story is not None and story.feature in ways:
+            rows.append(f"| {story.feature} | yes | {ways[story.feature]} |")
+    return "\n".join(rows)
+
+
+def refused_in_words(refusal: Refusal) -> str:
+    """Return the cell of what is refused."""
+    return f"refused: {refusal.why}"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r.feature)
+@pytest.mark.parametrize("backend", ["internal", "stripe"])
+def test_what_stripe_refuses(tmp_path: Path, backend: str, refusal: Refusal) -> None:
+    """What the internal engine does and Stripe cannot is refused there in words, with nothing sent of it; docs/stripe.md says so."""
+    with (stripe_world if backend == "stripe" else world)(tmp_path, **refusal.config) as here:
+        here.account("acme")
+        refusal.begin(here)
+        written = 0 if refusal.request or "euros" not in here.ids else written_at(here)
+        here.sync()
+        if refusal.request:
+            written = written_at(here)
+            number = {} if "customer" in refusal.data else {"invoice": here.invoices()[-1]["Number__c"]}
+            intent = here.ask(refusal.request, **number, **refusal.data)
+            said, is_refused = str(intent.result.get("message", "")), intent.state == "refused"
+        else:
+            status, said = here.said("base")
+            is_refused = status == "Needs attention"
+        assert is_refused == (backend == "stripe"), said
+        if is_refused:
+            assert refusal.said in said
+            assert written_at(here) == written
+    assert documented()[refusal.feature] == refused_in_words(refusal), "run `python tests/test_backends.py`"
+
+
+def written_at(here: World) -> int:
+    """Return how many requests changed something at Stripe; 0 where nobody bills there."""
+    server = getattr(here, "stripe_server", None)
+    return sum(1 for entry in server.faults.log if entry.method != "GET") if server is not None else 0
 
 
 def write_table(open_world: Callable[..., AbstractContextManager[Any]], folder: Path) -> None:
