@@ -234,6 +234,9 @@ STORIES = (
 )  # fmt: skip
 
 
+_PLAIN = _deal({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """What the internal engine does and Stripe cannot: a deal (*begin*) or, on an invoice of 100.00, a request.
@@ -245,7 +248,7 @@ class Refusal:
     area: str
     why: str
     said: str
-    begin: Play = _deal({})
+    begin: Play = _PLAIN
     request: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
