@@ -67,9 +67,16 @@ class Room:
         self.do("invoices.finalize_invoice", target=invoice)
         return invoice
 
-    def subscription(self) -> str:
+    def subscribed(self) -> dict[str, Any]:
         items = [{"price": self.price(), "quantity": 2}]
-        return self.do("subscriptions.create", items=items, customer=self.customer(), collection_method="send_invoice", days_until_due=30)
+        return {"items": items, "customer": self.customer(), "collection_method": "send_invoice", "days_until_due": 30}
+
+    def subscription(self) -> str:
+        return self.do("subscriptions.create", **self.subscribed())
+
+    def numbered(self) -> str:
+        customer = self.customer()
+        return f"{customer}/{self.do('customers.tax_ids.create', target=customer, type='eu_vat', value='DE123456789')}"
 
     def arrived(self) -> dict[str, Any]:
         at = int(self.world.clock.now().timestamp()) - 60
@@ -169,6 +176,9 @@ ONCE: Mapping[str, tuple[Once, ...]] = {
         Once(way="found", step=lambda r: Step(name="month/schedule", call="subscription_schedules.create", params=r.phases(r.customer())), kind="subscription_schedule"),
         Once(way="leads to a state", step=_from_subscription, kind="subscription_schedule"),
     ),
+    "subscriptions.create": (Once(way="found", step=lambda r: Step(name="month/subscription", call="subscriptions.create", params=r.subscribed()), kind="subscription"),),
+    "customers.tax_ids.create": (Once(way="found", step=_tried("customers.tax_ids.create", Room.customer, type="eu_vat", value="DE123456789"), kind="tax_id"),),
+    "customers.tax_ids.delete": (Once(way="leads to a state", step=_tried("customers.tax_ids.delete", Room.numbered)),),
     "invoices.create": (Once(way="found", step=_tried("invoices.create", customer=Room.customer, auto_advance=False), kind="invoice"),),
     "invoice_items.create": (Once(way="found", step=_tried("invoice_items.create", customer=Room.customer, amount=250, currency="usd"), kind="invoiceitem"),),
     "credit_notes.create": (Once(way="found", step=_tried("credit_notes.create", invoice=Room.open, amount=900), kind="credit_note"),),
@@ -196,6 +206,7 @@ ONCE: Mapping[str, tuple[Once, ...]] = {
     "subscription_items.update": (Once(way="says all of it", step=_tried("subscription_items.update", lambda r: r.item(), metadata={"connector_item": "seat"})),),
 }  # fmt: skip
 BESIDE = {
+    "invoice_items.delete": "likewise an item of such a draft (drafts.py); tests/test_flow_stripe_drafts.py",
     "invoices.delete": "clears away the draft of a refused push; one that is gone already is as good",
     "billing_portal.sessions.create": "a session is thrown away; each visit opens another",
     "billing_portal.configurations.create": "looked for by its metadata before it is made (portal.Sessions); tests/test_stripe_portal.py",
@@ -278,7 +289,7 @@ def passed(room: Room, calls: Any) -> Pushed:
 def strike(room: Room, step: Step, how: str) -> None:
     """Let a call be struck, and the worker or its successor go on until it is done."""
     room.calls.listed("events.list", {"limit": 1}, limit=1)  # the look-alike's clock has arrived
-    method = "DELETE" if step.call == "subscriptions.cancel" else "POST"
+    method = "DELETE" if step.call == "subscriptions.cancel" or step.call.endswith(".delete") else "POST"
     if how.startswith("died"):
         with pytest.raises(Died):
             passed(room, Mortal(room.calls, step.call, how.split()[1].rstrip(",")))
@@ -342,6 +353,8 @@ def assert_state(room: Room, step: Step, begun: int) -> None:
     if step.call == "payment_methods.attach":
         listed = room.calls.listed("customers.payment_methods.list", {}, target=step.params["customer"])
         assert len(listed) == 1
+    if step.call == "customers.tax_ids.delete":
+        assert room.calls.listed("customers.tax_ids.list", {}, target=str(step.target).partition("/")[0]) == []
     if step.call == "billing.meter_events.create":
         meter = next(m for m in room.world.account.kind("billing.meter").values() if m["event_name"] == step.params["event_name"])
         at = step.params["timestamp"] // 60 * 60
