@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stripe_kill_works import some, work_of
+from stripe_killing import staged
 from stripe_world import StripeWorld, stripe_world
-from test_stripe_kill import killed_at
 from test_stripe_plan import told as planned
 
 from connector.billing.stripe_backend.reading import lines as reading
@@ -195,12 +195,6 @@ def test_however_stripe_shows_the_periods_ahead(rows: Any, amounts: list[int], t
 # ---------------------------------------------------------------- killed
 
 
-def end_state(here: StripeWorld) -> tuple[Any, ...]:
-    kinds = ("customer", "product", "price", "subscription_schedule", "subscription", "invoice", "invoiceitem")
-    lines = here.query("SELECT product, service_start, service_end, amount, kind FROM line ORDER BY service_start, amount")
-    return here.counts(*kinds), sorted(s["status"] for s in here.objects("subscription")), totals(here), lines, here.said("base")[0]
-
-
 def acts(here: StripeWorld, *, is_changed: bool) -> None:
     """Sell, and in February let half of it go; the last of it is not read yet."""
     sold(here)
@@ -212,21 +206,12 @@ def acts(here: StripeWorld, *, is_changed: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("where", "is_changed"), [("during", False), ("before", True), ("after", True)])
-def test_killed_at_every_call(tmp_path: Path, where: str, is_changed: bool) -> None:
-    """Killed at each call of a sale billed ahead, or of its change, the next run ends as if undisturbed: nothing is billed twice."""
-    with stripe_world(tmp_path / "calm") as calm:
-        acts(calm, is_changed=is_changed)
-        calm.sync()
-        expected = end_state(calm)
-    for n in range(60):
-        with stripe_world(tmp_path / str(n)) as here:
-            acts(here, is_changed=is_changed)
-            ended = killed_at(here, n, where)
-            if ended == 0:
-                break
-            assert ended == -signal.SIGKILL
-            here.sync()
-            here.sync()
-            assert end_state(here) == expected, f"killed {where} call {n}"
-    assert n > 3
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_ended_at_every_call(tmp_path: Path, is_changed: bool) -> None:
+    """Ended at each call of a sale billed ahead, or of its change, the next run ends as if undisturbed: nothing is billed twice."""
+    work = work_of("billed ahead", lambda here: acts(here, is_changed=is_changed))
+    with staged(tmp_path, work) as stage:
+        calm = stage.undisturbed()
+        worlds, told = stage.everywhere(some(calm), calm.state)
+    assert worlds > 10
+    assert not told, "\n".join(told)
