@@ -30,7 +30,7 @@ def round_of(made: StripeWorld) -> None:
         tally = Tally()
         rounds.sync(house.seam, tally)
         rounds.bill(house.seam, house.clock.now(), tally)
-        posting.post(house.config, house.database, house.clock.now())
+        posting.post(house.config, house.database, house.clock.now(), attach=lambda *_: ())  # the renderer's own threads are not in a fork
 
 
 def later(made: StripeWorld) -> None:

@@ -39,7 +39,7 @@ from test_flow_mails import Box, mail, server
 
 WAYS = ("before", "during", "after")
 _FORK = multiprocessing.get_context("fork")
-_LONGEST_S = 900
+_LONGEST_S = 300
 Act = Callable[[StripeWorld], Any]
 State = dict[str, Counter[str]]
 Point = Callable[[int, str, str], None]
@@ -227,18 +227,9 @@ class Stage:
     def killed(self, n: int, way: str, calm: State) -> list[str]:
         """Do the work in a process that is killed at call *n*; say in words what its successor left otherwise."""
 
-        def doomed(made: StripeWorld) -> None:
-            watch = Watch(lambda m, at, _: _die() if (m, at) == (n, way) else None, cut=n if way == "during" else -1)
-            watch.begin()
-            WATCH.is_on = False
-            self.work.run(made)
-            os._exit(0)
-
         def tried(made: StripeWorld) -> list[str]:
-            child = _FORK.Process(target=doomed, args=(made,))
-            child.start()
-            child.join(_LONGEST_S)
-            assert child.exitcode == -signal.SIGKILL, f"it ended with {child.exitcode}"
+            made.config = replace(made.config, stripe=replace(made.config.stripe, parallel=4))
+            assert killed_at(made, n, way, self.work.run) == -signal.SIGKILL
             self.work.again(made)
             WATCH.settle()
             return differences(self._state(made), calm)
@@ -299,6 +290,23 @@ def _in_fork(work: Callable[[], Any]) -> Any:
     return found
 
 
+def killed_at(made: StripeWorld, n: int, way: str, run: Act = StripeWorld.sync) -> int:
+    """Do a work in a fork of this process that is killed at call *n*; return how it ended: -9, or 0 where there is no such call."""
+
+    def doomed() -> None:
+        watch = Watch(lambda m, at, _: _die() if (m, at) == (n, way) else None, cut=n if way == "during" else -1)
+        watch.begin()
+        WATCH.is_on = False
+        run(made)
+        os._exit(0)
+
+    child = _FORK.Process(target=doomed)
+    child.start()
+    child.join(_LONGEST_S)
+    assert child.exitcode is not None, "the forked process hangs"
+    return child.exitcode
+
+
 @contextmanager
 def staged(folder: Path, work: Work) -> Iterator[Stage]:
     """Prepare a world once, and stop its servers."""
@@ -308,6 +316,7 @@ def staged(folder: Path, work: Work) -> Iterator[Stage]:
         with stripe_world(folder / "stage", day=work.day, **more, **work.how) as made:
             if work.mails:
                 made.config = replace(made.config, stripe=replace(made.config.stripe, mails="connector"))
+            made.config = replace(made.config, stripe=replace(made.config.stripe, parallel=1))  # one thread of the work, which stands still
             made.sync()
             work.prepare(made)
             known = frozenset(_IDS.findall(json.dumps(raw_state(made, box), default=str)))
@@ -321,6 +330,7 @@ _TIMES = re.compile(r"\b(20\d\d-\d\d-\d\d)[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|\+\d\d:?\
 _SECONDS = re.compile(r"\b1[5-9]\d{8}\b")
 _RUNS = re.compile(r"/run/\w+")
 _CLOCK = re.compile(r"\b\d\d:\d\d:\d\d\b")
+_PLACES = re.compile(r"\b(AAA\w{5}|BI-\d{6})\b")  # of customers and rows in the order in which they came: customers go at once
 _LINKS = re.compile(r"https?://[^\s\"\\]+")
 _LEFT_OUT = {"alembic_version", "stripe_event", "meta", "cursor"}  # how far something was read, not what it led to
 _BESIDE = {  # how often and when something was tried
@@ -363,7 +373,7 @@ def state_of(made: StripeWorld, box: Box, known: frozenset[str]) -> State:
         if not isinstance(value, str):
             return str(value)
         text = _CLOCK.sub("a time", _TIMES.sub(r"\1", _LINKS.sub("a link", value)))
-        text = _RUNS.sub("/run/_", text)
+        text = _PLACES.sub("…", _RUNS.sub("/run/_", text))
         text = _SECONDS.sub(lambda m: f"day {int(m[0]) // 86_400}", text)
         return _IDS.sub(lambda m: m[0] if m[0] in known else f"{m[0].partition('_')[0] if '_' in m[0] else ''}_", text)
 
