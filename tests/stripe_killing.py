@@ -37,6 +37,8 @@ from stripe_wire import WATCH
 from stripe_world import StripeWorld, stripe_world
 from test_flow_mails import Box, mail, server
 
+from connector.errors import HaltError
+
 WAYS = ("before", "during", "after")
 _FORK = multiprocessing.get_context("fork")
 _LONGEST_S = 300
@@ -236,6 +238,39 @@ class Stage:
 
         found: list[str] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
         return [f"killed {way} call {n}: {text}" for text in found]
+
+    def beside(self, n: int, calm: State) -> tuple[str, list[str]]:
+        """Stop a worker in the midst of call *n*, let another try beside it, kill the first; return how the other was refused, and what it left otherwise."""
+
+        def tried(made: StripeWorld) -> tuple[str, list[str]]:
+            stopped = _FORK.Event()
+
+            def stop(m: int, way: str, _what: str) -> None:
+                if (m, way) == (n, "after"):
+                    stopped.set()
+                    threading.Event().wait()
+
+            def doomed() -> None:
+                Watch(stop).begin()
+                WATCH.is_on = False
+                self.work.run(made)
+
+            first = _FORK.Process(target=doomed)
+            first.start()
+            assert stopped.wait(_LONGEST_S)
+            refused = ""
+            try:
+                self.work.again(made)
+            except HaltError as error:
+                refused = error.code
+            first.kill()
+            first.join()
+            self.work.again(made)
+            WATCH.settle()
+            return refused, differences(self._state(made), calm)
+
+        found: tuple[str, list[str]] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
+        return found
 
     def _going_on(self, tried: Callable[[StripeWorld], Any], ledger: Path) -> Any:
         """Let CRM, Stripe and mail server go on in this process, with a copy of the ledger in *ledger*."""

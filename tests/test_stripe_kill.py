@@ -42,3 +42,14 @@ def test_killed_at_a_call_its_successor_leaves_what_an_undisturbed_one_leaves(tm
         told = [text for n, way in points for text in stage.killed(n, way, calm.state)]
     assert {way for _, way in points} == set(WAYS)
     assert not told, "\n".join(told)
+
+
+@pytest.mark.slow
+def test_two_workers_of_whom_one_is_killed_do_everything_once(tmp_path: Path) -> None:
+    """While one worker is at it, the other is refused with who holds the ledger; once that is killed, the other leaves what one undisturbed leaves."""
+    with staged(tmp_path, WORKS[0]) as stage:
+        calm = stage.undisturbed()
+        n = calm.calls.index("POST /v1/subscription_schedules")
+        refused, told = stage.beside(n, calm.state)
+    assert refused == "ledger-locked"
+    assert not told, "\n".join(told)
