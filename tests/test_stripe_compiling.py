@@ -30,6 +30,7 @@ from connector.core.terms import (
     Price,
     Settings,
     TaxRate,
+    Tier,
 )
 from connector.errors import RejectedError
 from connector.ports import AccountTax, CustomerDetails, HowBilled
@@ -282,6 +283,19 @@ def test_half_a_cent_of_discount_is_said_as_an_amount():
     odd = Item(id="odd", price=replace(SEAT, id="odd", unit_amount=Decimal(1255)), discounts=(Coupon(id="ten", percent_off=Decimal(10)),))
     plan = planned(wanted_of(contract_of([odd], datetime(2026, 4, 1)), at(2026, 4, 1)))
     assert [s.params.get("amount_off") for s in plan.steps if s.call == "coupons.create"] == [126]
+
+
+def test_a_graduated_price_with_a_discount_is_said_as_its_amount():
+    """5 at 7.00 and 5 at 6.50, a quarter off: Stripe shows a line for each tier, and may take the discount off each; 67.50 once leaves no doubt."""
+    tiers = (Tier(up_to=Decimal(5), unit_amount=Decimal(700)), Tier(up_to=None, unit_amount=Decimal(650)))
+    steps = Item(id="steps", price=replace(SEAT, id="steps", unit_amount=None, tiers_mode="graduated", tiers=tiers), quantity=Decimal(10))
+    plain = planned(wanted_of(contract_of([steps], datetime(2026, 4, 1)), at(2026, 4, 1)))
+    cut = replace(steps, discounts=(Coupon(id="quarter", percent_off=Decimal(25)),))
+    plan = planned(wanted_of(contract_of([cut], datetime(2026, 4, 1)), at(2026, 4, 1)))
+    prices = [next(s.params for s in p.steps if s.call == "prices.create") for p in (plain, plan)]
+    assert ["tiers" in p for p in prices] == [True, False]
+    assert prices[1]["unit_amount"] == 6750
+    assert params_of(plan, "month/schedule")["phases"][0]["items"][0]["quantity"] == 1
 
 
 def test_months_and_years_share_a_subscription_and_what_does_not_fit_has_its_own():

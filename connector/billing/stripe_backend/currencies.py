@@ -6,8 +6,9 @@ is billed once the contract in euros has ended, and another account's is not tou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from connector.billing.batches import in_batches
 from connector.billing.store import BookedContract
 from connector.billing.stripe_backend.steps import Plan
 from connector.errors import Problem, RejectedError
@@ -15,7 +16,6 @@ from connector.ports import Unit
 
 _BEGINS = ("subscription_schedules.create", "subscriptions.create")
 _OVER = ("canceled", "completed", "withdrawn")
-_AT_ONCE = 400  # ids of one statement
 
 
 class Currencies:
@@ -53,8 +53,7 @@ def running_currencies(unit: Unit, contracts: Sequence[BookedContract]) -> Curre
 
 def _running(unit: Unit, customer_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
-    for ids in _batches(sorted(customer_ids)):
-        marks = ", ".join("?" * len(ids))
+    for ids, marks in in_batches(sorted(customer_ids)):
         rows = unit.query(
             "SELECT c.customer_id, c.currency, c.label FROM contract c WHERE"
             f" c.customer_id IN ({marks}) AND c.status NOT IN (?,?,?)"
@@ -64,8 +63,3 @@ def _running(unit: Unit, customer_ids: Iterable[str]) -> dict[str, tuple[str, st
         for customer, currency, label in rows:
             found.setdefault(customer, (currency, label))
     return found
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(ids), _AT_ONCE):
-        yield ids[at : at + _AT_ONCE]

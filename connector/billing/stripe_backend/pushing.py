@@ -127,13 +127,13 @@ class Passage:
                 self.failures += 1
                 return not later.ends and self.failures < _MOST_FAILURES
         except HaltError:
-            self._release(walk.push)
+            self.release(walk.push)
             raise
         except RejectedError as error:
             self._refuse(walk.push, error.problem)
         except ConnectorError as error:
             if not isinstance(error, InvariantError):
-                self._release(walk.push)
+                self.release(walk.push)
                 raise
             self._refuse(walk.push, _own_error(walk.push, error))
         except Exception as error:  # noqa: BLE001 - our bug in one push is told on its deal; the others go on (D-17)
@@ -218,12 +218,9 @@ class Passage:
         self.log("push.failed", key=push.key, step=push.begun, error=str(error), hint=error.hint, wait_s=wait_s, attempt=attempts)
         self.keep(replace(push, attempts=attempts, next_try_at=self.now() + timedelta(seconds=wait_s)))
 
-    def _release(self, push: Push) -> None:
-        self.keep(replace(push, next_try_at=None))
-
     def release(self, push: Push) -> None:
         """Give a push back, to be taken by whoever comes next."""
-        self._release(push)
+        self.keep(replace(push, next_try_at=None))
 
     def settle(self, push: Push) -> None:
         """Write what came of a push whose steps were all carried out."""

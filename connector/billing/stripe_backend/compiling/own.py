@@ -74,15 +74,9 @@ class Items:
         """Return the parameters of an invoice item. where - `invoice`, or `subscription` whose next invoice it waits for."""
         start, end = self.period(line, at_time)
         params: dict[str, Any] = {
-            "customer": customer, **where, "amount": stripe_amount(line.net, self.outlook.currency), "currency": self.outlook.currency,
-            "description": self.description(line), "discountable": False, "period": {"start": start, "end": end}, "metadata": self._marks(line),
-            **self.behavior(line),
+            "customer": customer, **where, **self._amount(line), "description": self.description(line), "discountable": False,
+            "period": {"start": start, "end": end}, "metadata": self._marks(line),
         }  # fmt: skip
-        if self.outlook.wanted.automatic_tax and line.product:  # taxed by the product's tax code, as its subscription is
-            self.shared.append(product_step(line.product, line.description or line.product))
-            amount, currency = params.pop("amount"), params.pop("currency")
-            params["price_data"] = {"currency": currency, "product": product_ref(line.product), "unit_amount": amount, **self.behavior(line)}
-            del params["tax_behavior"]
         taxes = self.taxes(line)
         if taxes:
             params["tax_rates"] = taxes
@@ -91,16 +85,25 @@ class Items:
     def rider(self, line: Line, at_time: str) -> dict[str, Any]:
         """Return the parameters of the same as an item that is billed with the start of a phase."""
         start, end = self.period(line, at_time)
-        self.shared.append(product_step(line.product, line.description or line.product))
         params: dict[str, Any] = {
-            "price_data": {"currency": self.outlook.currency, "product": product_ref(line.product), "unit_amount": stripe_amount(line.net, self.outlook.currency), **self.behavior(line)},
-            "quantity": 1, "discountable": False, "metadata": self._marks(line),
+            "price_data": self._price_data(line), "quantity": 1, "discountable": False, "metadata": self._marks(line),
             "period": {"start": {"type": "timestamp", "timestamp": start}, "end": {"type": "timestamp", "timestamp": end}},
         }  # fmt: skip
         taxes = self.taxes(line)
         if taxes:
             params["tax_rates"] = taxes
         return params
+
+    def _amount(self, line: Line) -> dict[str, Any]:
+        """Return what a line comes to; where Stripe finds the tax, by its product: taxed by that one's code, as its subscription is."""
+        if self.outlook.wanted.automatic_tax and line.product:
+            return {"price_data": self._price_data(line)}
+        return {"amount": stripe_amount(line.net, self.outlook.currency), "currency": self.outlook.currency, **self.behavior(line)}
+
+    def _price_data(self, line: Line) -> dict[str, Any]:
+        self.shared.append(product_step(line.product, line.description or line.product))
+        amount = stripe_amount(line.net, self.outlook.currency)
+        return {"currency": self.outlook.currency, "product": product_ref(line.product), "unit_amount": amount, **self.behavior(line)}
 
     def _marks(self, line: Line) -> dict[str, str]:
         return {**self.metadata, "connector_item": line.item_id[:500], "connector_line": line.key[:500]}

@@ -268,7 +268,8 @@ class Layout:
     def _shown(self, claim: Claim, interval: Interval, *, is_part: bool) -> Shown:
         event = event_name(self.outlook.wanted.contract.id, claim.item.id) if claim.is_metered else ""
         amount = quotient(*claim.segment.full) if claim.is_free else claim.line.amount
-        price, quantity = (flat(claim.price, amount), None) if is_part else (claim.price, claim.item.quantity)
+        is_whole = is_part or _is_split(claim)
+        price, quantity = (flat(claim.price, amount), None) if is_whole else (claim.price, claim.item.quantity)
         found = shown(price, quantity, amount, currency=self.outlook.currency, interval=interval, event=event, automatic_tax=self.outlook.wanted.automatic_tax)
         return self._own_key(claim.item.id, found)
 
@@ -297,3 +298,8 @@ def _long_enough(anchor: date, interval: Interval, day: date, end: date) -> Inte
     while natural_end(anchor, replace(interval, count=interval.count * count), day) < end and days_long(interval) * count < MOST_DAYS:
         count += 1
     return replace(interval, count=interval.count * count)
+
+
+def _is_split(claim: Claim) -> bool:
+    """Whether Stripe would take a discount off each of several lines: a graduated price has one for each tier."""
+    return claim.price.tiers_mode == "graduated" and not claim.is_metered and bool(claim.line.discounts)
