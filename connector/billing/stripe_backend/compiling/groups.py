@@ -7,8 +7,8 @@ for a while it ends, and the rest of its claims make another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, timedelta
 
 from connector.billing.stripe_backend.compiling.days import day_ahead, midnight, moment, noon, time_of
@@ -99,10 +99,10 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
     for strand in strands_of(outlook):
         if strand.key in lost:  # somebody ended what billed it: nothing takes its place by itself
             continue
-        home = next((g for g in reversed(groups) if g.held is not None and strand.key in _members(g.held)), None)
-        if home is not None:
-            home.strands.append(strand)
-        else:
+        homes = [g for g in groups if g.held is not None and strand.key in _members(g.held)]
+        for home, part in _shared_out(strand, homes):
+            home.strands.append(part)
+        if not homes:
             rest.append(strand)
     for group in groups:
         _fill(outlook, group)
@@ -115,6 +115,26 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
             if len(groups) < _MOST_GROUPS:
                 _place(outlook, strand, groups, names)
     return [g for g in groups if g.held is not None or g.laid.stretches]
+
+
+def _shared_out(strand: Strand, homes: Sequence[Group]) -> Iterator[tuple[Group, Strand]]:
+    """Yield what of a strand belongs to each subscription that it was sent in: what begins before the next of them does.
+
+    Several hold one strand where nothing of it was to be billed for a while.
+    """
+    begun = sorted(((_first_day(home, strand), number, home) for number, home in enumerate(homes)), key=lambda b: b[:2])
+    for at, (_, _, home) in enumerate(begun):
+        since = begun[at][0] if at else date.min
+        until = begun[at + 1][0] if at + 1 < len(begun) else date.max
+        claims = tuple(c for c in strand.claims if since <= c.start < until)
+        if claims or at + 1 == len(begun):
+            yield home, replace(strand, claims=claims)
+
+
+def _first_day(group: Group, strand: Strand) -> date:
+    """Return the first day on which a strand stood in a subscription that was sent."""
+    phases = group.held.phases if group.held is not None else ()
+    return min(p.began or p.start for p in phases if any((i.item_id, i.interval) == strand.key for i in p.items))
 
 
 def _later(strand: Strand, since: date | None) -> Strand:
