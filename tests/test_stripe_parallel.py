@@ -1,4 +1,7 @@
-"""Pushes of different customers go out at once: nothing is made twice, one customer's go one after the other, and a stop stops all."""
+"""Pushes of different customers go out at once: nothing is made twice, one customer's go one after the other, and a stop stops all.
+
+Processes that are killed while four are under way: test_stripe_kill.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from typing import Any
 
 import pytest
 from stripe_world import StripeWorld, stripe_world
-from test_stripe_kill import DAY as KILL_DAY
-from test_stripe_kill import end_state, killed_at, prepared
 
 from connector.billing.stripe_backend import lanes
 from connector.billing.stripe_backend.client import StripeCalls
@@ -187,19 +188,3 @@ def test_faults_meet_several_at_once(tmp_path: Path, kind: str) -> None:
             made.clock.move_to(made.clock.now().replace(minute=made.clock.now().minute + 5))
             made.sync()
         assert state(made) == expected
-
-
-@pytest.mark.slow
-def test_killed_with_four_under_way_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    """The process dies at a call while others are under way; a new sync leaves one contract a deal, one schedule a rhythm, each own line once."""
-    with stripe_world(tmp_path / "calm", day=KILL_DAY) as calm:
-        prepared(calm)
-        calm.sync()
-        expected = end_state(calm)
-    for n in range(2, 30, 4):
-        for where in ("before", "after"):
-            with stripe_world(tmp_path / f"{n}{where}", day=KILL_DAY, parallel=4) as made:
-                prepared(made)
-                assert killed_at(made, n, where) < 0
-                made.sync()
-                assert end_state(made) == expected, f"killed {where} call {n}"
