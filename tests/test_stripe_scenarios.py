@@ -29,7 +29,6 @@ REFUSED = {
 _OTHER_SUBSCRIPTION = "A later phase that begins a rhythm of its own is another subscription; what the change gives back is an invoice of ours beside its first."
 BY_DAY = {
     "phases: a phase that begins a new cycle bills it whole": _OTHER_SUBSCRIPTION,
-    "terms: what is added after a prebilled span began is billed to its end at once": "Of a span that is billed ahead, what begins today is the subscription's, the rest is ours.",
 }
 """Scenarios of which several invoices are made on a day where the engine makes one, and why; the day's sums and lines are compared."""
 
