@@ -44,9 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # The files that take longest, longest first: they begin first, so that the workers end together.
 _LONGEST = (
-    "test_core_properties.py", "test_stripe_kill.py", "test_kill.py", "test_flow_typed_payments.py", "test_pitfalls_changes.py",
+    "test_stripe_kill.py", "test_core_properties.py", "test_backends.py", "test_stripe_scenarios.py", "test_pitfalls_changes.py", "test_stripe_ahead.py",
+    "test_kill.py", "test_flow_typed_payments.py", "test_connector_scenarios.py",
     "test_price_migration.py", "test_core_elsewhere.py", "test_stripe_import.py", "test_flow_thousand.py", "test_bench.py", "test_tidy.py",
-    "test_import_contracts.py", "test_backends.py", "test_demo_crm_rep.py", "test_customers.py", "test_cli.py", "test_verbs_contracts.py",
+    "test_import_contracts.py", "test_demo_crm_rep.py", "test_customers.py", "test_cli.py", "test_verbs_contracts.py",
     "test_flow_stripe.py", "test_stripe_machine_lives.py", "test_stripe_compiling_properties.py", "test_stripe_guide_rights.py",
 )  # fmt: skip
 _PLACES = {name: place for place, name in enumerate(_LONGEST)}
