@@ -129,7 +129,7 @@ STRIPE_ALONE, BESIDE, OURS = "yes", "yes, parts as items of ours", "yes, as item
 def way_of(here: Any) -> str:
     """Return who makes the lines of a story's invoices: Stripe by itself, the connector, or both."""
     # a fee that rides on a phase is Stripe's, and so is what was left to its own proration
-    sent = "SELECT key FROM stripe_line WHERE invoice_item <> 'proration' AND (invoice_item <> '' OR data NOT LIKE '%one_time%')"
+    sent = "SELECT key FROM stripe_line WHERE invoice_item NOT LIKE 'proration%' AND (invoice_item <> '' OR data NOT LIKE '%one_time%')"
     ours = here.query(f"SELECT COUNT(*) FROM ({sent}) s")[0][0]
     theirs = here.query(f"SELECT COUNT(*) FROM line WHERE key NOT IN ({sent})")[0][0]
     if not ours:

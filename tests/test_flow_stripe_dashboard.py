@@ -147,6 +147,25 @@ def test_what_is_owed_is_collected_after_the_end(tmp_path: Path) -> None:
             assert len([key for key, _ in made.pushes() if key.startswith("collect/")]) == 1
 
 
+def test_what_is_owed_is_collected_though_nobody_told_of_the_end(tmp_path: Path) -> None:
+    """The event of the end is lost: the nightly comparison sees that Stripe stopped collecting, and has it go on, once."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        change(made, "stop", "2026-04-10", "Cancel", Cancel_When__c="End of period")
+        made.clock.move_to(at("2026-04-22"))
+        call(made, "GET", "/v1/invoices", {})  # the account's clock comes along
+        made.stripe.events.clear()
+        made.sync()
+        assert [(i["status"], i["auto_advance"]) for i in made.objects("invoice")] == [("open", False)]
+        made.sweep()
+        made.sync()
+        assert [(i["status"], i["auto_advance"]) for i in made.objects("invoice")] == [("open", True)]
+        made.stripe.kind("invoice")[made.objects("invoice")[0]["id"]]["auto_advance"] = False  # somebody's own wish, afterwards
+        made.sweep()
+        made.sync()
+        assert [i["auto_advance"] for i in made.objects("invoice")] == [False]
+
+
 def test_nothing_waits_for_ever_for_an_invoice(tmp_path: Path) -> None:
     """Collection is paused in the dashboard so that invoices stay drafts: a change waits three days at most, and the deal says what is missing."""
     with stripe_world(tmp_path, day=DAY) as made:

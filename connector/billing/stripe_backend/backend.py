@@ -115,7 +115,7 @@ class StripeBilling(InternalBilling):
     ) -> StripeIssue:  # fmt: skip
         ids = [c.id for c in contracts]
         return StripeIssue(
-            moment=moment, customers=people, credited=credited(unit, facts), source=self.tax, is_run=copy is None,
+            moment=moment, customers=people, credited={**credited(unit, facts), **_taken_whole(pushes.waived_of(unit, ids))}, source=self.tax, is_run=copy is None,
             actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
             sent=pushes.sent_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
             currencies=running_currencies(unit, contracts), told=known_people.told(unit, {c.customer_id for c in contracts}), located=self.located,
@@ -190,6 +190,10 @@ class StripeBilling(InternalBilling):
             shown, notes=(_APART,) if shown.is_consolidated else (), is_consolidated=False,
             holding=telling.holding(made.wanted, made.plan) if made is not None else None,
         )  # fmt: skip
+
+    def given_up(self, unit: Unit, contract_id: str) -> list[Line]:
+        """Return the lines of a contract that are never billed though they are on no invoice: somebody deleted them at Stripe."""
+        return pushes.waived_of(unit, [contract_id])
 
     # ---------------------------------------------------------------- what people ask for
 
@@ -315,6 +319,11 @@ class StripeBilling(InternalBilling):
                 if any(s.name.endswith("/ahead") and s.name not in push.results for s in push.plan.steps):
                     pushes.again(unit, [push.contract_id], now)  # without Stripe's own way of billing ahead
         return list(dict.fromkeys(told))
+
+
+def _taken_whole(lines: Iterable[Line]) -> dict[str, int]:
+    """Return what is to be credited no more of lines that nobody pays, by key."""
+    return {line.key: line.net for line in lines if line.net > 0}
 
 
 _APART = "The account wants one invoice for all contracts; Stripe makes one for each."

@@ -8,16 +8,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
+from connector.billing.batches import in_batches
 from connector.billing.store import BookedContract
-from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend import coding, pushes
 from connector.billing.stripe_backend.steps import Held, Plan, Step
 from connector.ports import Unit
 
 MOST_INVOICES = 100
+HEALED_FOR = timedelta(days=60)  # within the time that finished pushes are kept: so that it is done once
+_COLLECT = "collect/"
 
 
 def billed_though_withdrawn(unit: Unit, org: str, contract: BookedContract, invoice: Mapping[str, Any], now: datetime) -> None:
@@ -38,7 +41,20 @@ def ended_as_agreed(unit: Unit, contract_id: str, subscription: str, now: dateti
         Step(name=f"collect-{number}", call="invoices.update", target=invoice, params={"auto_advance": True}) for number, invoice in enumerate(owed, 1)
     ]
     if steps:
-        _begin(unit, f"collect/{subscription}", "", steps, now)
+        _begin(unit, f"{_COLLECT}{subscription}", "", steps, now)
+
+
+def uncollected(unit: Unit, customers: Iterable[str], now: datetime) -> list[str]:
+    """Return the subscriptions of Stripe's customers that ended as agreed, and after which nothing was collected again: nobody told of their end."""
+    found: list[str] = []
+    for batch, marks in in_batches(c for c in customers if c):
+        rows = unit.query(f"SELECT contract_id, data FROM stripe_held WHERE customer IN ({marks})", batch)
+        for group in (g for _, data in rows for g in coding.held_from_text(data).groups if g.subscription and g.gone is None and g.phases):
+            end = group.phases[-1].end
+            is_over = group.ends_with == "cancel" and end is not None and timedelta() < now.date() - end < HEALED_FOR
+            if is_over and pushes.found(unit, f"{_COLLECT}{group.subscription}") is None:
+                found.append(group.subscription)
+    return found
 
 
 def _begin(unit: Unit, key: str, deal: str, steps: Sequence[Step], now: datetime) -> None:

@@ -27,6 +27,7 @@ from connector.ports import Unit
 
 LEASE = timedelta(minutes=3)  # longer than two calls may take; afterwards another worker may go on
 PLANS = ""  # among the tries of a push: how often it was planned anew
+WAIVED = "deleted"  # in place of the invoice item of a line that somebody deleted at Stripe: see `reading.waived`
 LONGEST_KEY = 150  # of a push; step names and suffixes come behind it, 255 in all
 _COLUMNS = "id, key, contract_id, deal, state, plan, results, tries, attempts, begun, begun_at, made_at, next_try_at"
 _PUSH = f"SELECT {_COLUMNS} FROM stripe_push"
@@ -273,12 +274,22 @@ def save_held(unit: Unit, held: Held, now: datetime) -> None:
 
 
 def sent_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, dict[str, Line]]:
-    """Return our own lines that were sent and stand on no mirrored invoice yet, by contract and key."""
+    """Return our own lines that were sent and stand on no mirrored invoice yet, by contract and key; what was given up waits for nothing."""
     found: dict[str, dict[str, Line]] = {}
     for batch, marks in in_batches(contract_ids):
-        sql = f"SELECT contract_id, key, data FROM stripe_line WHERE invoice_id IS NULL AND contract_id IN ({marks}) ORDER BY key"
-        for contract_id, key, data in unit.query(sql, batch):
-            found.setdefault(contract_id, {})[key] = coding.line_from_text(data)
+        sql = f"SELECT contract_id, key, data, invoice_item FROM stripe_line WHERE invoice_id IS NULL AND contract_id IN ({marks}) ORDER BY key"
+        for contract_id, key, data, item in unit.query(sql, batch):
+            line = coding.line_from_text(data)
+            found.setdefault(contract_id, {})[key] = replace(line, is_pending=False) if item == WAIVED else line
+    return found
+
+
+def waived_of(unit: Unit, contract_ids: Iterable[str]) -> list[Line]:
+    """Return the lines of contracts that were given up, because somebody deleted them at Stripe."""
+    found: list[Line] = []
+    for batch, marks in in_batches(contract_ids):
+        sql = f"SELECT data FROM stripe_line WHERE invoice_id IS NULL AND invoice_item = ? AND contract_id IN ({marks}) ORDER BY key"
+        found += [replace(coding.line_from_text(row[0]), is_pending=False) for row in unit.query(sql, (WAIVED, *batch))]
     return found
 
 

@@ -35,7 +35,7 @@ TYPES = (
     (
         "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed", "customer.updated", "customer.deleted",
         "customer.subscription.updated", "customer.subscription.deleted", "customer.subscription.paused", "customer.subscription.resumed",
-        "subscription_schedule.released", "subscription_schedule.canceled", "subscription_schedule.aborted",
+        "subscription_schedule.released", "subscription_schedule.canceled", "subscription_schedule.aborted", "invoiceitem.deleted",
     ),
 )  # fmt: skip
 """What is asked for, in two lists: Stripe takes at most 20 names at once. A due date that passes is seen by our own clock."""

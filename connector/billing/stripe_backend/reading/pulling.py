@@ -19,7 +19,16 @@ from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
 from connector.billing.stripe_backend import fetching, pushes
 from connector.billing.stripe_backend.pushing import Transactions
-from connector.billing.stripe_backend.reading import balances, differing, drifting, events, links, notices, returning
+from connector.billing.stripe_backend.reading import (
+    balances,
+    differing,
+    drifting,
+    events,
+    links,
+    notices,
+    returning,
+    waived,
+)
 from connector.billing.stripe_backend.reading.events import Row
 from connector.billing.stripe_backend.reading.mirror import Engine, hold, mirrored
 from connector.billing.stripe_backend.reading.paying import invoices_charged
@@ -45,6 +54,7 @@ class Work:
     customers: dict[str, None] = field(default_factory=dict)
     deleted: dict[str, None] = field(default_factory=dict)
     unfinal: dict[str, None] = field(default_factory=dict)
+    items: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,6 +124,8 @@ class Reading:
             self.each(customer, self.deleted)
         for invoice_id in work.unfinal:
             self.each(invoice_id, self.unfinal)
+        for item in work.items:
+            self.each(item, self.item)
         self._tell_differences(first)
         return [row.id for row in rows] if self.failed > before else []
 
@@ -216,6 +228,17 @@ class Reading:
         if invoice is not None and invoice.get("status") == "draft":
             self.write(partial(_not_finalized, invoice, self.now()))
 
+    def item(self, item_id: str) -> None:
+        """Give a line of ours up whose invoice item is gone; one that was billed is read with its invoice."""
+        with self.database.read() as unit:
+            if not waived.is_waiting(unit, item_id):
+                return
+        item = self._asked_for("invoice_items.retrieve", item_id)
+        if item is None or item.get("deleted"):
+            self.write(lambda unit: waived.give_up(unit, item_id, self.now()))
+        elif id_of(item.get("invoice")):
+            self.invoice(id_of(item.get("invoice")))
+
     def deleted(self, customer: str) -> None:
         """Tell that a customer of ours was deleted at Stripe."""
 
@@ -264,7 +287,7 @@ def _whose(row: Row) -> str:
 
 _PLACES: Sequence[tuple[str, str, str]] = (
     ("invoice_payment.", "invoices", "invoice"), ("charge.dispute.", "disputes", ""), ("charge.", "charges", ""), ("refund.", "charges", "charge"), ("customer.subscription.", "subscriptions", ""),
-    ("subscription_schedule.", "schedules", ""), ("customer.deleted", "deleted", ""), ("customer.updated", "customers", ""),
+    ("subscription_schedule.", "schedules", ""), ("customer.deleted", "deleted", ""), ("customer.updated", "customers", ""), ("invoiceitem.", "items", ""),
 )  # fmt: skip
 """What an event's name begins with, where its object is noted, and the field that names it ("" for its own id)."""
 

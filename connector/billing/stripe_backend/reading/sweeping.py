@@ -19,10 +19,10 @@ from connector.billing import store
 from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
 from connector.billing.store import REDUCED
-from connector.billing.stripe_backend import fetching, pushes
+from connector.billing.stripe_backend import fetching, following, pushes
 from connector.billing.stripe_backend.compiling import owning
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading import drifting, events, notices, returning
+from connector.billing.stripe_backend.reading import drifting, events, notices, returning, waived
 from connector.billing.stripe_backend.reading.drifting import KINDS
 from connector.billing.stripe_backend.reading.paying import invoices_charged
 from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of, metadata_of, subscription_of
@@ -34,7 +34,7 @@ from connector.ports import Compared, Unit
 DAYS = 40
 PAGE = 100
 REFUND_TOLD = timedelta(days=30)
-"""How long a deal tells of a refund that failed, where no other went through: it was sent some other way by then."""
+"""How long a deal tells of a refund that failed, where no other went through, and of an amount that was deleted: it was dealt with by then."""
 OVER = "'canceled', 'completed', 'withdrawn'"
 MOST_PAGES = 2_000
 
@@ -65,6 +65,7 @@ def compare(reading: Reading) -> Compared:
     _payments(reading, since)
     missed = reading.told - before
     subscriptions = _subscriptions(reading)
+    _items(reading)
     reading.work_off()
     _missing(reading)
     with reading.database.transaction() as unit:
@@ -101,6 +102,10 @@ def _invoices(reading: Reading, params: Data, still_open: set[str]) -> int:
             ours = [i for i in page if id_of(i.get("customer")) in customers and i.get("status") != "draft" and _is_ours(i, running)]
             books = _books(unit, [id_of(i) for i in ours])
             ours = [i for i in ours if i["status"] != "void" or id_of(i) in books]  # voided before anybody owed it
+            left = [id_of(i.get("customer")) for i in ours if i["status"] == "open" and not i.get("auto_advance")]
+            ended = following.uncollected(unit, left, reading.now())
+        for subscription in ended:
+            reading.each(subscription, reading.subscription)
         seen += len(ours)
         still_open |= {id_of(invoice) for invoice in ours if invoice["status"] == "open"}
         for invoice in ours:
@@ -196,21 +201,21 @@ def _payments(reading: Reading, since: int) -> None:
     with reading.database.read() as unit:
         waiting = [row[0] for row in unit.query("SELECT DISTINCT ref FROM stripe_notice WHERE kind = 'disputed' ORDER BY ref")]
         old = store.at_text(reading.now() - REFUND_TOLD)
-        rows = unit.query("SELECT contract_id, ref FROM stripe_notice WHERE kind = 'refund_failed' AND made_at < ?", (old,))
+        rows = unit.query("SELECT contract_id, kind, ref FROM stripe_notice WHERE kind IN ('refund_failed', 'item_deleted') AND made_at < ?", (old,))
     for dispute_id in waiting:
         if dispute_id not in listed:
             reading.each(dispute_id, reading.dispute)
-    for contract_id, ref in rows:
-        reading.write(partial(_told_long_enough, contract_id, ref, reading.now()))
+    for contract_id, kind, ref in rows:
+        reading.write(partial(_told_long_enough, contract_id, kind, ref, reading.now()))
 
 
 def _disputed(dispute: Data, reading: Reading, unit: Unit) -> list[str]:
     return returning.disputed(unit, reading.engine, dispute, reading.now())
 
 
-def _told_long_enough(contract_id: str, ref: str, now: datetime, unit: Unit) -> list[str]:
+def _told_long_enough(contract_id: str, kind: notices.Kind, ref: str, now: datetime, unit: Unit) -> list[str]:
     hold_contracts(unit, [contract_id])
-    return store.deals_of_contracts(unit, [contract_id]) if notices.clear(unit, contract_id, ("refund_failed",), ref, now) else []
+    return store.deals_of_contracts(unit, [contract_id]) if notices.clear(unit, contract_id, (kind,), ref, now) else []
 
 
 def _moved(unit: Unit, disputes: Sequence[Data]) -> list[Data]:
@@ -244,6 +249,16 @@ def _unknown(unit: Unit, refunds: Sequence[Data]) -> list[str]:
         elif f"{row_id}_back" not in booked and (row_id in booked or in_notes):
             lacking[charge] = 1 << 60  # it is read in any case
     return [charge for charge, amount in lacking.items() if amount > 0]
+
+
+def _items(reading: Reading) -> None:
+    """Read the lines of ours that we take to wait for an invoice and that Stripe does not list as waiting."""
+    with reading.database.read() as unit:
+        waiting = dict.fromkeys(waived.waiting(unit))
+    for page in _pages(reading, "invoice_items.list", {"pending": True}) if waiting else ():
+        waiting = _without(waiting, page)
+    for item in () if reading.stop.is_set() else waiting:
+        reading.each(item, reading.item)
 
 
 # ---------------------------------------------------------------- subscriptions

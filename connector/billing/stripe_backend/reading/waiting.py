@@ -15,6 +15,7 @@ from connector.billing.stripe_backend.money import minor_amount
 from connector.billing.stripe_backend.reading import prorating
 from connector.billing.stripe_backend.reading.lines import Known, price_of
 from connector.billing.stripe_backend.reading.picked import Data, id_of
+from connector.billing.stripe_backend.settling import PRORATED
 from connector.billing.stripe_backend.steps import Held
 from connector.ports import Unit
 
@@ -31,7 +32,8 @@ def note(unit: Unit, held: Held, items: Sequence[Data], now: datetime) -> None:
         for place, (left, _) in parts.items():
             item = invoice["lines"]["data"][place - 1]
             line = at_net(sent[left.key], minor_amount(item["amount"], str(item["currency"])))
-            unit.execute("UPDATE stripe_line SET data = ? WHERE key = ? AND invoice_id IS NULL", (coding.line_text(line), line.key))
+            name = f"{PRORATED}/{id_of(item)}"
+            unit.execute("UPDATE stripe_line SET data = ?, invoice_item = ? WHERE key = ? AND invoice_id IS NULL", (coding.line_text(line), name, line.key))
     if items:
         pushes.save_held(unit, held, now)
 
