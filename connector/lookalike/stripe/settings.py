@@ -46,10 +46,10 @@ def configurations(account: Account, _ids: Mapping[str, str], params: Data) -> D
 
 @control("settings")
 def change_settings(account: Account, body: Data) -> Data:
-    """Change what the Dashboard has: `{"is_activated": false, "payment_methods": ["card"]}`."""
-    for name, kind in (("is_activated", bool), ("payment_methods", list)):
+    """Change what the Dashboard has: `{"is_activated": false, "payment_methods": ["card"], "registrations": {"DE": "19"}}`."""
+    for name, kind in (("is_activated", bool), ("payment_methods", list), ("registrations", dict)):
         if name in body and not isinstance(body[name], kind):
             raise Refused(f"{name}: a {kind.__name__} is required", param=name)
         if name in body:
             account.machine[name] = body[name]
-    return {name: account.machine.get(name) for name in ("is_activated", "payment_methods")}
+    return {name: account.machine.get(name) for name in ("is_activated", "payment_methods", "registrations")}

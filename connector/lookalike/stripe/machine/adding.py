@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from connector.lookalike.stripe.account import Account, Data, Refused
-from connector.lookalike.stripe.machine import discounts, items
+from connector.lookalike.stripe.machine import discounts, items, stripe_tax
 from connector.lookalike.stripe.machine.lines import Draft, name_of
 from connector.lookalike.stripe.machine.pricing import amount_of, price_for
 from connector.lookalike.stripe.machine.taxes import rates_of
@@ -45,6 +45,8 @@ def put_on(account: Account, subscription: Data, charges: Sequence[Data], phase:
         price = account.get("price", one["price"])
         quantity = Fraction(one["quantity"] or 1)
         amount = amount_of(price, quantity)
+        if subscription["automatic_tax"]["enabled"] and account.moment is None:  # in a request
+            stripe_tax.refuse_negative(amount, "add_invoice_items")
         is_discountable = one["discountable"] if one["discountable"] is not None else True
         items.item_from(account, subscription["customer"], Draft(
             amount=amount, currency=price["currency"], start=_instant(subscription, one["period"]["start"], phase),

@@ -18,7 +18,7 @@ from connector.lookalike.stripe.machine import (
     refunding,
     subscription_calls,
 )
-from connector.lookalike.stripe.machine.keeping import indexed
+from connector.lookalike.stripe.machine.keeping import indexed, notes
 from connector.lookalike.stripe.machine.subscriptions import ENDED
 
 
@@ -191,3 +191,13 @@ def _subscription(account: Account, body: Data) -> Data:
     if body.get("cancel") is not None:
         return cancel_subscription(account, id_, body["cancel"])
     return edit_subscription(account, id_, body.get("change") or {})
+
+
+@control("finalization")
+def _finalization(account: Account, body: Data) -> Data:
+    """`{"customer": "cus_…", "code": "…", "message": "…"}`: its drafts cannot be finalized; without a code they can be again."""
+    failing, customer = notes(account, "cannot_finalize"), text_of(body, "customer")
+    failing.pop(customer, None)
+    if body.get("code"):
+        failing[customer] = {"code": text_of(body, "code"), "message": body.get("message") or "The invoice could not be finalized."}
+    return {"customer": customer, **failing.get(customer, {})}

@@ -16,7 +16,7 @@ PATH = "/v1/credit_notes"
 @endpoint("POST", PATH, "CreditNoteCreateParams")
 def create(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Issue a credit note."""
-    return credit_notes.issued(account, credit_notes.drawn(account, params), params)
+    return credit_notes.issued(account, credit_notes.checked(account, credit_notes.drawn(account, params), params), params)
 
 
 @endpoint("GET", f"{PATH}/preview", "CreditNotePreviewParams")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from connector.lookalike.stripe.account import Account, Data, Refused
-from connector.lookalike.stripe.machine import invoices, refunding
+from connector.lookalike.stripe.machine import invoices, refunding, stripe_tax
 from connector.lookalike.stripe.machine.figures import fraction_of, rounded
 from connector.lookalike.stripe.machine.keeping import index, indexed, notes, put
 from connector.lookalike.stripe.machine.taxes import rates_of, share_of, summed
@@ -19,7 +19,7 @@ from connector.lookalike.stripe.metadata import merged
 
 
 def drawn(account: Account, params: Data) -> Data:
-    """Return the credit note that a request asks for, without any effect. Raises: Refused."""
+    """Return the credit note that a request asks for, without any effect, as a preview shows it. Raises: Refused."""
     invoice = account.get("invoice", params["invoice"], param="invoice")
     if invoice["status"] not in ("open", "paid", "uncollectible"):
         raise Refused(
@@ -32,9 +32,7 @@ def drawn(account: Account, params: Data) -> Data:
     lines = [_line(account, invoice, one, f"lines[{place}]") for place, one in enumerate(params.get("lines") or ())]
     if not lines:
         lines = [_plain(account, _whole_amount(params))]
-    note = _shaped(account, invoice, params, id_, lines)
-    _checked(account, invoice, note, params)
-    return note
+    return _shaped(account, invoice, params, id_, lines)
 
 
 def _whole_amount(params: Data) -> int:
@@ -62,6 +60,8 @@ def _line_fields(account: Account, fields: Data) -> Data:
 
 def _line(account: Account, invoice: Data, asked: Data, param: str) -> Data:
     """Return one line of the note."""
+    if stripe_tax.is_on(invoice) and (asked["type"] == "custom_line_item" or "tax_amounts" in asked):
+        raise Refused("custom_line_item and tax_amounts are not valid for an invoice with automatic tax.", param=f"{param}[type]")
     if asked["type"] == "custom_line_item":
         return _custom(account, invoice, asked, param)
     line = next((one for one in invoice["lines"]["data"] if one["id"] == asked.get("invoice_line_item")), None)
@@ -85,7 +85,7 @@ def _line(account: Account, invoice: Data, asked: Data, param: str) -> Data:
             )
         amount = rounded(whole * Fraction(asked["quantity"]) / held)
     else:
-        amount = asked["amount"]
+        amount = _with_tax_inside(invoice, line, asked["amount"])
     before = notes(account, "credited").get(line["id"], {"amount": 0, "discounts": {}, "taxes": {}})
     if not 0 < abs(amount) <= abs(whole - before["amount"]) or (amount > 0) != (whole > 0):
         raise Refused(
@@ -115,6 +115,13 @@ def _line(account: Account, invoice: Data, asked: Data, param: str) -> Data:
         "tax_rates": invoices.rates_of_line(account, invoice, line), "taxes": taxes,
         "unit_amount_decimal": (line["pricing"] or {}).get("unit_amount_decimal"),
     })  # fmt: skip
+
+
+def _with_tax_inside(invoice: Data, line: Data, amount: int) -> int:
+    """Return what an amount is with the tax that its line holds: where tax is found automatically amounts come without any."""
+    inside = sum(tax["amount"] for tax in line["taxes"] if tax["tax_behavior"] == "inclusive") if stripe_tax.is_on(invoice) else 0
+    base = line["amount"] - sum(one["amount"] for one in line["discount_amounts"])
+    return rounded(amount * Fraction(base, base - inside)) if inside else amount
 
 
 def _part(whole: int, before: int, share: Fraction, *, is_last: bool) -> int:
@@ -174,8 +181,9 @@ def _shaped(account: Account, invoice: Data, params: Data, id_: str, lines: Sequ
     }  # fmt: skip
 
 
-def _checked(account: Account, invoice: Data, note: Data, params: Data) -> None:
-    """Refuse a note above what is left of its invoice, or one whose parts do not come to what was paid."""
+def checked(account: Account, note: Data, params: Data) -> Data:
+    """Return a note. Refuse a note above what is left of its invoice, or one whose parts do not come to what was paid."""
+    invoice = account.get("invoice", note["invoice"])
     issued = [one for one in indexed(account, "credit_note", "invoice", invoice["id"]) if one["status"] == "issued"]
     left = invoice["total"] - sum(one["total"] for one in issued)
     if note["total"] > left:
@@ -192,6 +200,7 @@ def _checked(account: Account, invoice: Data, note: Data, params: Data) -> None:
             f"The sum of credit amount, refund amount and out of band amount ({given}) must equal the credit note's amount after payment "
             f"({note['post_payment_amount']})."
         )
+    return note
 
 
 def issued(account: Account, note: Data, params: Data) -> Data:

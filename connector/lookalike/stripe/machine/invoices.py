@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from connector.lookalike.stripe.account import Account, Data, Refused
-from connector.lookalike.stripe.machine import discounts, taxes
+from connector.lookalike.stripe.machine import discounts, stripe_tax, taxes
 from connector.lookalike.stripe.machine.keeping import SETTLED, index, notes, put, wake
 from connector.lookalike.stripe.machine.lines import Draft, by_step, line_from
 from connector.lookalike.stripe.machine.times import DAY, HOUR
@@ -103,7 +103,9 @@ def debited(account: Account, invoice: Data, line: Data) -> None:
 
 
 def rates_of_line(account: Account, invoice: Data, line: Data) -> list[Data]:
-    """Return the tax rates of a line: its own, or else the invoice's."""
+    """Return the tax rates of a line: those that Stripe Tax finds, its own, or else the invoice's."""
+    if stripe_tax.is_on(invoice):
+        return stripe_tax.rates(account, invoice, line)
     ids = notes(account, "line_rates").get(line["id"])
     return list(invoice["default_tax_rates"]) if ids is None else [account.kind("tax_rate")[id_] for id_ in ids]
 
@@ -115,7 +117,7 @@ def total(account: Account, invoice: Data) -> None:
     exact = [
         taxes.tax_line(line, rates_of_line(account, invoice, line), invoice["customer_tax_exempt"]) for line in lines
     ]
-    if account.machine.get("tax_rounding") == "invoice":
+    if account.machine.get("tax_rounding") == "invoice" or stripe_tax.is_on(invoice):
         taxes.level(lines, exact)
     by_discount: dict[str, int] = {}
     for line in lines:
@@ -138,8 +140,7 @@ def total(account: Account, invoice: Data) -> None:
     invoice["subtotal_excluding_tax"] = invoice["subtotal"] - inside
     invoice["total_excluding_tax"] = gross - off - inside
     invoice["total"] = gross - off + added
-    if invoice["automatic_tax"]["enabled"]:
-        invoice["automatic_tax"]["status"] = "complete"
+    stripe_tax.looked_at(account, invoice)
     settle(account, invoice)
 
 
@@ -177,6 +178,26 @@ def number_of(account: Account, customer: Data) -> str:
     return f"{customer['invoice_prefix']}-{number:04d}"
 
 
+def fail(account: Account, invoice: Data) -> Refused | None:
+    """Leave a draft that cannot be finalized, and say why; None where it can be. An invoice of a subscription goes on without tax instead."""
+    error = notes(account, "cannot_finalize").get(invoice["customer"])
+    if error is None and invoice["automatic_tax"]["status"] == "requires_location_inputs" and stripe_tax.is_on(invoice):
+        subscription = account.kind("subscription").get(subscription_of(invoice) or "")
+        if subscription is not None:
+            stripe_tax.switched_off(account, invoice, subscription)
+            total(account, invoice)
+            return None
+        error = {
+            "code": stripe_tax.UNKNOWN_PLACE,
+            "message": "The customer's location isn't recognized. Set a valid customer address in order to automatically calculate tax.",
+        }
+    if error is None:
+        return None
+    invoice["last_finalization_error"] = {"type": "invalid_request_error", **error}
+    account.emit("invoice.finalization_failed", invoice)
+    return Refused(error["message"], code=error["code"])
+
+
 def finalized(account: Account, invoice: Data) -> None:
     """Make a draft final: number, links, balance, due date. Nothing to pay is paid at once."""
     if invoice["status"] != "draft":
@@ -185,6 +206,12 @@ def finalized(account: Account, invoice: Data) -> None:
         )
     if not invoice["lines"]["data"] and not subscription_of(invoice) and invoice["billing_reason"] != "manual":
         raise Refused("This invoice has no line items.", code="invoice_no_customer_line_items")
+    if stripe_tax.is_on(invoice):
+        total(account, invoice)  # the tax of this moment
+    why_not = fail(account, invoice) if invoice["status"] == "draft" else None
+    if why_not is not None:
+        raise why_not
+    invoice["last_finalization_error"] = None
     customer, now = account.get("customer", invoice["customer"]), account.now()
     used = settle(account, invoice)
     if used:

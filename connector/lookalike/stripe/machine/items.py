@@ -12,7 +12,7 @@ from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
 from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import discounts, invoices
 from connector.lookalike.stripe.machine.figures import fraction_of, rounded
-from connector.lookalike.stripe.machine.keeping import index, indexed, put
+from connector.lookalike.stripe.machine.keeping import index, indexed, notes, put
 from connector.lookalike.stripe.machine.lines import Draft, draft_from_item, name_of, pricing_of, quantity_fields
 from connector.lookalike.stripe.machine.pricing import amount_of, price_for
 from connector.lookalike.stripe.machine.taxes import rates_of
@@ -86,9 +86,10 @@ def create(account: Account, ids: Mapping[str, str], params: Data) -> Data:
                 f"The currency of the invoice item ({draft.currency}) differs from {other['currency']}.",
                 param="currency",
             )
-    if invoice is not None and invoice["automatic_tax"]["enabled"]:
+    if any(holder is not None and holder["automatic_tax"]["enabled"] for holder in (invoice, subscription)):
         _refuse_untaxable(params, draft)
     made = item_from(account, customer["id"], draft)
+    notes(account, "behaviors")[made["id"]] = params.get("tax_behavior")
     if invoice is not None:
         invoices.add(account, invoice, [draft_from_item(account, made)])
         account.emit("invoice.updated", invoice)

@@ -261,7 +261,10 @@ def advance(account: Account, invoice: Data) -> None:
     """Finalize a draft and go on with it at once: collect, send, or end it as a paused subscription says."""
     subscription = account.kind("subscription").get(invoices.subscription_of(invoice) or "") or {}
     pause = (subscription.get("pause_collection") or {}).get("behavior")
-    invoices.finalized(account, invoice)
+    try:
+        invoices.finalized(account, invoice)
+    except Refused:
+        return  # it stays a draft, and an event told why
     if invoice["status"] != "open":
         return
     if pause in ("void", "mark_uncollectible"):

@@ -95,7 +95,7 @@ def _copied(account: Account, customer: Data, subscription: Data | None, schedul
     """Return an account of its own with a customer and what is asked about."""
     clock = {"at": datetime.fromtimestamp(account.now(), UTC)}
     world = Account(clock=lambda: clock["at"], id=account.id, currency=account.currency, country=account.country)
-    world.machine.update(clock=clock, is_copy=True)
+    world.machine.update(clock=clock, is_copy=True, registrations=account.machine.get("registrations", {}))
     world._numbers = itertools.count(10**12)  # noqa: SLF001 - ids of the copy are told apart from real ones
     for name in SHARED:
         world.objects[name] = account.kind(name)
