@@ -67,6 +67,17 @@ def test_a_fixed_discount_is_split_with_the_rest_to_the_last() -> None:
     assert (made["subtotal"], made["total"], made["total_discount_amounts"][0]["amount"]) == (3000, 2500, 500)
 
 
+def test_a_fixed_discount_of_a_graduated_item_counts_once() -> None:
+    """6 units are 3500 and 650 on two lines; 415 off the item takes 350 and 65, not 415 of each."""
+    world = Machine()
+    world.coupon("off", amount_off=415, currency="usd")
+    tiered = world.price("p", 0, billing_scheme="tiered", tiers_mode="graduated", tiers=TIERS)
+    sent(world, {"price": tiered, "quantity": 6, "discounts": [{"coupon": "off"}]})
+    (invoice,) = world.invoices()
+    assert [(line["amount"], line["discount_amounts"][0]["amount"]) for line in invoice["lines"]["data"]] == [(3500, 350), (650, 65)]
+    assert invoice["total"] == 4150 - 415
+
+
 def test_discounts_work_in_their_order() -> None:
     """10 % and then 100 off 1000 leaves 800; the other way round 810. Those of an item come first and are inside the subtotal."""
     world = Machine()

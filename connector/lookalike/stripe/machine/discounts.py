@@ -105,11 +105,21 @@ def cut(account: Account, lines: Sequence[Data], invoice_wide: Sequence[str]) ->
     left = [line["amount"] for line in lines]
     for line in lines:
         line["discount_amounts"] = []
-    for place, line in enumerate(lines):
-        for id_ in line["discounts"] if line["discountable"] else ():
-            _cut_one(account, [(place, line)], left, id_)
+    for whole in _wholes(lines):
+        for id_ in whole[0][1]["discounts"] if whole[0][1]["discountable"] else ():
+            _cut_one(account, whole, left, id_)
     for id_ in invoice_wide:
         _cut_one(account, [(place, line) for place, line in enumerate(lines) if line["discountable"]], left, id_)
+
+
+def _wholes(lines: Sequence[Data]) -> list[list[tuple[int, Data]]]:
+    """Return the lines with their places, those of a graduated price's tiers together: an item's discount counts once for all of them."""
+    found: dict[object, list[tuple[int, Data]]] = {}
+    for place, line in enumerate(lines):
+        details: Data = (line.get("parent") or {}).get("subscription_item_details") or {"proration": True}
+        key = place if details["proration"] else (details["subscription_item"], line["period"]["start"], line["period"]["end"])
+        found.setdefault(key, []).append((place, line))
+    return list(found.values())
 
 
 def _cut_one(account: Account, lines: list[tuple[int, Data]], left: list[int], id_: str) -> None:
