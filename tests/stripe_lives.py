@@ -174,22 +174,40 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     """
     ours, theirs = life.compared(until)
     behind = to_local(until, life.zone) - timedelta(days=3)  # what waits for the next invoice meets another one there than here
-    apart = life.left | {line.key for line in [*life.facts, *life.sent.values()] if line.is_pending and line.due > behind}
-    for line in sorted([*life.facts, *life.sent.values()], key=lambda x: x.due):
+    groups = life.held.groups if life.held else ()
+    waiting = {x.key for g in groups for x in g.left if x.key in life.sent and life.sent[x.key].is_pending}
+    there = sorted([*life.facts, *life.sent.values()], key=lambda x: x.due)
+    apart = life.left | waiting | {line.key for line in there if line.is_pending and line.due > behind}
+    for line in there:
         if line.credits in apart:
             apart.add(line.key)
+        apart |= _sent_before(life, line, ours, theirs)
     taken: dict[str, int] = {}
     for line in life.facts:
         if line.credits is not None:
             taken[line.credits] = taken.get(line.credits, 0) - line.net
     over = [f"{f.key}: {taken[f.key]} given back of {f.net}" for f in life.facts if f.kind == "charge" and 0 <= f.net < taken.get(f.key, 0)]
-    lost = [f"{key}: never billed" for g in (life.held.groups if life.held else ()) for x in g.left for key in [x.key] if key in life.sent and not life.sent[key].is_pending and life.sent[key].net]
+    lost = [f"{key}: never billed" for g in groups for x in g.left for key in [x.key] if key in life.sent and not life.sent[key].is_pending and life.sent[key].net]
     for key in apart:
         ours.pop(key, None)
         theirs.pop(key, None)
     if by_item:
         ours, theirs = _by_item(ours), _by_item(theirs)
     return over + lost + [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in sorted(ours.keys() | theirs.keys()) if ours.get(k) != theirs.get(k)]
+
+
+def _sent_before(life: Life, line: Line, ours: Mapping[str, int], theirs: Mapping[str, int]) -> set[str]:
+    """Return a charge and what gives it back, where it was sent to wait and the engine knew of the next change before its invoice.
+
+    The engine bills the part that is left, Stripe the whole and takes back the rest; they come to the same but for rounding, and months
+    and days do not add up: there a few days' worth.
+    """
+    back = [x.key for x in [*life.facts, *life.sent.values()] if x.credits == line.key and x.key not in ours and x.key in theirs]
+    if not line.is_pending or line.kind != "charge" or not back or line.key not in theirs:
+        return set()
+    got = theirs[line.key] + sum(theirs[key] for key in back)
+    days = abs(line.net) * timedelta(days=3) / (line.end - line.start) if life.contract.terms.settings.proration == "month_and_day" else 0
+    return {line.key, *back} if abs(got - ours.get(line.key, 0)) <= 1 + days else set()
 
 
 def _by_item(amounts: Mapping[str, int]) -> dict[str, int]:
