@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from stripe_world import EveningWorld, StripeWorld, stripe_world
 from test_flow_stripe_dashboard import change, own
 from test_stripe_reading import DAY, call, started
@@ -85,3 +87,44 @@ def test_nothing_is_given_back_of_what_was_given_up(tmp_path: Path) -> None:
         made.bill("2026-04-20")
         assert [t for _, t in totals(made)] == [120, 120]
         assert own(made) == []
+
+
+@pytest.mark.parametrize(("path", "after"), [("/v1/invoices/.*/finalize", 0), ("/v1/invoiceitems$", 3)])
+def test_what_is_taken_along_is_billed_once_though_stripe_refuses(tmp_path: Path, path: str, after: int) -> None:
+    """A change at once takes along what waits; refused at its last item or at the end, the next try bills both, once, and nothing waits."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        waiting(made)
+        made.stripe_server.faults.add("refuse", method="POST", path=path, code="amount_too_large", message="Too large.", after=after)
+        change(made, "again", "2026-04-15", Proration__c="Immediately")
+        assert made.said("again")[0] == "Needs attention"
+        made.stripe_server.faults.clear()
+        made.clock.move_to(made.clock.now() + timedelta(hours=2))
+        made.sync()
+        made.sync()
+        assert made.said("again")[0] == "Active", made.said("again")
+        back, more = round(5 * 6000 * 5 / 31), round(8 * 6000 * 5 / 31)
+        assert own(made) == [-BACK, MORE, -back, more]
+        assert [i["total"] for i in made.objects("invoice")] == [12000, MORE - BACK + more - back]
+        assert all(i["invoice"] for i in made.objects("invoiceitem"))
+        made.bill("2026-04-20")
+        made.clock.move_to(at("2026-04-21"))
+        made.sync()
+        assert [i["total"] for i in made.objects("invoice")][2:] == [48000]
+
+
+def test_what_was_taken_along_waits_for_the_period_that_begins_first(tmp_path: Path) -> None:
+    """Stripe is away over the beginning of the next period: its invoice takes what waits, and the late change bills itself alone."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        waiting(made)
+        made.stripe_server.faults.add("cut_before", method="POST", path="/v1/invoice", times=500)
+        change(made, "again", "2026-04-19", Proration__c="Immediately")
+        made.stripe_server.faults.clear()
+        for day in ("2026-04-20", "2026-04-21"):
+            made.clock.move_to(at(day) + timedelta(hours=9))
+            made.sync()
+            made.sync()
+        back, more = round(5 * 6000 / 31), round(8 * 6000 / 31)
+        assert "Charged 5.80 EUR" in made.said("again")[1]
+        billed = 12000 + MORE - BACK + more - back + 48000
+        assert sum(i["total"] for i in made.objects("invoice")) == billed
+        assert all(i["invoice"] for i in made.objects("invoiceitem"))

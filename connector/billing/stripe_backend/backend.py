@@ -37,7 +37,7 @@ from connector.billing.stripe_backend.currencies import Currencies, running_curr
 from connector.billing.stripe_backend.reading import links, notices, sweeping, waiting
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.reading.pulling import Reading
-from connector.billing.stripe_backend.settling import is_whole
+from connector.billing.stripe_backend.settling import is_whole, taken_items
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push
 from connector.billing.taxing import refusal, state_of
 from connector.billing.usage import with_usage
@@ -117,7 +117,7 @@ class StripeBilling(InternalBilling):
         return StripeIssue(
             moment=moment, customers=people, credited={**credited(unit, facts), **_taken_whole(pushes.waived_of(unit, ids))}, source=self.tax, is_run=copy is None,
             actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
-            sent=pushes.sent_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
+            sent=pushes.sent_of(unit, ids), items=pushes.items_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
             currencies=running_currencies(unit, contracts), told=known_people.told(unit, {c.customer_id for c in contracts}), located=self.located,
         )  # fmt: skip
 
@@ -301,6 +301,7 @@ class StripeBilling(InternalBilling):
             hold_contracts(unit, [push.contract_id])
             pushes.save_held(unit, settled.held, now)
         pushes.save_lines(unit, push, settled.lines, settled.items)
+        pushes.drop_items(unit, taken_items(push))
         if settled.read is not None and settled.read.waiting:
             waiting.note(unit, settled.held, settled.read.waiting, now)
         known_people.keep(unit, push, now)
@@ -373,14 +374,15 @@ class _Made:
 class StripeIssue(Issue):
     """What a chunk of contracts made: no invoices, but what Stripe has to be told.
 
-    held, sent, standing - by contract, what Stripe holds, our own lines there that are no facts yet, the push that is on its way or was
-    refused. asked - the commands that touched each contract.
+    held, sent, standing - by contract, what Stripe holds, our own lines there that are no facts yet (*items*: as which), the push that is on
+    its way or was refused. asked - the commands that touched each contract.
     """
 
     org: str
     automatic_tax: bool
     held: Mapping[str, Held]
     sent: Mapping[str, Mapping[str, Line]]
+    items: Mapping[str, str]
     standing: Mapping[str, pushes.Standing]
     asked: Mapping[str, Sequence[Command]]
     currencies: Currencies
@@ -447,6 +449,7 @@ class StripeIssue(Issue):
             held=self.held.get(contract.id),
             piece=piece_of(contract, facts, self.state_of(contract), self.credited),
             sent=self.sent.get(contract.id, {}),
+            items=self.items,
             now=self.moment.at,
             automatic_tax=self.automatic_tax,
         )

@@ -23,10 +23,10 @@ _READS = ("retrieve", "list")
 
 
 def is_timed(step: Step) -> bool:
-    """Whether a step means what was planned only before the next period begins: it steers a subscription, or waits on one."""
+    """Whether a step means what was planned only before the next period begins: it steers a subscription, waits on one, or waits no more."""
     if step.call.startswith(_STEERING):
         return step.call.rpartition(".")[2] not in _READS
-    return step.call == "invoice_items.create" and "subscription" in step.params
+    return step.call == "invoice_items.delete" or (step.call in ("invoice_items.create", "invoices.create") and "subscription" in step.params)
 
 
 def left(push: Push) -> list[Step]:

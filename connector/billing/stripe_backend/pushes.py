@@ -284,6 +284,15 @@ def sent_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, dict[str, Line
     return found
 
 
+def items_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, str]:
+    """Return the invoice item of each line of contracts that was sent as one and stands on no mirrored invoice yet, by the line's key."""
+    found: dict[str, str] = {}
+    for batch, marks in in_batches(contract_ids):
+        sql = f"SELECT key, invoice_item FROM stripe_line WHERE invoice_id IS NULL AND invoice_item <> '' AND contract_id IN ({marks})"
+        found.update(unit.query(sql, batch))
+    return found
+
+
 def waived_of(unit: Unit, contract_ids: Iterable[str]) -> list[Line]:
     """Return the lines of contracts that were given up, because somebody deleted them at Stripe."""
     found: list[Line] = []
@@ -300,6 +309,11 @@ def save_lines(unit: Unit, push: Push, lines: Sequence[Line], items: Mapping[str
         " ON CONFLICT (key) DO UPDATE SET push_id = excluded.push_id, data = excluded.data, invoice_item = excluded.invoice_item",
         [(line.key, push.contract_id, push.id, coding.line_text(line), items.get(line.key, "")) for line in lines],
     )
+
+
+def drop_items(unit: Unit, items: Iterable[str]) -> None:
+    """Forget lines whose invoice items we deleted ourselves and that stand nowhere else."""
+    unit.executemany("DELETE FROM stripe_line WHERE invoice_item = ? AND invoice_id IS NULL", [(item,) for item in items])
 
 
 def drop_lines(unit: Unit, keys: Iterable[str]) -> None:

@@ -169,6 +169,11 @@ def _lines_in(value: Any) -> Iterator[str]:
             yield from _lines_in(inner)
 
 
+def taken_items(push: Push) -> list[str]:
+    """Return the invoice items that a push deleted, because their lines are billed at once instead."""
+    return [str(s.target) for s in push.plan.steps if s.call == "invoice_items.delete" and s.name in push.results]
+
+
 def left_drafts(push: Push) -> list[tuple[str, list[str]]]:
     """Return drafts of our own that a refused push left behind, made but not finalized, each with its items."""
     own = [s for s in push.plan.steps if s.name.startswith(_OWN)]

@@ -70,6 +70,7 @@ class _Planning:
         self.lines: list[Line] = []
         self.claimed: set[str] = set()
         self.rider_home = ""
+        self.is_billing_now = False
         self.leaves: Mapping[str, leaving.Leave] = {}
         self.metadata = {"connector_org": wanted.org, "connector_contract": wanted.contract.id, "connector_deal": wanted.deal[:500]}
         self.items = Items(self.outlook, self.metadata)
@@ -181,6 +182,7 @@ class _Planning:
         name = f"{group.name}/schedule"
         self.steps.append(Step(name=name, call="subscription_schedules.create", params=params, keeps=("subscription",)))
         if moment(first.start, group.at_time) <= self.wanted.now:
+            self.is_billing_now = self.is_billing_now or (group.how == "today" and not first.is_trial)
             self._finalized(group, Ref(step=name, path="subscription"))
         held = held_phases(group)
         held = (replace(held[0], once=tuple(r.key for r in riders)), *held[1:])
@@ -342,13 +344,37 @@ class _Planning:
         is_next_today = host is None and self._begins_today(held)
         now = [line for line in due if line not in waiting and (line.due <= self.outlook.local or is_next_today)]
         at_time = noon(self.wanted.contract.terms.timezone)
+        taken = self._taken_along() if now or self.is_billing_now else []
+        if taken or now:
+            now, waiting = [replace(line, is_pending=False) for line in (*taken, *now, *waiting)], []
         for number, line in enumerate(waiting, 1):
             assert host is not None
             where = {"subscription": self._subscription(host[0])}
             self.steps.append(Step(name=f"pending/item-{number}", call="invoice_items.create", params=self.items.item(line, self._customer(), at_time, where)))
         if now:
-            self._invoice(now, at_time)
+            self._invoice(now, at_time, taken)
+            self._prorations_taken_along(held)
         self.lines += [*waiting, *now]
+
+    def _taken_along(self) -> list[Line]:
+        """Return the lines of ours that wait for the next invoice, where it comes at once: as on the internal engine, it takes them along."""
+        found = [line for line in self.wanted.sent.values() if line.is_pending]
+        return [line for line in found if self.wanted.items.get(line.key, "").startswith("ii_")]
+
+    def _prorations_taken_along(self, held: Held) -> None:
+        """Add invoices of what Stripe's own prorations left waiting: it bills them beside ours, where nothing else of theirs is billed now."""
+        sent = self.wanted.sent
+        for group in held.groups:
+            is_waiting = any(x.key in sent and sent[x.key].is_pending for x in group.left)
+            if not is_waiting or group.name in self.leaves or is_over(group, self.outlook):
+                continue
+            params = {
+                "customer": self._customer(), "subscription": self._subscription(group), "pending_invoice_items_behavior": "include",
+                "auto_advance": True, **collection(self.wanted.how), "metadata": self.metadata,
+            }  # fmt: skip
+            name = f"{group.name}/waiting"
+            self.steps.append(Step(name=name, call="invoices.create", params=params))
+            self.steps.append(Step(name=f"{name}/finalize", call="invoices.finalize_invoice", target=Ref(step=name), params={"auto_advance": True}))
 
     def _begins_today(self, held: Held) -> bool:
         """Whether a subscription begins later today: its first invoice is the next one, and nothing can wait on it yet."""
@@ -382,8 +408,8 @@ class _Planning:
             self.steps.append(Step(name=name, call="subscription_schedules.retrieve", target=group.schedule, keeps=("subscription",)))
         return Ref(step=name, path="subscription")
 
-    def _invoice(self, lines: Sequence[Line], at_time: str) -> None:
-        """Add an invoice of ours with these lines, finalized at once."""
+    def _invoice(self, lines: Sequence[Line], at_time: str, taken: Sequence[Line]) -> None:
+        """Add an invoice of ours with these lines, finalized at once; those that were *taken* along wait no more."""
         params = {
             "customer": self._customer(), "currency": self.outlook.currency, "auto_advance": False, "pending_invoice_items_behavior": "exclude",
             **collection(self.wanted.how), "metadata": self.metadata,
@@ -395,6 +421,8 @@ class _Planning:
         for number, line in enumerate(lines, 1):
             item = self.items.item(line, self._customer(), at_time, {"invoice": invoice})
             self.steps.append(Step(name=f"own/item-{number}", call="invoice_items.create", params=item))
+        for number, line in enumerate(taken, 1):
+            self.steps.append(Step(name=f"own/taken-{number}", call="invoice_items.delete", target=self.wanted.items[line.key]))
         self.steps.append(Step(name="own/finalize", call="invoices.finalize_invoice", target=invoice, params={"auto_advance": True}))
 
     # ------------------------------------------------------------------ pauses

@@ -21,7 +21,7 @@ class Wanted:
     """A contract with its customer, the facts about it so far, and what Stripe holds of it (None: nothing yet).
 
     key - of the push. piece - the facts: lines on mirrored invoices. sent - lines that we sent and that stand on no mirrored invoice yet,
-    by key. now - aware. automatic_tax - Stripe finds the tax; else the rates of the contract and of *tax* are sent.
+    by key; items - the invoice item of each of them that is one. now - aware. automatic_tax - Stripe finds the tax; else the rates of the contract and of *tax* are sent.
     may_bill_ahead - Stripe has not refused to bill this contract ahead. told - what Stripe knows of the customer.
     currencies - of everything else that runs for the customer, each with the name of a contract in it.
     """
@@ -38,6 +38,7 @@ class Wanted:
     held: Held | None
     piece: Slice
     sent: Mapping[str, Line] = field(default_factory=dict)
+    items: Mapping[str, str] = field(default_factory=dict)
     now: datetime
     automatic_tax: bool = False
     may_bill_ahead: bool = True
