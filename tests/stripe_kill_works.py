@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from backend_stories import CATALOGUE, STORIES, Story
-from stripe_asking import keep
-from stripe_killing import Act, Ended, Work
+from stripe_asking import at_stripe, keep
+from stripe_killing import Act, Work
 from stripe_world import StripeWorld
 from test_flow_catalogue import stock
 from test_import_contracts import HEAD
+from test_stripe_reading import call, deed
+from test_stripe_webhooks import signed
 from world import at
 
-from connector import app, posting
+from connector import app, hooked, posting
 from connector.asking import imports, stripe_account
 from connector.billing.stripe_backend.client import StripeCalls
 from connector.sync import rounds
@@ -40,14 +46,14 @@ def later(made: StripeWorld) -> None:
 
 
 EVERYWHERE = bool(os.environ.get("KILL_EVERYWHERE"))
-_A_FEW = 8
+_STEPS = (0, 11, 30, 61, 111)
 TODAY = (datetime.now(UTC) - timedelta(days=10)).date().isoformat()  # requests go by the machine's clock
 
 
-def some(calm: Ended) -> Callable[[int], bool]:
-    """Choose of the worlds that a work leaves some, spread over all its calls; every one where KILL_EVERYWHERE is set."""
-    step = 1 if EVERYWHERE else max(1, 2 * len(calm.calls) // _A_FEW) | 1  # odd: both before and after a call
-    return lambda number: number % step == step // 2
+def some(work: Work) -> Callable[[int], bool]:
+    """Choose of the worlds that a work leaves two to five, from a place of its own on; every one where KILL_EVERYWHERE is set."""
+    begin = 3 + zlib.crc32(work.name.encode()) % 9
+    return lambda number: EVERYWHERE or number - begin in _STEPS
 
 
 def work_of(name: str, prepare: Act, run: Act = round_of, again: Act = round_of, **more: Any) -> Work:
@@ -201,16 +207,42 @@ def _quote_accepted(made: StripeWorld) -> None:
 
 def _happened(made: StripeWorld) -> None:
     """Paid, credited, voided, changed at Stripe; the next period begins."""
-    from connector.lookalike.stripe.account import catch_up
-    from connector.lookalike.stripe.controls import CONTROLS
-
     numbers = _open_invoices(made, 3)
     _paid(made, numbers[0])
-    made.clock.move_to(at("2026-02-01"))
-    with made.stripe.lock:
-        catch_up(made.stripe)
-        credited = next(i for i in made.objects("invoice") if i["number"] == numbers[1])
-        CONTROLS["credit_note"](made.stripe, {"invoice": credited["id"], "amount": 5_000}) if "credit_note" in CONTROLS else None
+    made.clock.move_to(at("2026-02-01") + timedelta(hours=3))  # the next period has begun, whenever on that day it does
+    credited, voided = (at_stripe(made, number)["id"] for number in numbers[1:])
+    call(made, "POST", "/v1/credit_notes", {"invoice": credited, "amount": 5_000})
+    deed(made, "void", invoice=voided)
+    deed(made, "dispute", invoice=at_stripe(made, numbers[0])["id"])
+
+
+def _unheard(made: StripeWorld) -> None:
+    """The same, and no event tells of it; a subscription was changed by hand."""
+    _happened(made)
+    (_, subscription, *_) = made.objects("subscription")
+    items = [{"id": subscription["items"]["data"][0]["id"], "quantity": 5}]
+    deed(made, "subscription", subscription=subscription["id"], change={"items": items, "proration_behavior": "none"})
+    made.stripe.events.clear()
+
+
+def _night(made: StripeWorld, *, is_deep: bool = False) -> None:
+    """Do what the daemon does at night, or `sync --full`."""
+    with app.writing_house(made.config, "sync", clock=made.clock) as house:
+        rounds.reconcile(house.seam, Tally(), is_deep=is_deep)
+
+
+def _delivered(made: StripeWorld) -> None:
+    """The same; Stripe delivered the events, which were accepted, and lists them no more: nobody has worked them off."""
+    known = len(made.stripe.events)
+    _happened(made)
+    secret = "whsec_killed"
+    made.config = replace(made.config, stripe=replace(made.config.stripe, webhook_secret=secret))
+    with app.writing_house(made.config, "sync", clock=made.clock) as house:
+        for event in made.stripe.events[known:]:
+            raw = json.dumps(event).encode()
+            assert hooked.taken(house, raw, signed(raw, at=made.clock.now(), secret=secret))
+    assert made.query("SELECT COUNT(*) FROM stripe_event WHERE state = 'new'")[0][0] > 5
+    made.stripe.events.clear()
 
 
 def _mailing(made: StripeWorld) -> None:
@@ -273,14 +305,10 @@ WORKS = (
     work_of("usage", _usage_asked),
     work_of("price migration", _migration_asked),
     work_of("reading back", _happened),
+    work_of("webhooks accepted, not worked off", _delivered),
+    work_of("nightly sweep", _unheard, run=_night, again=_and_a_round(_night)),
+    work_of("sync --full", _unheard, run=partial(_night, is_deep=True), again=_and_a_round(_night)),
     work_of("import of a file", lambda _: None, run=_from_file, again=_and_a_round(_from_file), day=TODAY, but=ASKED),
     work_of("import from Stripe", _account_with_a_past, run=_from_stripe, again=_and_a_round(_from_stripe), day=TODAY, but=ASKED),
     work_of("mails", _mailing, again=later, mails=True),
 )
-
-OFTEN = (
-    "three deals", "one_off 2026-01-01", "more_now 2026-01-16", "more_next 2026-01-16", "planned 2026-02-16", "cancel_now 2026-01-16", "cancel_period 2026-01-16",
-    "pause 2026-01-16", "pause 2026-02-15", "auto_renew 2026-03-01", "renew 2026-02-10", "quote 2026-01-05", "by_the_second 2026-01-16", "requests about invoices",
-    "requests about customers", "usage", "price migration", "reading back", "import of a file", "import from Stripe", "mails",
-)  # fmt: skip
-"""The kinds of work that every run of the suite tries; the others where KILL_EVERYWHERE is set."""

@@ -143,6 +143,17 @@ class Ended:
     state: State
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What came of ending a work everywhere: its calls, how many worlds it left and how many of them were tried; *told*: what went otherwise, in words."""
+
+    calls: tuple[str, ...]
+    worlds: int
+    tried: int
+    calm: State
+    told: list[str]
+
+
 @dataclass(slots=True, kw_only=True)
 class Stage:
     """A prepared world whose servers stand still; *known* are the ids that every try has in common."""
@@ -161,21 +172,20 @@ class Stage:
             watch.begin()
             self.work.run(made)
             calls = tuple(watch.seen)
-            self.work.again(made)
-            WATCH.settle()
-            return Ended(calls=calls, state=self._state(made))
+            return Ended(calls=calls, state=self._finished(made))
 
         found: Ended = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
         return found
 
-    def everywhere(self, wanted: Callable[[int], bool], calm: State) -> tuple[int, list[str]]:
-        """Do the work once and let it end before and after each call; say how many worlds it left, and in words what successors left otherwise.
+    def everywhere(self, wanted: Callable[[int], bool]) -> Tried:
+        """Do the work once and let it end before and after each call; go on in the worlds that this leaves, and in the one that nobody disturbed.
 
         A world that is the same as one before, bit by bit, is not tried again. Of the others those whose number is *wanted* are.
         """
 
-        def tried(made: StripeWorld) -> tuple[int, list[str]]:
-            told: list[str] = []
+        def tried(made: StripeWorld) -> Tried:
+            wrong: list[str] = []
+            left: list[tuple[str, State]] = []
             waiting, going = threading.Semaphore(0), threading.Semaphore(0)
             at: list[tuple[int, str, str]] = []
             seen: set[str] = set()
@@ -189,41 +199,44 @@ class Stage:
                 try:
                     self.work.run(made)
                 except BaseException:  # noqa: BLE001 - told to who reads it
-                    told.append(traceback.format_exc())
+                    wrong.append(traceback.format_exc())
                 at.clear()
                 waiting.release()
 
-            Watch(point).begin()
+            watch = Watch(point)
+            watch.begin()
             threading.Thread(target=work, daemon=True).start()
             while waiting.acquire() and at:
                 n, way, what = at.pop()
                 with made.stripe.lock, made.org.lock:
                     world = _fingerprint(made)
                     if world not in seen and wanted(len(seen)):
-                        left: list[str] = _in_fork(lambda: self._left(made, calm))
-                        told += [f"ended {way} {what} (call {n}): {text}" for text in left]
+                        left.append((f"ended {way} {what} (call {n})", _in_fork(lambda: self._left(made))))
                     seen.add(world)
                 going.release()
-            return len(seen), told
+            Watch.end()
+            calm = self._finished(made)
+            told = [f"{where}: {text}" for where, state in left for text in differences(state, calm)]
+            return Tried(calls=tuple(watch.seen), worlds=len(seen), tried=len(left), calm=calm, told=[*wrong, *told])
 
-        found: tuple[int, list[str]] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
+        found: Tried = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
         return found
 
     def _state(self, made: StripeWorld) -> State:
         return {name: rows for name, rows in state_of(made, self.box, self.known).items() if name not in self.work.but}
 
-    def _left(self, made: StripeWorld, calm: State) -> list[str]:
-        """Let the successor go on here, where nothing of the work is left; say what differs in the end."""
+    def _finished(self, made: StripeWorld) -> State:
+        """Do what a successor does; return what stands then."""
+        self.work.again(made)
+        WATCH.settle()
+        return self._state(made)
+
+    def _left(self, made: StripeWorld) -> State:
+        """Let the successor go on here, where nothing of the work is left; return what stands in the end."""
         made.stripe.lock.release()
         made.org.lock.release()
         Watch.end()
-
-        def tried(made: StripeWorld) -> list[str]:
-            self.work.again(made)
-            WATCH.settle()
-            return differences(self._state(made), calm)
-
-        found: list[str] = self._going_on(tried, Path(made.config.database.removeprefix("sqlite:///")).parent)
+        found: State = self._going_on(self._finished, Path(made.config.database.removeprefix("sqlite:///")).parent)
         return found
 
     def killed(self, n: int, way: str, calm: State) -> list[str]:
@@ -232,9 +245,7 @@ class Stage:
         def tried(made: StripeWorld) -> list[str]:
             made.config = replace(made.config, stripe=replace(made.config.stripe, parallel=4))
             assert killed_at(made, n, way, self.work.run) == -signal.SIGKILL
-            self.work.again(made)
-            WATCH.settle()
-            return differences(self._state(made), calm)
+            return differences(self._finished(made), calm)
 
         found: list[str] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
         return [f"killed {way} call {n}: {text}" for text in found]
@@ -265,9 +276,7 @@ class Stage:
                 refused = error.code
             first.kill()
             first.join()
-            self.work.again(made)
-            WATCH.settle()
-            return refused, differences(self._state(made), calm)
+            return refused, differences(self._finished(made), calm)
 
         found: tuple[str, list[str]] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
         return found
