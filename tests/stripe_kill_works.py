@@ -81,7 +81,7 @@ def _played(story: Story, until: str) -> Act:
         made.sync()
         stock(made, CATALOGUE)
         for n, day in enumerate(d for d in story.calendar if d <= until):
-            made.clock.move_to(at(day))
+            made.clock.move_to(at(day) + timedelta(minutes=10 * n))  # behind the time of day of what began before, however slow this is
             if n == 0:
                 story.begin(made)
             if day in story.acts:
@@ -177,7 +177,7 @@ def _customers_asked(made: StripeWorld) -> None:
 def _usage_asked(made: StripeWorld) -> None:
     """Two records of use."""
     _played(_STORIES["usage"], "2026-01-09")(made)
-    made.clock.move_to(at("2026-01-10"))
+    made.clock.move_to(at("2026-01-10") + timedelta(hours=3))
     contract = made.contracts()[0][0]
     rows = [{"id": f"u{n}", "contract": contract, "for": "P_GB", "time": f"2026-01-0{n}", "quantity": str(n)} for n in (3, 5)]
     keep(made, "usage.record", rows=rows)
@@ -189,7 +189,7 @@ def _migration_asked(made: StripeWorld) -> None:
     made.deal("other", {"product": "p_gold", "UnitPrice": "77.77"}, account="acme", Contract_Term_Months__c=12)
     made.win("other")
     round_of(made)
-    made.clock.move_to(at("2026-01-10"))
+    made.clock.move_to(at("2026-01-10") + timedelta(hours=3))
     contracts = sorted(row[0] for row in made.contracts())
     keep(made, "price.migrate", **{"from": "gold", "to": "gold_v2", "at": "now", "proration": "none", "contracts": contracts})
 

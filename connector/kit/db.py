@@ -26,13 +26,14 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from connector.errors import ConfigError, HaltError, Problem, RetryableError, invariant
+from connector.kit.claims import Claims
 
 BUSY_TIMEOUT_MS = 10_000
 CACHE_KIB = 8_000
 _LEDGER = 0x636F6E6E  # the number under which the ledger's lock stands on a PostgreSQL server, per database
 _HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted"
-    " AND l.objid::bigint = %s AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND l.objsubid = 1 AND l.objid::bigint = %s AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 _DAMAGE = ("malformed", "not a database")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -197,6 +198,13 @@ class Database:
                     code="ledger-locked",
                 )
             yield
+
+    @contextmanager
+    def claims(self) -> Iterator[Claims]:
+        """Give what somebody is claimed by among the processes that work on this database; at the end everything is given back."""
+        address = None if self.is_sqlite else self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with closing(Claims(address)) as claims:
+            yield claims
 
     def damage(self, *, limit_s: float) -> str | None:
         """Return what is wrong with the file of an SQLite database, "" for nothing, None where *limit_s* was too short to see.

@@ -41,6 +41,7 @@ EVENTS = frozenset(
         "push.late",
         "push.left",
         "push.lost",
+        "push.unclaimed",
         "push.refused",
         "hook.ignored",
         "hook.refused",

@@ -22,6 +22,9 @@ class Transactions(Protocol):
     def read(self) -> Any:
         """Return a unit that only reads."""
 
+    def claims(self) -> Any:
+        """Give what a process claims for itself among others (kit.claims)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:

@@ -18,16 +18,18 @@ whatever interrupts us, the next pass asks for the very same thing under the ver
 A push that comes so late that one of its subscriptions has billed since it was planned is planned anew, from what was carried out of it
 (see `late`), once Stripe's invoices up to now are read.
 
-Two workers never send one push at the same time: who takes it holds a lease, and whoever holds the ledger alone takes over what a
-dead process left (`pushes.take_over`). If a lease ever ran out too early, the key would still make both ask for one and the same thing.
+Two workers never send pushes of one customer at the same time, not even where one has lost the ledger without noticing (kit.claims): who works for
+a customer has claimed it, and sees before each call that it still has. A push is taken with a lease, and whoever holds the ledger takes over
+what a dead process left (`pushes.take_over`). The one call that may be under way when a claim is lost is asked for again under its own key.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from connector.billing.stripe_backend import drafts, lanes, late, lookup, pushes, settling, shared
@@ -44,6 +46,7 @@ from connector.errors import (
     Where,
     invariant,
 )
+from connector.kit.claims import Claims, Unclaimed
 from connector.ports import Pushed, Unit
 
 __all__ = ["Books", "Passage", "Settled", "Transactions"]  # what a pass asks of others is named with it
@@ -94,6 +97,7 @@ class Passage:
     parallel: int = 1
     makers: lanes.Makers = field(default_factory=lanes.Makers)
     brake: lanes.Brake = field(default_factory=lanes.Brake)
+    claims: Claims = field(default_factory=lambda: Claims(None))
     _new_ids: list[tuple[tuple[str, str], str]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -101,15 +105,31 @@ class Passage:
         """Carry out what is pending. Raises: HaltError where Stripe wants another key, mode or account."""
         with self.database.read() as unit:
             due = pushes.due(unit, self.now(), AT_ONCE)
-        lanes.spread(due, self._one, parallel=self.parallel)
+        with self.database.claims() as self.claims:
+            lanes.spread(due, partial(self._claimed, dict(due)), parallel=self.parallel)
         with self.database.read() as unit:
             wait = pushes.waiting(unit)
         return Pushed(sent=self.sent, done=self.done, refused=self.refused, wait=wait, problem=self.problem if wait else None)
 
-    def _one(self, push_id: str) -> bool:
-        """Take one push and carry it out; return whether the pass may go on."""
+    def _claimed(self, customers: Mapping[str, str], push_id: str) -> bool:
+        """Carry out one push, unless another process works for its customer; return whether the pass may go on."""
         if self.stop.is_set():
             return False
+        customer = customers[push_id]
+        try:
+            if self.claims.take(customer):
+                try:
+                    return self._one(push_id)
+                finally:
+                    self.claims.give(customer)
+        except Unclaimed as error:
+            self.problem = Problem(code="database", message=f"The database was lost while sending: {error}", hint="It is tried again by itself.")
+            self.log("push.unclaimed", error=str(error))
+            return False
+        return True
+
+    def _one(self, push_id: str) -> bool:
+        """Take one push and carry it out; return whether the pass may go on."""
         with self.database.transaction() as unit:
             push = pushes.taken(unit, self.now(), push_id)
         return push is None or self._passed(push)
@@ -126,6 +146,8 @@ class Passage:
             with self._lock:
                 self.failures += 1
                 return not later.ends and self.failures < _MOST_FAILURES
+        except Unclaimed:
+            raise
         except HaltError:
             self.release(walk.push)
             raise
@@ -180,7 +202,7 @@ class Passage:
     # ------------------------------------------------------------ what is kept
 
     def keep(self, push: Push) -> None:
-        """Keep how far a push came, and the ids of shared objects that it found or made."""
+        """Keep how far a push came, and the ids of shared objects that it found or made; also before each call."""
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             pushes.save(unit, push)
@@ -197,6 +219,7 @@ class Passage:
             self._new_ids.append((kind, stripe_id))
 
     def _keep_ids(self, unit: Unit) -> None:
+        self.claims.check()  # before anything is written or asked: whoever lost its claim stops here
         with self._lock:
             found, self._new_ids = self._new_ids, []
         for kind, stripe_id in found:
