@@ -180,6 +180,8 @@ STORIES = (
     Story(name="months_off", feature="Discount for some months", begin=_deal({}, Discount_Percent__c=10, Discount_Months__c=2), totals={"2026-01-01": D(90), "2026-02-01": D(90), "2026-03-01": D(100)}),
     Story(name="line_off", feature="Discounts of line and deal, stacked", begin=_deal({"Discount": 25}, {"UnitPrice": "200.00", "product": "support"}, Discount_Percent__c=10), totals={"2026-01-01": D("247.50"), "2026-02-01": D("247.50")}),
     Story(name="coupons", feature="Coupons of the catalogue, stacked in order", begin=_deal({}, Coupons__c="ONCE20, SPRING, TEN"), totals={"2026-01-01": D(36), "2026-02-01": D(45), "2026-03-01": D(90)}),
+    Story(name="free", feature="Discount of 100 % for some months", begin=_deal(SEATS, Discount_Percent__c=100, Discount_Months__c=2), totals={"2026-03-01": D(300)}, said={"base": "Active"}, days=("2026-02-01",)),
+    Story(name="equal_off", feature="Equal discounts, stacked", begin=_deal({"Discount": 10}, Discount_Percent__c=10, Coupons__c="TEN"), totals={"2026-01-01": D("72.90"), "2026-02-01": D("72.90")}),
     Story(name="trial", feature="Free trial", begin=_deal({"Quantity": 2}, Free_Trial_Days__c=14), totals={"2026-01-15": D(200)}, said={"base": "Active"}),
     Story(name="paid_trial", feature="Paid trial", begin=_deal({"Quantity": 3, "Trial_Price__c": D("10.00"), "Trial_Periods__c": 2}), totals={"2026-01-01": D(30), "2026-02-01": D(30), "2026-03-01": D(300)}),
     Story(name="prebill", feature="Prebilling", begin=_deal({"Quantity": 2}, Prebill_Periods__c=3), totals={"2026-01-01": D(600), "2026-04-01": D(200)}, days=("2026-02-01", "2026-03-01")),

@@ -46,12 +46,12 @@ def _server() -> str | None:
     return str(uri)
 
 
-def new_database() -> str:
-    """Return the address of a new database with the newest schema; skips where no server can be started."""
+def new_database(template: str = "empty_books") -> str:
+    """Return the address of a new database with the newest schema, or made of another *template*; skips where no server can be started."""
     uri = _server()
     if uri is None:
         pytest.skip("PostgreSQL cannot be started on this machine")
     name = f"books_{next(_names)}"
     with psycopg.connect(uri.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE empty_books")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return uri.format(name)

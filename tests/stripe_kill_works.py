@@ -98,6 +98,17 @@ def _told(name: str, day: str) -> Work:
     return work_of(f"{name} {day}", _played(story, day), how=dict(story.config))
 
 
+def _taxed(prepare: Act) -> Act:
+    """Prepare with Stripe finding the tax: what a change gives back is a credit note."""
+
+    def prepared(made: StripeWorld) -> None:
+        made.config = replace(made.config, tax=replace(made.config.tax, kind="stripe"))
+        made.stripe.machine["registrations"] = {"FR": "20"}
+        prepare(made)
+
+    return prepared
+
+
 # ---------------------------------------------------------------- several customers, several subscriptions
 
 
@@ -300,6 +311,7 @@ WORKS = (
     work_of("two subscriptions", _apart),
     *(_told(name, "2026-01-01") for name in _BEGINNINGS),
     *(_told(name, day) for name, day in _ACTS),
+    work_of("fewer 2026-01-16, tax found by Stripe", _taxed(_played(_STORIES["fewer"], "2026-01-16"))),
     work_of("requests about invoices", _invoices_asked),
     work_of("requests about customers", _customers_asked),
     work_of("usage", _usage_asked),

@@ -41,24 +41,3 @@ def test_everything_of_a_deal_says_how_it_stands_to_tax(tmp_path: Path) -> None:
         made.clock.move_to(at("2026-04-21"))
         made.sync()
         assert not made.query("SELECT key FROM line WHERE key LIKE 'stripe/%'")
-
-
-def test_a_credit_of_ours_is_refused_where_stripe_finds_the_tax(tmp_path: Path) -> None:
-    """Stripe takes no negative item on such an invoice: fewer seats in mid-period are refused before anything is sent, and say what to do."""
-    with stripe_world(tmp_path, day=DAY) as made:
-        taxed(made)
-        sold(made, "harbor")
-        made.clock.move_to(at("2026-04-04"))
-        sent = len(made.pushes())
-        change = {"Billing_Action__c": "Amend", "Amends_Contract_Id__c": made.contracts()[0][0], "Billing_Effective_Date__c": "2026-04-04"}
-        made.deal("fewer", {"UnitPrice": "60.00", "Quantity": -1}, account="harbor", CloseDate="2026-04-04", **change)
-        made.win("fewer")
-        made.sync()
-        status, text = made.said("fewer")
-        assert (status, "would be credited for unused time" in text) == ("Needs attention", True), text
-        assert "agree on no proration" in text
-        assert len(made.pushes()) == sent
-        made.deal("later", {"UnitPrice": "60.00", "Quantity": -1}, account="harbor", CloseDate="2026-04-04", **(change | {"Billing_Effective_Date__c": "2026-04-20"}))
-        made.win("later")
-        made.sync()
-        assert made.said("later")[0] in ("Active", "Scheduled"), made.said("later")

@@ -8,8 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from postgres import new_database
 from sqlalchemy import MetaData
 from sqlalchemy.exc import IntegrityError
 
@@ -62,6 +65,29 @@ def test_a_line_key_is_unique_however_the_books_were_made(tmp_path: Path) -> Non
         database.close()
     assert said[0] == said[1]
     assert [name for name, _ in said[0]] == ["line_contract", "line_key"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_ids_that_stood_before_0006_are_known_afterwards(tmp_path: Path, backend: str) -> None:
+    """Ids of customers and prices are copied to the ids that are known, of nothing else; run on a database with rows, on either backend."""
+    database = Database(f"sqlite:///{tmp_path}/old.db" if backend == "sqlite" else new_database("template1"))
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    rows = [("customer", "cu_1", "cus_1"), ("price", "p" * 300, "price_1"), ("coupon", "TEN", "TEN"), ("product", "SEAT", "prod_1")]
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        for row in rows:
+            values = ", ".join(f"'{value}'" for value in (*row, "2026-01-01T00:00:00Z"))
+            connection.exec_driver_sql(f"INSERT INTO stripe_object (kind, key, stripe_id, made_at) VALUES ({values})")
+    with database.engine.begin() as connection:
+        migrations.upgrade(connection)
+    with database.transaction() as unit:
+        found = unit.query("SELECT kind, key, stripe_id, contract_id, made_at FROM stripe_known ORDER BY kind")
+        assert [tuple(row) for row in found] == [(*row, "", "2026-01-01T00:00:00Z") for row in rows[:2]]
+        assert unit.query("SELECT COUNT(*) FROM stripe_object")[0][0] == len(rows)
+        assert unit.query("SELECT COUNT(*) FROM stripe_told")[0][0] == 0
+    database.close()
 
 
 def test_an_unknown_version_is_refused_by_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -66,9 +67,16 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A folder after `connector init` on the Stripe backend, and an account in which subscriptions began 40 days ago."""
+    with begun(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def begun(tmp_path: Path, **how: Any) -> Iterator[Site]:
+    """Give such a site; *how*: of the world of its CRM."""
     now = [datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=40)]
     account = Account(clock=lambda: now[0], country="FR", currency="eur")
-    with world(tmp_path / "crm") as made, StripeServer(account) as server:
+    with world(tmp_path / "crm", **how) as made, StripeServer(account) as server:
         shell = Shell(made, tmp_path / "site")
         shell.folder.mkdir()
         assert shell.run("init")[0] == 0

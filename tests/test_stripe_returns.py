@@ -125,6 +125,22 @@ def test_a_dispute_that_was_lost_is_money_that_went_back(made: StripeWorld) -> N
     assert books(made) == [("paid", 7000, 0)]
 
 
+def test_a_dispute_in_another_currency_is_told_with_its_amount_and_not_booked(made: StripeWorld) -> None:
+    """The bank took dollars back for a payment in euros: how much of it that is nobody says, so the payment stays and the deal says both."""
+    deed(made, "pay", invoice=first(made))
+    dispute = deed(made, "dispute", invoice=first(made), amount=5000)
+    with made.stripe.lock:
+        made.stripe.get("dispute", dispute["id"]).update(currency="usd", amount=5410)
+    deed(made, "dispute-closed", dispute=dispute["id"], won=False)
+    made.sync()
+    message = made.said("harbor_deal")[1]
+    assert message.startswith("A disputed payment of this contract was lost")
+    assert "54.10 USD, in another currency than the invoice: what was paid for it counts in full until it is credited" in message
+    assert books(made) == [("paid", 12000, 0)]
+    replay(made)
+    assert payments(made) == [(12000, "stripe", DAY)]
+
+
 def test_an_invoice_voided_after_a_part_was_paid(made: StripeWorld) -> None:
     """It is void, its lines are given back once, and the deal says that money was kept until it went back."""
     deed(made, "pay", invoice=first(made), amount=5000)

@@ -268,7 +268,7 @@ def _there(account: Account, subscription: Mapping[str, Any], schedule: Mapping[
     is_active = schedule is not None and schedule["status"] == "active"
     return {
         "subscription": subscription["id"], "schedule": schedule["id"] if is_active and schedule else "", "customer": subscription["customer"], "anchor": day(anchor).isoformat(),
-        "at_time": at_time(anchor), "prices": [list(p) for p in read.prices],
+        "at_time": at_time(anchor), "is_taxed": bool((subscription.get("automatic_tax") or {}).get("enabled")), "prices": [list(p) for p in read.prices],
         "phase_start": day(int(schedule["current_phase"]["start_date"])).isoformat() if is_active and schedule else None,
         "events": {i: account.events[price] for i, price, _ in read.prices if price in account.events},
         **_known_prices(account, subscription, read),

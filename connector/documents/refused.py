@@ -26,6 +26,7 @@ FRENCH: Mapping[str, str] = {
     "An invoice of this contract is missing: it was due days ago, and has not come from where it is billed.": "Une facture de ce contrat manque : elle était due il y a plusieurs jours et n'est pas arrivée de là où il est facturé.",
     "Close a Cancel deal, to end it here as well, and sell what goes on as a New deal.": "Concluez une opportunité de résiliation pour y mettre fin ici aussi, et vendez la suite par une nouvelle opportunité.",
     "An amount of this contract that waited for the next invoice was deleted where it is billed, and is not billed.": "Un montant de ce contrat qui attendait la prochaine facture a été supprimé là où il est facturé ; il n'est pas facturé.",
+    "This contract is billed without tax: the address of the customer is missing or not understood where it is billed.": "Ce contrat est facturé sans taxe : l'adresse du client manque ou n'est pas comprise là où il est facturé.",
     "An invoice of this contract could not be issued where it is billed.": "Une facture de ce contrat n'a pas pu être émise là où il est facturé.",
     "Correct it on the record, or on its account, in the CRM; it is tried again by itself.": "Corrigez-le sur la fiche, ou sur son compte, dans le CRM ; un nouvel essai aura lieu tout seul.",
     "Ask the people who run the billing connector: it cannot be mended in the CRM alone.": "Adressez-vous aux responsables du connecteur de facturation : le CRM seul ne suffit pas pour y remédier.",

@@ -26,13 +26,13 @@ from connector.billing.issue import Billed, Issue, Moment, Series, piece_of, tod
 from connector.billing.locking import hold_contracts
 from connector.billing.parts import mark_overdue
 from connector.billing.store import BookedContract, BookedInvoice, Customer
-from connector.billing.stripe_backend import fetching, known_people, lost, pushes, pushing
+from connector.billing.stripe_backend import fetching, known_people, lost, pushes, pushing, stood
 from connector.billing.stripe_backend.advancing import advanced
 from connector.billing.stripe_backend.asking import doors
 from connector.billing.stripe_backend.compiling import owning, telling
 from connector.billing.stripe_backend.compiling.people import Told
 from connector.billing.stripe_backend.compiling.plan import planned
-from connector.billing.stripe_backend.compiling.wanted import Wanted
+from connector.billing.stripe_backend.compiling.wanted import Stands, Wanted
 from connector.billing.stripe_backend.currencies import Currencies, running_currencies
 from connector.billing.stripe_backend.reading import links, notices, sweeping, waiting
 from connector.billing.stripe_backend.reading.mirror import mirrored
@@ -114,11 +114,12 @@ class StripeBilling(InternalBilling):
         facts: Mapping[str, Sequence[Line]], copy: Copy | None = None,
     ) -> StripeIssue:  # fmt: skip
         ids = [c.id for c in contracts]
+        stands = stood.stands_of(unit, facts) if self.automatic_tax else {}
         return StripeIssue(
             moment=moment, customers=people, credited={**credited(unit, facts), **_taken_whole(pushes.waived_of(unit, ids))}, source=self.tax, is_run=copy is None,
             actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
             sent=pushes.sent_of(unit, ids), items=pushes.items_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
-            currencies=running_currencies(unit, contracts), told=known_people.told(unit, {c.customer_id for c in contracts}), located=self.located,
+            stands=stands, currencies=running_currencies(unit, contracts), told=known_people.told(unit, {c.customer_id for c in contracts}), located=self.located,
         )  # fmt: skip
 
     def _trials_ended(self, unit: Unit, contracts: Sequence[BookedContract], moment: Moment) -> Mapping[str, BookedContract]:
@@ -375,7 +376,7 @@ class StripeIssue(Issue):
     """What a chunk of contracts made: no invoices, but what Stripe has to be told.
 
     held, sent, standing - by contract, what Stripe holds, our own lines there that are no facts yet (*items*: as which), the push that is on
-    its way or was refused. asked - the commands that touched each contract.
+    its way or was refused. asked - the commands that touched each contract. stands - with automatic tax, where facts stand there, by key.
     """
 
     org: str
@@ -384,6 +385,7 @@ class StripeIssue(Issue):
     sent: Mapping[str, Mapping[str, Line]]
     items: Mapping[str, str]
     standing: Mapping[str, pushes.Standing]
+    stands: Mapping[str, Stands]
     asked: Mapping[str, Sequence[Command]]
     currencies: Currencies
     told: Mapping[str, Told]
@@ -452,6 +454,7 @@ class StripeIssue(Issue):
             items=self.items,
             now=self.moment.at,
             automatic_tax=self.automatic_tax,
+            stands=self.stands,
         )
 
     def save_invoices(self, unit: Unit, series: Series) -> list[tuple[Billed, BookedInvoice]]:

@@ -1,8 +1,8 @@
 """Steps, plans and what Stripe holds as JSON text and back, exactly: what a push needs outlives the process that made it.
 
 Canonical: the same value gives the same text (keys sorted, no spaces), so that texts can be compared. Versioned: a text of another
-version is a ValueError, never half read. Two values that JSON does not know are written as objects with one `$` key, which no
-parameter of Stripe's has: `{"$ref": "customer", "path": "id"}` and `{"$decimal": "0.125"}`. Tuples become lists, Mappings dicts;
+version is a ValueError, never half read. Three values that JSON does not know are written as objects with a `$` key, which no
+parameter of Stripe's has: `{"$ref": "customer", "path": "id"}`, `{"$decimal": "0.125"}` and `{"$note": "lines", "lines": [...]}`. Tuples become lists, Mappings dicts;
 an instant is int seconds, so a datetime in parameters is a bug of ours.
 
 Worked example: `Step(name="item", call="invoice_items.create", params={"customer": Ref(step="customer"), "amount": 250})` is
@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from connector.billing.stripe_backend.steps import Held, Plan, Ref, Step
+from connector.billing.stripe_backend.steps import Held, NoteLine, NoteLines, Plan, Ref, Step
 from connector.core.lines import Line
 from connector.errors import Problem, invariant
 
@@ -34,7 +34,9 @@ def to_data(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_data(v) for v in value]
     if isinstance(value, Ref):
-        return {"$ref": value.step, "path": value.path}
+        return {"$ref": value.step, "path": value.path, **({"or_none": True} if value.or_none else {})}
+    if isinstance(value, NoteLines):
+        return {"$note": value.step, "lines": [msgspec.to_builtins(line) for line in value.lines], "is_taxed": value.is_taxed}
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
     invariant(isinstance(value, _PLAIN), f"{type(value).__name__} has no place in the parameters of a step")
@@ -45,7 +47,9 @@ def from_data(data: Any) -> Any:
     """Return what `to_data` was given, with lists and dicts."""
     if isinstance(data, dict):
         if "$ref" in data:
-            return Ref(step=data["$ref"], path=data["path"])
+            return Ref(step=data["$ref"], path=data["path"], or_none=bool(data.get("or_none")))
+        if "$note" in data:
+            return NoteLines(step=data["$note"], lines=tuple(msgspec.convert(line, NoteLine) for line in data["lines"]), is_taxed=data["is_taxed"])
         if "$decimal" in data:
             return Decimal(data["$decimal"])
         return {k: from_data(v) for k, v in data.items()}

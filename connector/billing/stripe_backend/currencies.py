@@ -1,7 +1,8 @@
-"""One customer has one currency at Stripe as long as anything runs: what runs is looked up in the books; `compiling.limits` refuses.
+"""The subscriptions of a customer have one currency at Stripe as long as any runs: what runs is looked up in the books; `compiling.limits` refuses.
 
 Worked example: Acme's seats run in euros. A deal in dollars for Acme is refused with "Acme is already billed in EUR (Seats)"; the same deal
-is billed once the contract in euros has ended, and another account's is not touched. Source: docs.stripe.com/billing/customer (currency).
+is billed once the contract in euros has ended, and another account's is not touched. One-off invoices may be in any currency. Source:
+docs.stripe.com/invoicing/multi-currency-customers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from connector.billing.batches import in_batches
 from connector.billing.store import BookedContract
 from connector.billing.stripe_backend.steps import Plan
-from connector.errors import Problem, RejectedError
 from connector.ports import Unit
 
 _BEGINS = ("subscription_schedules.create", "subscriptions.create")
@@ -33,17 +33,6 @@ class Currencies:
         """Note that a contract begins to run with a plan."""
         if any(step.call in _BEGINS for step in plan.steps):
             self._running.setdefault(contract.customer_id, (contract.contract.terms.currency, contract.label))
-
-
-def refuse_other_currency(unit: Unit, customer_id: str, name: str, currency: str) -> None:
-    """Raise RejectedError where a one-off invoice would be in another currency than what runs for its customer."""
-    running = _running(unit, [customer_id]).get(customer_id)
-    if running is not None and running[0] != currency:
-        raise RejectedError(Problem(
-            code="customer-currency",
-            message=f"{name} is already billed in {running[0].upper()} ({running[1]}), and one customer has one currency there.",
-            hint=f"Make the invoice in {running[0].upper()}, or for another account.",
-        ))  # fmt: skip
 
 
 def running_currencies(unit: Unit, contracts: Sequence[BookedContract]) -> Currencies:

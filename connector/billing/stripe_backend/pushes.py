@@ -302,6 +302,12 @@ def waived_of(unit: Unit, contract_ids: Iterable[str]) -> list[Line]:
     return found
 
 
+def lines_on_way(unit: Unit, contract_id: str) -> list[Line]:
+    """Return our own lines of the pushes of a contract that are being sent."""
+    rows = unit.query("SELECT plan FROM stripe_push WHERE contract_id = ? AND state = 'pending'", (contract_id,))
+    return [line for (plan,) in rows for line in coding.plan_from_text(plan).lines]
+
+
 def save_lines(unit: Unit, push: Push, lines: Sequence[Line], items: Mapping[str, str]) -> None:
     """Keep our own lines that a push sent; *items*: the invoice item of each, by its key."""
     unit.executemany(
@@ -314,6 +320,15 @@ def save_lines(unit: Unit, push: Push, lines: Sequence[Line], items: Mapping[str
 def drop_items(unit: Unit, items: Iterable[str]) -> None:
     """Forget lines whose invoice items we deleted ourselves and that stand nowhere else."""
     unit.executemany("DELETE FROM stripe_line WHERE invoice_item = ? AND invoice_id IS NULL", [(item,) for item in items])
+
+
+def save_facts(unit: Unit, invoice_id: str, lines: Sequence[Line]) -> None:
+    """Note that own lines stand on an invoice or credit note of the books, also before their push is settled."""
+    unit.executemany(
+        "INSERT INTO stripe_line (key, contract_id, push_id, data, invoice_item, invoice_id) VALUES (?,?,'',?,'',?)"
+        " ON CONFLICT (key) DO UPDATE SET invoice_id = excluded.invoice_id",
+        [(line.key, line.contract_id, coding.line_text(line), invoice_id) for line in lines],
+    )
 
 
 def drop_lines(unit: Unit, keys: Iterable[str]) -> None:

@@ -225,6 +225,7 @@ NOTICES: Mapping[str, tuple[str, str]] = {
     "changed": ("Somebody changed the running contract where it is billed; it no longer bills what was agreed here.", "nothing"),
     "ended": ("The running contract was ended where it is billed; nothing more is billed there.", "nothing"),
     "let_go": ("The running contract is no longer steered by the connector; somebody released or ended it where it is billed.", "ops"),
+    "untaxed": ("This contract is billed without tax: the address of the customer is missing or not understood where it is billed.", "rep"),
     "customer_deleted": ("The customer was deleted where it is billed; nothing more is billed for this contract.", "ops"),
     "not_finalized": ("An invoice of this contract could not be issued where it is billed.", "ops"),
     "refund_failed": ("A refund for this contract did not reach the customer: the bank sent the money back.", "refund"),

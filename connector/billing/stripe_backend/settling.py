@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 from connector.billing.stripe_backend.refusals import Refusal
-from connector.billing.stripe_backend.steps import Held, HeldGroup, Push, Ref, Step
+from connector.billing.stripe_backend.steps import Held, HeldGroup, NoteLine, NoteLines, Push, Ref, Step
 from connector.core.lines import Line
+from connector.core.money import allocate, quotient
 
 _SCHEDULES, _SUBSCRIPTIONS = "subscription_schedules.", "subscriptions."
-_READS = ("retrieve", "list")
+_READS = ("retrieve", "list", "preview")
 _OWN = "own/"
 PRORATED = "proration"
 _MARKED = frozenset((
@@ -64,11 +65,33 @@ def resolved(value: Any, results: Mapping[str, Mapping[str, Any]]) -> Any:
     """Return parameters with every reference replaced by what it points at."""
     if isinstance(value, Ref):
         return value_of(value, results)
+    if isinstance(value, NoteLines):
+        return [one for line in value.lines for one in _note_lines(line, results[value.step], is_taxed=value.is_taxed)]
     if isinstance(value, Mapping):
-        return {k: resolved(v, results) for k, v in value.items()}
+        found = {k: resolved(v, results) for k, v in value.items()}
+        return {k: v for k, v in found.items() if v or not (isinstance(value[k], Ref) and value[k].or_none)}
     if isinstance(value, list | tuple):
         return [resolved(v, results) for v in value]
     return value
+
+
+NOTED = ("id", "amount", "discount_amounts", "taxes")
+"""What of each listed line the lines of a credit note need."""
+
+
+def _note_lines(line: NoteLine, listed: Mapping[str, Any], *, is_taxed: bool) -> list[dict[str, Any]]:
+    """Return what is taken of a line as Stripe wants it: before its discounts, where *is_taxed* without the tax that it holds, of each tier its share."""
+    rows: list[dict[str, Any]] = [{what: listed.get(f"data.{place}.{what}") for what in NOTED} for place in range(line.place, line.place + line.count)]
+    rows = [row for row in rows if row["id"] and row["amount"]]
+    gross = sum(int(row["amount"]) for row in rows)
+    net = gross - sum(int(off["amount"]) for row in rows for off in row["discount_amounts"] or ())
+    inside = sum(int(tax["amount"]) for row in rows for tax in row["taxes"] or () if tax.get("tax_behavior") == "inclusive") if is_taxed else 0
+    asked = quotient(line.amount * gross * (net - inside), net * net) if net > 0 else line.amount
+    shares = allocate(asked, [max(0, int(row["amount"])) for row in rows]) if rows else ()
+    return [
+        {"type": "invoice_line_item", "invoice_line_item": row["id"], "amount": share} | ({"metadata": {"connector_line": line.key[:500]}} if line.key else {})
+        for row, share in zip(rows, shares, strict=True) if share
+    ]  # fmt: skip
 
 
 def marked(step: Step, full_key: str) -> Step:
@@ -157,7 +180,9 @@ def is_whole(push: Push) -> bool:
 
 def _lines_in(value: Any) -> Iterator[str]:
     """Yield the keys of our own lines that parameters bear in their metadata, at any depth."""
-    if isinstance(value, Mapping):
+    if isinstance(value, NoteLines):
+        yield from (line.key for line in value.lines if line.key)
+    elif isinstance(value, Mapping):
         metadata = value.get("metadata")
         key = metadata.get("connector_line") if isinstance(metadata, Mapping) else None
         if isinstance(key, str) and key:

@@ -19,10 +19,39 @@ from connector.core.values import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """The value at *path* (dotted, list places as numbers) of what the step *step* of the same push gave."""
+    """The value at *path* (dotted, list places as numbers) of what the step *step* of the same push gave.
+
+    or_none - as a parameter it is left out where that value is 0.
+    """
 
     step: str
     path: str = "id"
+    or_none: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteLine:
+    """What a credit note takes of one line of ours, which stands on Stripe's invoice from *place* (0 on) on as up to *count* lines (tiers of a price).
+
+    amount - in Stripe's units, after discounts, without tax on top. key - of our own line that it is, for its metadata, "" for none.
+    """
+
+    place: int
+    count: int
+    amount: int
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteLines:
+    """The lines of a credit note as a parameter: of the invoice whose lines the step *step* of the same push listed.
+
+    is_taxed - Stripe finds the tax of the invoice, and wants amounts without any.
+    """
+
+    step: str
+    lines: tuple[NoteLine, ...]
+    is_taxed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,15 +16,13 @@ from connector.billing.intents import Engine, Request
 from connector.billing.payments import Said, due_amount, entered, payment_said
 from connector.billing.stripe_backend.begun import Done, OnStripe, on_stripe, sent
 from connector.billing.stripe_backend.compiling.days import instant_of, noon
+from connector.billing.stripe_backend.compiling.noting import MOST_LISTED, counted, listing
 from connector.billing.stripe_backend.money import stripe_amount
 from connector.billing.stripe_backend.pushes import shared_id
-from connector.billing.stripe_backend.steps import Ref, Step
-from connector.core.money import quotient
+from connector.billing.stripe_backend.steps import NoteLine, NoteLines, Ref, Step
 from connector.core.settlement import CreditNote
 from connector.errors import RejectedError
 from connector.ports import IntentResult, Unit
-
-MOST_LINES = 100  # that one call lists; a credit by line names one of them
 
 
 def _named(request: Request, unit: Unit) -> OnStripe:
@@ -62,7 +60,7 @@ def credit(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Make a credit note at Stripe; see `notes.credit` for what can be asked."""
     invoice = _named(request, unit)
     note, _, _ = notes.worked_out(unit, invoice.held, request.data)
-    return sent(request, engine, unit, _note_steps(invoice, note, request.data))
+    return sent(request, engine, unit, _note_steps(invoice, note, request.data, engine))
 
 
 def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
@@ -70,10 +68,10 @@ def refund(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     invoice = _named(request, unit)
     wanted = notes.refund_wanted(unit, invoice.held, request.data)
     note, _, _ = notes.worked_out(unit, invoice.held, wanted)
-    return sent(request, engine, unit, _note_steps(invoice, note, wanted))
+    return sent(request, engine, unit, _note_steps(invoice, note, wanted, engine))
 
 
-def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any]) -> list[Step]:
+def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any], engine: Engine) -> list[Step]:
     held = invoice.held
     if note.refund and not invoice.charge:
         hint = f"Send it back as it came, and note that: `connector invoices credit {held.number} --amount … --out-of-band all`."
@@ -95,33 +93,22 @@ def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any]) 
         params["memo"] = str(wanted["reason"])
     if not wanted.get("lines"):
         return [Step(name="note", call="credit_notes.create", params={**params, "amount": minor(note.total)}, keeps=("invoice", "number"))]
-    lines = held.invoice.lines
-    indexes = {line.key: number for number, line in enumerate(lines)}
-    places = {line.key: line.order - 1 for line in lines}  # where it stands at Stripe, which splits a graduated price by its tiers
-    for key, _ in note.lines:
-        after = indexes[key] + 1
-        if after < len(lines) and lines[after].order - lines[indexes[key]].order > 1:
-            hint = "Credit it by amount: `--amount`."
-            raise refused("line-by-tiers", f"Stripe splits this line of {held.number} by the tiers of its price; it cannot be credited as one.", hint)
-    if max(places[key] for key, _ in note.lines) >= MOST_LINES:
-        raise refused("line-too-far", f"Only the first {MOST_LINES} lines of {held.number} can be credited by line.", "Credit it by amount.")
-    params["lines"] = [
-        {
-            "type": "invoice_line_item", "invoice_line_item": Ref(step="lines", path=f"data.{places[key]}.id"),
-            "amount": minor(_before_discounts(lines[indexes[key]].amount, lines[indexes[key]].net, net)),
-        }
-        for key, net in note.lines
-    ]  # fmt: skip
-    listed = Step(
-        name="lines", call="invoices.line_items.list", target=invoice.stripe_id, params={"limit": MOST_LINES},
-        keeps=tuple(f"data.{places[key]}.id" for key, _ in note.lines),
+    places = {line.key: line.order - 1 for line in held.invoice.lines}  # where it stands at Stripe, which splits a graduated price by its tiers
+    if max(places[key] for key, _ in note.lines) >= MOST_LISTED:
+        raise refused("line-too-far", f"Only the first {MOST_LISTED} lines of {held.number} can be credited by line.", "Credit it by amount.")
+    counts = counted(places.values())
+    is_taxed = bool(getattr(engine, "automatic_tax", False))  # of the Stripe backend alone
+    lines = NoteLines(
+        step="lines", is_taxed=is_taxed,
+        lines=tuple(NoteLine(place=places[key], count=counts[places[key]], amount=minor(net)) for key, net in note.lines),
     )  # fmt: skip
-    return [listed, Step(name="note", call="credit_notes.create", params=params, keeps=("invoice", "number"))]
-
-
-def _before_discounts(amount: int, net: int, part: int) -> int:
-    """Return what a credit of *part* of a line's *net* is before the line's discounts, as Stripe counts it."""
-    return part if amount == net or not net else quotient(amount * part, net)
+    params["lines"] = lines
+    steps = [listing("lines", invoice.stripe_id, lines.lines)]
+    ways = [way for way, amount in back.items() if amount]
+    if is_taxed and len(ways) == 1:  # Stripe finds the tax, and so what comes back
+        steps.append(Step(name="preview", call="credit_notes.preview", params={"invoice": invoice.stripe_id, "lines": lines}, keeps=("post_payment_amount",)))
+        params[ways[0]] = Ref(step="preview", path="post_payment_amount", or_none=True)
+    return [*steps, Step(name="note", call="credit_notes.create", params=params, keeps=("invoice", "number"))]
 
 
 def credited(done: Done, engine: Engine, unit: Unit) -> IntentResult | None:

@@ -16,7 +16,6 @@ from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
 from connector.billing.stripe_backend.begun import Done, customer_at, sent
 from connector.billing.stripe_backend.compiling.people import collection, rate_step
-from connector.billing.stripe_backend.currencies import refuse_other_currency
 from connector.billing.stripe_backend.money import stripe_amount, stripe_price
 from connector.billing.stripe_backend.steps import Ref, Step
 from connector.core.lines import Line
@@ -85,7 +84,6 @@ def method_said(done: Done, engine: Engine, unit: Unit) -> IntentResult:
 def create(request: Request, engine: Engine, unit: Unit) -> IntentResult:
     """Issue a one-off invoice at Stripe; see `reissues.create` for what can be asked."""
     wanted = reissues.wanted(request, engine, unit, f"{engine.org}/{request.key}")
-    refuse_other_currency(unit, wanted.customer.id, wanted.customer.details.name, wanted.currency)
     whom = customer_at(unit, engine, wanted.customer.id)
     rates = {rate.id: rate for rate in wanted.rates}
     rate_steps = {rate_id: rate_step(rate) for rate_id, rate in rates.items()}

@@ -10,7 +10,7 @@ Checked before anything is sent, over everything that the engine will bill as fa
 | tax rates of one line | 5 |
 | lines of ours on one invoice | 250 |
 | currencies of a customer | 1 |
-| items of ours below zero, with automatic tax | none |
+| below zero, with automatic tax | a credit of what stands on an invoice there (see `noting`), no price |
 | an address, with automatic tax | a country that is known, in the US a ZIP code |
 
 More than ten phases, more than twenty lines, rhythms that do not fit, and intervals over three years are no limits: they are sent in
@@ -24,9 +24,11 @@ from datetime import date
 from decimal import Decimal
 
 from connector.billing.stripe_backend.compiling.groups import Group
+from connector.billing.stripe_backend.compiling.noting import is_out_of_reach
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.people import is_code
 from connector.billing.stripe_backend.money import major_text, stripe_amount
+from connector.core.lines import Line
 from connector.errors import Problem, RejectedError
 
 MOST_DIGITS = 8
@@ -44,7 +46,7 @@ Complaint = tuple[str, str, str]
 
 def problem_of(outlook: Outlook, groups: Sequence[Group], left: Collection[str] = ()) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract. left - keys of lines left to Stripe's proration."""
-    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, groups, left), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
+    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, left), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -84,19 +86,23 @@ def _places(outlook: Outlook) -> Iterator[Complaint]:
         yield "stripe-no-zip", text, "Fill in the postal code in the billing address of the account"
 
 
-def _credits(outlook: Outlook, groups: Sequence[Group], left: Collection[str]) -> Iterator[Complaint]:
-    """Yield what would be given back by an item of ours, where Stripe finds the tax: it takes no negative item then.
-
-    By the second a later change may be left to Stripe's own proration when its day comes.
-    """
+def _credits(outlook: Outlook, left: Collection[str]) -> Iterator[Complaint]:
+    """Yield what is below zero and can be neither an item, where Stripe finds the tax, nor a credit note. left - to Stripe's own proration."""
     if not outlook.wanted.automatic_tax:
         return
-    taken = {*left, *(key for group in groups for key in group.laid.taken)}
-    lines = outlook.due if outlook.wanted.contract.terms.settings.proration == "second" else outlook.lines
-    back = [line for line in lines if line.net < 0 and line.key not in taken]
-    if back:
-        text = f"{_listed(dict.fromkeys(line.description or line.product for line in back))} would be credited for unused time, which cannot be done where the tax is worked out there."
-        yield "stripe-automatic-tax-credit", text, "Let the change begin with a period or agree on no proration, and credit the rest on its invoice (`connector invoices credit`)"
+    back = [line for line in outlook.lines if line.net < 0 and line.key not in left]
+    prices = dict.fromkeys(_name(line) for line in back if line.credits is None)
+    if prices:
+        text = f"{_listed(prices)} has a price below zero, which cannot be billed where the tax is worked out there."
+        yield "stripe-automatic-tax-negative", text, "Give a discount instead, or credit it on an invoice (`connector invoices credit`)"
+    beyond = dict.fromkeys(_name(line) for line in back if line.credits is not None and is_out_of_reach(outlook, line))
+    if beyond:
+        text = f"{_listed(beyond)} would be credited for unused time that was not billed on an invoice there, or far down on it, which cannot be done where the tax is worked out there."
+        yield "stripe-automatic-tax-credit", text, "Let the change begin with a period or agree on no proration, and give back the rest as it was billed"
+
+
+def _name(line: Line) -> str:
+    return line.description or line.product
 
 
 def _amounts(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:

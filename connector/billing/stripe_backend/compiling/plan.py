@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from connector.billing.stripe_backend.compiling import leaving, limits
+from connector.billing.stripe_backend.compiling import leaving, limits, noting
 from connector.billing.stripe_backend.compiling.ahead import arranged
 from connector.billing.stripe_backend.compiling.days import day_ahead, instant_of, moment, noon
 from connector.billing.stripe_backend.compiling.groups import Group, current_phase, has_begun, is_over
@@ -333,12 +333,13 @@ class _Planning:
             found = [line for line in self.outlook.lines if line.due.date() == start]
         else:
             return []
-        return [line for line in found if line.amount and line.key not in self.claimed][:MOST_RIDERS]
+        return [line for line in found if line.amount and line.key not in self.claimed and not noting.is_noted(self.outlook, line)][:MOST_RIDERS]
 
     def _own(self, held: Held) -> None:
-        """Add our own items: waiting ones on a subscription, all others on an invoice of their own."""
+        """Add our own items: waiting ones on a subscription, all others on an invoice of their own; credits before them where they are notes."""
         riding = {line.key for line in self.lines}
         due = [line for line in own_of(self.outlook, held) if line.key not in riding]
+        back, due = [x for x in due if noting.is_noted(self.outlook, x)], [x for x in due if not noting.is_noted(self.outlook, x)]
         host = self._host(held)
         waiting = [line for line in due if host is not None and (line.due > self.outlook.local or host[1])]
         is_next_today = host is None and self._begins_today(held)
@@ -347,6 +348,7 @@ class _Planning:
         taken = self._taken_along() if now or self.is_billing_now else []
         if taken or now:
             now, waiting = [replace(line, is_pending=False) for line in (*taken, *now, *waiting)], []
+        self._noted([line for line in back if now or self.is_billing_now or line.due <= self.outlook.local])
         for number, line in enumerate(waiting, 1):
             assert host is not None
             where = {"subscription": self._subscription(host[0])}
@@ -355,6 +357,13 @@ class _Planning:
             self._invoice(now, at_time, taken)
             self._prorations_taken_along(held)
         self.lines += [*waiting, *now]
+
+    def _noted(self, back: Sequence[Line]) -> None:
+        """Add the credit notes that give back what is due; an invoice of ours comes after them, so that it uses their balance up."""
+        notes = noting.noted(self.outlook, back)
+        memos = ["; ".join(self.items.description(line) for line, _ in note)[:500] for note in notes]
+        self.steps += noting.note_steps(self.outlook, notes, memos, self.metadata)
+        self.lines += [line for note in notes for line, _ in note]
 
     def _taken_along(self) -> list[Line]:
         """Return the lines of ours that wait for the next invoice, where it comes at once: as on the internal engine, it takes them along."""
@@ -366,8 +375,8 @@ class _Planning:
         sent = self.wanted.sent
         for group in held.groups:
             is_waiting = any(x.key in sent and sent[x.key].is_pending for x in group.left)
-            if not is_waiting or group.name in self.leaves or is_over(group, self.outlook):
-                continue
+            if not is_waiting or group.name in self.leaves or is_over(group, self.outlook) or self.wanted.automatic_tax:
+                continue  # with automatic tax no invoice of ours may have the negative ones among them
             params = {
                 "customer": self._customer(), "subscription": self._subscription(group), "pending_invoice_items_behavior": "include",
                 "auto_advance": True, **collection(self.wanted.how), "metadata": self.metadata,

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 
 from connector.billing.stripe_backend.compiling.ahead import arranged, verdict
 from connector.billing.stripe_backend.compiling.groups import Group, is_over
+from connector.billing.stripe_backend.compiling.noting import is_noted
 from connector.billing.stripe_backend.compiling.outlook import Claim, Outlook, is_short_enough
 from connector.billing.stripe_backend.compiling.owning import is_left, is_stripes
 from connector.billing.stripe_backend.compiling.people import is_code, tax_number
@@ -80,6 +81,7 @@ _KINDS = {
     "other": "periods that fit no subscription",
     "once": "one-time charges",
     "credit": "credits for unused time",
+    "noted": "credits for unused time, as credit notes on the invoices that billed it",
     "usage": "use that Stripe cannot price",
 }
 
@@ -103,7 +105,7 @@ def _kind(line: Line, outlook: Outlook) -> str:
     if line.kind == "one_time":
         return "once"
     if line.kind == "credit":
-        return "credit"
+        return "noted" if is_noted(outlook, line) else "credit"
     segment = outlook.segment_of(line)
     interval = segment.price.interval if segment is not None else None
     if segment is None or interval is None:

@@ -17,13 +17,23 @@ from connector.ports import AccountTax, CustomerDetails, HowBilled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stands:
+    """Where a line of the books stands at Stripe: on which *invoice*, from which *place* (0 on), and as how many lines at most (tiers)."""
+
+    invoice: str
+    place: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A contract with its customer, the facts about it so far, and what Stripe holds of it (None: nothing yet).
 
     key - of the push. piece - the facts: lines on mirrored invoices. sent - lines that we sent and that stand on no mirrored invoice yet,
     by key; items - the invoice item of each of them that is one. now - aware. automatic_tax - Stripe finds the tax; else the rates of the contract and of *tax* are sent.
     may_bill_ahead - Stripe has not refused to bill this contract ahead. told - what Stripe knows of the customer.
-    currencies - of everything else that runs for the customer, each with the name of a contract in it.
+    currencies - of everything else that runs for the customer, each with the name of a contract in it. stands - with automatic tax, where
+    the facts stand at Stripe, by key.
     """
 
     key: str
@@ -44,6 +54,7 @@ class Wanted:
     may_bill_ahead: bool = True
     told: Told = Told()
     currencies: Mapping[str, str] = field(default_factory=dict)
+    stands: Mapping[str, Stands] = field(default_factory=dict)
 
     @property
     def local(self) -> datetime:

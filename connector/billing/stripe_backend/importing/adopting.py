@@ -36,7 +36,7 @@ class There:
     """What Stripe has of a contract: its subscription with schedule and customer, when its periods begin, and its items.
 
     phase_start - the first day of the schedule's running phase, None without a schedule. By our item's id: prices - Stripe's price and
-    subscription item; events - the event name of its meter; meters, products - their ids; billed - the price as Stripe has it, and the quantity.
+    subscription item; events - the event name of its meter; meters, products - their ids; billed - the price as Stripe has it, and the quantity. is_taxed - Stripe finds its tax.
     """
 
     subscription: str
@@ -50,6 +50,7 @@ class There:
     meters: Mapping[str, str] = field(default_factory=dict)
     products: Mapping[str, str] = field(default_factory=dict)
     billed: Mapping[str, tuple[Mapping[str, Any], int | None]] = field(default_factory=dict)
+    is_taxed: bool = False
 
 
 def there_from(data: Mapping[str, Any]) -> There:
@@ -59,7 +60,7 @@ def there_from(data: Mapping[str, Any]) -> There:
         at_time=data["at_time"], prices={i: (price, item) for i, price, item in data["prices"]},
         phase_start=date.fromisoformat(data["phase_start"]) if data["phase_start"] else None, events=dict(data["events"]),
         meters=dict(data.get("meters", {})), products=dict(data.get("products", {})),
-        billed={i: (price, quantity) for i, (price, quantity) in data.get("billed", {}).items()},
+        billed={i: (price, quantity) for i, (price, quantity) in data.get("billed", {}).items()}, is_taxed=bool(data.get("is_taxed")),
     )  # fmt: skip
 
 
@@ -103,7 +104,7 @@ def _adopt_one(
     contract_id = outcome.contract_id
     made_of = getattr(work.issue, "plans", {}).get(contract_id)  # of Stripe's way to issue alone
     plan: Plan | None = made_of.plan if made_of is not None else None
-    problem = _differs(plan or Plan(held=Held(contract_id=contract_id)), there)
+    problem = _taxed_otherwise(engine, there) or _differs(plan or Plan(held=Held(contract_id=contract_id)), there)
     if problem is not None or plan is None:
         return imports.refused_row(entry.id, problem or Problem(code="internal-error", message="Nothing would be held.")), []
     if not is_dry:
@@ -118,6 +119,18 @@ def _adopt_one(
     row = imports.made_row(entry, work, made[contract_id], request.now, {}, is_dry=is_dry) | {"notes": _notes(engine, command)}
     is_of_deal = not command.deal.startswith(imports.OWN_DEAL)
     return row, [(command.deal, command.label, contract_id, command.customer.account)] if is_of_deal and not is_dry else []
+
+
+def _taxed_otherwise(engine: Engine, there: There) -> Problem | None:
+    """Return why a subscription would be taxed in another way from its next change on, None where it would not."""
+    is_automatic = bool(getattr(engine, "automatic_tax", False))  # of the Stripe backend alone
+    if is_automatic == there.is_taxed:
+        return None
+    if there.is_taxed:
+        text = "Stripe works out its tax, the configuration does not: its next change would switch that off."
+        return Problem(code="not-alike", message=text, hint="Set `tax: {kind: stripe}`, or switch automatic tax off there, and run it again.")
+    text = "Stripe does not work out its tax, the configuration wants that: its next change would switch it on."
+    return Problem(code="not-alike", message=text, hint="Switch automatic tax on there, or leave it at Stripe, and run it again.")
 
 
 def _differs(plan: Plan, there: There) -> Problem | None:

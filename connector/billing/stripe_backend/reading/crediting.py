@@ -9,7 +9,7 @@ Worked example: 120.00 with 20.00 tax is paid and 60.00 of it refunded with a no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from connector.billing import desk, store
@@ -19,7 +19,7 @@ from connector.billing.outbox import Entry
 from connector.billing.parts import credit_parts
 from connector.billing.stripe_backend.fetching import NOTES
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.reading import returning
+from connector.billing.stripe_backend.reading import giving_back, returning
 from connector.billing.stripe_backend.reading.lines import places_of
 from connector.billing.stripe_backend.reading.paying import METHOD, Keeper, held_of, say
 from connector.billing.stripe_backend.reading.picked import Data, civil_day, id_of
@@ -44,10 +44,16 @@ class _Sums:
     out_of_band: int
 
 
-def follow_notes(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime) -> bool:
-    """Book each credit note once, and take back one that was voided; return whether there was anything new."""
+def follow_notes(unit: Unit, keeper: Keeper, invoice_id: str, invoice: Data, now: datetime, given_back: Callable[[Sequence[Line]], None]) -> bool:
+    """Book each credit note once, and take back one that was voided; return whether there was anything new.
+
+    given_back - is told of credits of changes that came as notes, once they are facts.
+    """
     found = sorted(invoice.get(NOTES) or (), key=lambda note: (note["created"], note["id"]))
     news = [_noted(unit, keeper, invoice_id, invoice, note, now) for note in found]
+    facts = [fact for note in found for fact in giving_back.booked(unit, note)]
+    if facts:
+        given_back(facts)
     return any(news)
 
 
@@ -204,7 +210,7 @@ def _taken_back(unit: Unit, invoice_id: str, note_id: str, note: Data, now: date
     """Undo a note that was voided: it credits nothing any more."""
     before, sums = held_of(unit, invoice_id), _sums(note)
     unit.execute("UPDATE invoice SET credited = credited - ? WHERE id = ?", (sums.total, invoice_id))
-    unit.execute("DELETE FROM credit_note_line WHERE note_id IN (?, ?)", (note_id, f"{note_id}/copies"))
+    unit.execute("DELETE FROM credit_note_line WHERE note_id IN (?, ?, ?)", (note_id, f"{note_id}/copies", f"{note_id}/change"))
     unit.execute("UPDATE credit_note SET total = 0, tax = 0, reduced = 0, refunded = 0, credited = 0, out_of_band = 0 WHERE id = ?", (note_id,))
     say(unit, "credit_note.voided", before, {"note": note["number"], "total": sums.total}, now)
     return True

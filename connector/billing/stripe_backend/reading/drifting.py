@@ -16,6 +16,7 @@ from decimal import Decimal
 
 from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
+from connector.billing.store import at_text
 from connector.billing.stripe_backend import coding, following, pushes
 from connector.billing.stripe_backend.compiling.days import moment
 from connector.billing.stripe_backend.reading import notices
@@ -25,7 +26,7 @@ from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldPhase
 from connector.core.values import dataclass
 from connector.ports import Unit
 
-KINDS: tuple[Kind, ...] = ("changed", "ended", "let_go")
+KINDS: tuple[Kind, ...] = ("changed", "ended", "let_go", "untaxed")
 _ENDED = ("canceled", "incomplete_expired")
 GRACE = timedelta(days=1)
 """How long after its end a subscription may still be seen running."""
@@ -94,6 +95,9 @@ def _take_as_it_is(unit: Unit, contract_id: str, name: str, subscription: Data, 
             _keep(unit, held, group, replace(group, gone=boundary_day(at) if at else now.date()), now)
     elif subscription["status"] not in _ENDED and group.schedule and not id_of(subscription.get("schedule")) and not _is_through(group, now):
         _keep(unit, held, group, replace(group, schedule="", let_go=True), now)
+    elif _is_untaxed(subscription) and group.told:  # told anew as soon as the address is known
+        _keep(unit, held, group, replace(group, told=""), now)
+        unit.execute("UPDATE contract SET next_due_at = ? WHERE id = ?", (at_text(now), contract_id))
 
 
 def _keep(unit: Unit, held: Held, before: HeldGroup, after: HeldGroup, now: datetime) -> None:
@@ -141,10 +145,18 @@ def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[s
     phase = _current(group, now)
     if (group.schedule or group.let_go) and not id_of(subscription.get("schedule")) and not _is_through(group, now):
         return "let_go", "its schedule was released"
+    if _is_untaxed(subscription):
+        return "untaxed", str(subscription["automatic_tax"]["disabled_reason"])
     facts = _facts(subscription, group)
     if phase is not None:
         facts += _items(subscription, phase, prices)
     return ("changed", "; ".join(facts)) if facts else None
+
+
+def _is_untaxed(subscription: Data) -> bool:
+    """Whether Stripe gave up finding the tax of a subscription by itself: it goes on without any."""
+    tax = subscription.get("automatic_tax") or {}
+    return bool(tax.get("disabled_reason")) and not tax.get("enabled") and subscription["status"] not in _ENDED
 
 
 def _ended(subscription: Data, timezone: str) -> str:

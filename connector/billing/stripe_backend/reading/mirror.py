@@ -339,13 +339,19 @@ def _follow(unit: Unit, engine: Engine, invoice_id: str, invoice: Data, now: dat
     """Book what became of an invoice since it was finalized; return whether anything is new."""
     steps = (
         paying.follow_payments(unit, engine, invoice_id, invoice, now),
-        crediting.follow_notes(unit, engine, invoice_id, invoice, now),
+        crediting.follow_notes(unit, engine, invoice_id, invoice, now, partial(_given_back, unit, engine, invoice_id, now)),
         returning.follow_refunds(unit, engine, invoice_id, invoice, now),
         paying.follow_tries(unit, engine, invoice_id, invoice, now),
         crediting.follow_end(unit, invoice_id, invoice, now),
         paying.follow_due(unit, engine.timezone, invoice_id, invoice, now),
     )
     return any(steps)
+
+
+def _given_back(unit: Unit, engine: Engine, invoice_id: str, now: datetime, lines: Sequence[Line]) -> None:
+    """Bring on the contracts whose credits came as notes on an invoice."""
+    for contract in with_usage(unit, store.contracts(unit, {line.contract_id for line in lines})):
+        _look_again(unit, engine, contract, lines, invoice_id, now)
 
 
 def _followed(unit: Unit, engine: Engine, known: Mirrored, invoice: Data, now: datetime) -> list[str]:

@@ -143,7 +143,7 @@ def disputed(unit: Unit, keeper: Keeper, dispute: Data, now: datetime) -> list[s
 def _book_dispute(unit: Unit, keeper: Keeper, invoice_id: str, dispute: Data, now: datetime) -> bool:
     """Book the money of a dispute that was lost, and back again where it was won after all."""
     if str(dispute.get("currency")) != held_of(unit, invoice_id).currency:
-        return False  # taken back in the currency of the bank account; people see it on the deal
+        return False  # how much of the payment that is nobody says; the deal does (`_facts`)
     row_id, amount = f"pay_{id_of(dispute)}", minor_amount(int(dispute.get("amount") or 0), str(dispute["currency"]))
     rows = _rows(unit, [row_id, f"{row_id}_back"])
     if dispute.get("status") == "lost" and row_id not in rows and amount:
@@ -158,7 +158,11 @@ def _book_dispute(unit: Unit, keeper: Keeper, invoice_id: str, dispute: Data, no
 def _facts(dispute: Data, held: Held, timezone: str) -> str:
     due = (dispute.get("evidence_details") or {}).get("due_by")
     answer = f"answer by {civil_day(due, timezone).isoformat()}" if due and dispute.get("status") in _ANSWERED else ""
-    return ", ".join(filter(None, (held.number, str(dispute.get("reason") or "").replace("_", " "), answer)))
+    currency, apart = str(dispute.get("currency") or held.currency), ""
+    if currency != held.currency:
+        amount = desk.money_text(minor_amount(int(dispute.get("amount") or 0), currency), currency)
+        apart = f"{amount}, in another currency than the invoice: what was paid for it counts in full until it is credited"
+    return ", ".join(filter(None, (held.number, str(dispute.get("reason") or "").replace("_", " "), answer, apart)))
 
 
 # ---------------------------------------------------------------- money kept for an invoice that is void

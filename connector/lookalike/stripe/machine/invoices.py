@@ -146,7 +146,9 @@ def total(account: Account, invoice: Data) -> None:
 
 def settle(account: Account, invoice: Data) -> int:
     """Write what is due after the customer's balance; return what the balance takes part with (negative: credit used)."""
-    balance = account.get("customer", invoice["customer"]).get("balance") or 0
+    customer = account.get("customer", invoice["customer"])
+    is_same = (customer.get("currency") or invoice["currency"]) == invoice["currency"]  # a balance is not used for another currency
+    balance = (customer.get("balance") or 0) if is_same else 0
     due: int = invoice["total"]
     used: int = -due if due < 0 else max(balance, -due)
     invoice["starting_balance"] = balance
@@ -187,10 +189,7 @@ def fail(account: Account, invoice: Data) -> Refused | None:
             stripe_tax.switched_off(account, invoice, subscription)
             total(account, invoice)
             return None
-        error = {
-            "code": stripe_tax.UNKNOWN_PLACE,
-            "message": "The customer's location isn't recognized. Set a valid customer address in order to automatically calculate tax.",
-        }
+        error = {"code": stripe_tax.UNKNOWN_PLACE, "message": stripe_tax.NOT_RECOGNIZED}
     if error is None:
         return None
     invoice["last_finalization_error"] = {"type": "invalid_request_error", **error}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
 from connector.lookalike.stripe.listing import page, within
-from connector.lookalike.stripe.machine import adding, changing, cycle, schedules
+from connector.lookalike.stripe.machine import adding, changing, cycle, schedules, stripe_tax
 from connector.lookalike.stripe.machine.keeping import indexed, put
 from connector.lookalike.stripe.machine.phases import chained, default_settings, wanted_of
 from connector.lookalike.stripe.machine.subscriptions import DEAD_SCHEDULES, ENDED, checked_currency, period_end
@@ -33,6 +33,7 @@ def create(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     )
     _not_past(phases[0], now, start)
     checked_currency(account, customer, phases[0]["currency"])
+    stripe_tax.refuse_unlocated(customer, settings["automatic_tax"])
     made = _made(account, customer["id"], params, settings, phases)
     account.emit("subscription_schedule.created", made)
     if start <= now:
@@ -151,6 +152,7 @@ def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     schedule = _alive(account, ids, "update")
     before: Data = {name: schedule[name] for name in ("phases", "end_behavior", "default_settings") if name in params}
     settings = default_settings(params.get("default_settings"), schedule["default_settings"])
+    stripe_tax.refuse_unlocated(account.get("customer", schedule["customer"]), (params.get("default_settings") or {}).get("automatic_tax"))
     phases = _replaced(account, schedule, params["phases"], settings) if params.get("phases") is not None else None
     schedule["default_settings"] = settings
     schedule["end_behavior"] = params.get("end_behavior", schedule["end_behavior"])

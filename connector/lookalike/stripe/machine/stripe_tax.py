@@ -11,6 +11,7 @@ from connector.lookalike.stripe.account import Account, Data, Refused
 from connector.lookalike.stripe.machine.keeping import notes
 
 UNKNOWN_PLACE = "customer_tax_location_invalid"
+NOT_RECOGNIZED = "The customer's location isn't recognized. Set a valid customer address in order to automatically calculate tax."
 
 
 def is_on(invoice: Data) -> bool:
@@ -54,6 +55,12 @@ def _rate(account: Account, country: str, percentage: str, *, is_inside: bool) -
             "state": None, "tax_type": "vat",
         }  # fmt: skip
     return account.kind("tax_rate")[known[key]]
+
+
+def refuse_unlocated(customer: Data, given: Data | None) -> None:
+    """Refuse to switch automatic tax on for a customer whose location is not known."""
+    if (given or {}).get("enabled") and not is_located(customer):
+        raise Refused(NOT_RECOGNIZED, code=UNKNOWN_PLACE, param="automatic_tax")
 
 
 def refuse_negative(amount: int, param: str) -> None:
