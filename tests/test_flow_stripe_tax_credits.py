@@ -216,3 +216,16 @@ def test_a_voided_note_is_not_made_again(tmp_path: Path) -> None:
         made.sync()
         assert [n["status"] for n in made.objects("credit_note")] == ["void"]
         assert made.objects("invoice")[0]["amount_remaining"] == 14400
+
+
+def test_what_was_voided_is_not_credited(tmp_path: Path) -> None:
+    """Nothing is owed of a voided period, so that fewer seats give nothing back of it: no note, and no charge for what runs instead."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        french(made)
+        sold(made, "harbor")
+        dashboard(made, "invoices.void_invoice", made.objects("invoice")[0]["id"])
+        made.sync()
+        made.clock.move_to(at("2026-04-04"))
+        changed(made, "fewer", "2026-04-04", -1)
+        assert made.said("fewer")[0] == "Active", made.said("fewer")
+        assert (made.objects("credit_note"), len(made.objects("invoice"))) == ([], 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stripe_world import StripeWorld, stripe_world
 from test_flow_stripe_identity import DAY, dashboard, sold
-from test_flow_stripe_tax import taxed
+from test_flow_stripe_tax_credits import french
 from world import at
 
 from connector.lookalike.stripe.controls import CONTROLS
@@ -60,11 +60,10 @@ def test_a_first_invoice_of_ours_that_cannot_be_finalized_is_told_and_made_later
         assert not [i for i in made.objects("invoice") if i["status"] == "draft"]
 
 
-def test_a_subscription_that_stripe_bills_without_tax_is_told_and_heals(tmp_path: Path) -> None:
-    """Somebody removed the address at Stripe: the deal says that there is no tax; corrected in the CRM, the next invoice has it again."""
+def test_an_address_that_was_lost_at_stripe_is_told_again_and_the_tax_is_found_again(tmp_path: Path) -> None:
+    """Somebody removed the address at Stripe: one invoice is without tax and the deal says so, until the CRM's address is there again, by itself."""
     with stripe_world(tmp_path, day=DAY) as made:
-        taxed(made)
-        made.stripe.machine["registrations"] = {"FR": "20"}
+        french(made)
         sold(made, "harbor")
         (customer,) = made.objects("customer")
         dashboard(made, "customers.update", customer["id"], address="")
@@ -73,17 +72,7 @@ def test_a_subscription_that_stripe_bills_without_tax_is_told_and_heals(tmp_path
         assert [i["total"] for i in made.objects("invoice")] == [14400, 12000]
         status, text = made.said("harbor_deal")
         assert (status, "billed without tax" in text, "account" in text) == ("Needs attention", True, True), text
-        made.bill("2026-04-22")
-        made.sync()
-        assert made.said("harbor_deal")[0] == "Needs attention"
-        made.edit("harbor", "Account", BillingStreet="2 High Street")
-        made.sync()
-        made.bill("2026-04-24")
-        made.sync()
-        (subscription,) = made.objects("subscription")
-        assert subscription["automatic_tax"]["enabled"], made.said("harbor_deal")
-        made.sync()
-        assert made.said("harbor_deal")[0] != "Needs attention", made.said("harbor_deal")
+        healed(made, "2026-04-22")
         made.clock.move_to(at("2026-05-21"))
         made.sync()
         assert [i["total"] for i in made.objects("invoice")] == [14400, 12000, 14400]
@@ -91,3 +80,33 @@ def test_a_subscription_that_stripe_bills_without_tax_is_told_and_heals(tmp_path
         made.bill("2026-05-22")
         made.sync()
         assert len(made.pushes()) == pushed
+
+
+def test_an_address_that_stripe_does_not_understand_is_asked_of_the_rep(tmp_path: Path) -> None:
+    """The account's postal code is none: the deal says what is wrong until it is corrected; then the tax is found again."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        french(made)
+        sold(made, "harbor")
+        made.edit("harbor", "Account", BillingPostalCode="00000")
+        made.sync()
+        made.clock.move_to(at("2026-04-21"))
+        made.sync()
+        for day in ("2026-04-22", "2026-04-23"):
+            made.bill(day)
+            made.sync()
+            status, text = made.said("harbor_deal")
+            assert (status, "the address of the customer is missing or not understood" in text) == ("Needs attention", True), text
+        made.edit("harbor", "Account", BillingPostalCode="69002")
+        made.sync()
+        healed(made, "2026-04-24")
+
+
+def healed(made: StripeWorld, day: str) -> None:
+    """Run a day's rounds, after which the tax is found again and the deal needs nothing."""
+    made.bill(day)
+    made.sync()
+    (subscription,) = made.objects("subscription")
+    assert subscription["automatic_tax"]["enabled"], made.said("harbor_deal")
+    made.sync()
+    assert made.said("harbor_deal")[0] != "Needs attention", made.said("harbor_deal")
+    assert made.query("SELECT kind FROM stripe_notice") == []

@@ -95,9 +95,15 @@ def _take_as_it_is(unit: Unit, contract_id: str, name: str, subscription: Data, 
             _keep(unit, held, group, replace(group, gone=boundary_day(at) if at else now.date()), now)
     elif subscription["status"] not in _ENDED and group.schedule and not id_of(subscription.get("schedule")) and not _is_through(group, now):
         _keep(unit, held, group, replace(group, schedule="", let_go=True), now)
-    elif _is_untaxed(subscription) and group.told:  # told anew as soon as the address is known
-        _keep(unit, held, group, replace(group, told=""), now)
-        unit.execute("UPDATE contract SET next_due_at = ? WHERE id = ?", (at_text(now), contract_id))
+    elif _is_untaxed(subscription) and group.told:
+        _tell_anew(unit, held, group, now)
+
+
+def _tell_anew(unit: Unit, held: Held, group: HeldGroup, now: datetime) -> None:
+    """Have the customer's address and how the subscription is billed told again at once, and whenever the address changes until Stripe takes it."""
+    _keep(unit, replace(held, told=""), group, replace(group, told=""), now)
+    unit.execute("UPDATE contract SET next_due_at = ? WHERE id = ?", (at_text(now), held.contract_id))
+    unit.execute("UPDATE stripe_told SET digest = '' WHERE customer_id = (SELECT customer_id FROM contract WHERE id = ?)", (held.contract_id,))
 
 
 def _keep(unit: Unit, held: Held, before: HeldGroup, after: HeldGroup, now: datetime) -> None:

@@ -20,11 +20,11 @@ def is_on(invoice: Data) -> bool:
 
 
 def is_located(customer: Data) -> bool:
-    """Whether it is known where a customer is: the country, in the US the ZIP code, in Canada province or postal code."""
+    """Whether it is known where a customer is: the country, in the US the ZIP code, in Canada province or postal code; `00000` is nowhere."""
     address = customer.get("address") or {}
     country = address.get("country")
     needed = {"US": ("postal_code",), "CA": ("postal_code", "state")}.get(str(country), ("country",))
-    return bool(country) and any(address.get(name) for name in needed)
+    return bool(country) and any(address.get(name) for name in needed) and address.get("postal_code") != "00000"
 
 
 def rates(account: Account, invoice: Data, line: Data) -> list[Data]:
