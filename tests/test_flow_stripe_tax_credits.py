@@ -229,3 +229,17 @@ def test_what_was_voided_is_not_credited(tmp_path: Path) -> None:
         changed(made, "fewer", "2026-04-04", -1)
         assert made.said("fewer")[0] == "Active", made.said("fewer")
         assert (made.objects("credit_note"), len(made.objects("invoice"))) == ([], 1)
+
+
+def test_a_credit_that_somebody_asks_for_names_lines(tmp_path: Path) -> None:
+    """Half of a paid invoice by amount, and a refund of the rest: Stripe finds the tax of either by its lines, and what goes back is what it says."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        french(made)
+        sold(made, "harbor")
+        paid(made)
+        number = made.objects("invoice")[0]["number"]
+        half = asked(made, "invoice.credit", invoice=number, amount=7200, credit="all")
+        assert (half.state, half.result["total"], half.result["credited"]) == ("done", 7200, 7200), half.result
+        rest = asked(made, "invoice.refund", invoice=number)
+        assert (rest.state, rest.result["total"], rest.result["refunded"]) == ("done", 7200, 7200), rest.result
+        assert [sum(t["amount"] for t in n["total_taxes"]) for n in made.objects("credit_note")] == [1200, 1200]

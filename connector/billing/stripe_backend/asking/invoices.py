@@ -91,13 +91,13 @@ def _note_steps(invoice: OnStripe, note: CreditNote, wanted: Mapping[str, Any], 
     params: dict[str, Any] = {"invoice": invoice.stripe_id} | {k: minor(v) for k, v in back.items() if v}
     if wanted.get("reason"):
         params["memo"] = str(wanted["reason"])
-    if not wanted.get("lines"):
+    is_taxed = bool(getattr(engine, "automatic_tax", False))  # of the Stripe backend alone
+    if not wanted.get("lines") and not is_taxed:  # where Stripe finds the tax, it does so of lines
         return [Step(name="note", call="credit_notes.create", params={**params, "amount": minor(note.total)}, keeps=("invoice", "number"))]
     places = {line.key: line.order - 1 for line in held.invoice.lines}  # where it stands at Stripe, which splits a graduated price by its tiers
     if max(places[key] for key, _ in note.lines) >= MOST_LISTED:
         raise refused("line-too-far", f"Only the first {MOST_LISTED} lines of {held.number} can be credited by line.", "Credit it by amount.")
     counts = counted(places.values())
-    is_taxed = bool(getattr(engine, "automatic_tax", False))  # of the Stripe backend alone
     lines = NoteLines(
         step="lines", is_taxed=is_taxed,
         lines=tuple(NoteLine(place=places[key], count=counts[places[key]], amount=minor(net)) for key, net in note.lines),

@@ -30,6 +30,8 @@ def drawn(account: Account, params: Data) -> Data:
         raise Refused("You may only specify one of these parameters: amount, lines.", param="amount")
     id_ = account.new_id("cn")
     lines = [_line(account, invoice, one, f"lines[{place}]") for place, one in enumerate(params.get("lines") or ())]
+    if not lines and stripe_tax.is_on(invoice):
+        raise Refused("You must pass lines for a credit note of an invoice with automatic tax.", code="parameter_missing", param="lines")
     if not lines:
         lines = [_plain(account, _whole_amount(params))]
     return _shaped(account, invoice, params, id_, lines)
