@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import shutil
 import tempfile
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from connector import migrations
 from connector.kit.db import Database
@@ -55,3 +60,25 @@ def new_database(template: str = "empty_books") -> str:
     with psycopg.connect(uri.format("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return uri.format(name)
+
+
+@contextmanager
+def copy_of(url: str) -> Iterator[str]:
+    """Give a copy of a database that nobody is connected to; it goes with the end."""
+    uri, known = str(_server()), make_url(url).database
+    name = f"{known}_{os.getpid()}"
+    with psycopg.connect(uri.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {known}")
+        yield uri.format(name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def wait_until_left(url: str) -> None:
+    """Wait until the server has seen that whoever was connected to a database is dead."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for _ in range(400):
+            others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            if connection.execute(others).fetchone() == (0,):
+                return
+            time.sleep(0.05)
+    raise AssertionError("somebody is still connected")

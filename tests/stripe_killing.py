@@ -22,22 +22,24 @@ import re
 import shutil
 import signal
 import smtplib
-import sqlite3
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import postgres
 import requests.adapters
+import sqlalchemy
 from stripe_wire import WATCH
 from stripe_world import StripeWorld, stripe_world
 from test_flow_mails import Box, mail, server
 
 from connector.errors import HaltError
+from connector.kit.db import Database
 
 WAYS = ("before", "during", "after")
 _FORK = multiprocessing.get_context("fork")
@@ -174,7 +176,7 @@ class Stage:
             calls = tuple(watch.seen)
             return Ended(calls=calls, state=self._finished(made))
 
-        found: Ended = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
+        found: Ended = _in_fork(lambda: self._going_on(tried, self.made.config.database))
         return found
 
     def everywhere(self, wanted: Callable[[int], bool]) -> Tried:
@@ -219,7 +221,7 @@ class Stage:
             told = [f"{where}: {text}" for where, state in left for text in differences(state, calm)]
             return Tried(calls=tuple(watch.seen), worlds=len(seen), tried=len(left), calm=calm, told=[*wrong, *told])
 
-        found: Tried = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
+        found: Tried = _in_fork(lambda: self._going_on(tried, self.made.config.database))
         return found
 
     def _state(self, made: StripeWorld) -> State:
@@ -236,7 +238,7 @@ class Stage:
         made.stripe.lock.release()
         made.org.lock.release()
         Watch.end()
-        found: State = self._going_on(self._finished, Path(made.config.database.removeprefix("sqlite:///")).parent)
+        found: State = self._going_on(self._finished, made.config.database)
         return found
 
     def killed(self, n: int, way: str, calm: State) -> list[str]:
@@ -245,9 +247,11 @@ class Stage:
         def tried(made: StripeWorld) -> list[str]:
             made.config = replace(made.config, stripe=replace(made.config.stripe, parallel=4))
             assert killed_at(made, n, way, self.work.run) == -signal.SIGKILL
+            if not _is_file(made.config.database):
+                postgres.wait_until_left(made.config.database)
             return differences(self._finished(made), calm)
 
-        found: list[str] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
+        found: list[str] = _in_fork(lambda: self._going_on(tried, self.made.config.database))
         return [f"killed {way} call {n}: {text}" for text in found]
 
     def beside(self, n: int, calm: State) -> tuple[str, list[str]]:
@@ -278,28 +282,43 @@ class Stage:
             first.join()
             return refused, differences(self._finished(made), calm)
 
-        found: tuple[str, list[str]] = _in_fork(lambda: self._going_on(tried, self.folder / "stage"))
+        found: tuple[str, list[str]] = _in_fork(lambda: self._going_on(tried, self.made.config.database))
         return found
 
-    def _going_on(self, tried: Callable[[StripeWorld], Any], ledger: Path) -> Any:
-        """Let CRM, Stripe and mail server go on in this process, with a copy of the ledger in *ledger*."""
+    def _going_on(self, tried: Callable[[StripeWorld], Any], ledger: str) -> Any:
+        """Let CRM, Stripe and mail server go on in this process, with a copy of the ledger at *ledger*."""
         made, folder = self.made, self.folder / str(os.getpid())
         folder.mkdir()
-        for file in (*ledger.glob("connector.db"), *ledger.glob("connector.db-wal")):
-            shutil.copy(file, folder / file.name)
         try:
-            made.crm.start()
-            made.stripe_server.start()
-            made.config = replace(
-                made.config, database=f"sqlite:///{folder}/connector.db", crm=replace(made.config.crm, url=made.crm.url),
-                stripe=replace(made.config.stripe, api_base=made.stripe_server.url),
-            )  # fmt: skip
             with ExitStack() as stack:
+                made.crm.start()
+                made.stripe_server.start()
+                made.config = replace(
+                    made.config, database=stack.enter_context(_copied(ledger, folder)), crm=replace(made.config.crm, url=made.crm.url),
+                    stripe=replace(made.config.stripe, api_base=made.stripe_server.url),
+                )  # fmt: skip
                 if made.config.mail.url:
                     made.config = replace(made.config, mail=replace(made.config.mail, url=f"smtp://{stack.enter_context(server(self.box))}"))
                 return tried(made)
         finally:
             shutil.rmtree(folder)
+
+
+def _is_file(url: str) -> bool:
+    return url.startswith("sqlite:")
+
+
+@contextmanager
+def _copied(ledger: str, folder: Path) -> Iterator[str]:
+    """Give a copy of a ledger: of its files, or of its database on the server."""
+    if not _is_file(ledger):
+        with postgres.copy_of(ledger) as url:
+            yield url
+        return
+    path = Path(ledger.removeprefix("sqlite:///"))
+    for file in (*path.parent.glob(path.name), *path.parent.glob(f"{path.name}-wal")):
+        shutil.copy(file, folder / file.name)
+    yield f"sqlite:///{folder}/{path.name}"
 
 
 def _fingerprint(made: StripeWorld) -> str:
@@ -308,7 +327,7 @@ def _fingerprint(made: StripeWorld) -> str:
     digest = hashlib.blake2b()
     for file in (Path(ledger), Path(f"{ledger}-wal")):
         digest.update(file.read_bytes() if file.exists() else b"")
-    rows = [made.org.rows(kind) for kind in ("Opportunity", "Quote", "Account", "Billing_Invoice__c")]
+    rows = [[dict(row) for row in made.org.rows(kind)] for kind in _IN_CRM]
     digest.update(json.dumps([made.stripe.objects, len(made.stripe.events), len({entry.key for entry in made.stripe_server.faults.log}), rows], default=str).encode())
     return digest.hexdigest()
 
@@ -352,12 +371,12 @@ def killed_at(made: StripeWorld, n: int, way: str, run: Act = StripeWorld.sync) 
 
 
 @contextmanager
-def staged(folder: Path, work: Work) -> Iterator[Stage]:
-    """Prepare a world once, and stop its servers."""
+def staged(folder: Path, work: Work, **how: Any) -> Iterator[Stage]:
+    """Prepare a world once, and stop its servers; *how* as of `stripe_world`."""
     box = Box()
     with ExitStack() as stack:
         more = {"mail": mail(stack.enter_context(server(box)))} if work.mails else {}
-        with stripe_world(folder / "stage", day=work.day, **more, **work.how) as made:
+        with stripe_world(folder / "stage", day=work.day, **more, **work.how, **how) as made:
             if work.mails:
                 made.config = replace(made.config, stripe=replace(made.config.stripe, mails="connector"))
             made.config = replace(made.config, stripe=replace(made.config.stripe, parallel=1))  # one thread of the work, which stands still
@@ -385,17 +404,18 @@ _BESIDE = {  # how often and when something was tried
 def raw_state(made: StripeWorld, box: Box) -> dict[str, Any]:
     """Return everything that stands at Stripe, in the ledger, in the CRM and in the mail server."""
     shown: dict[str, Any] = {}
-    with closing(sqlite3.connect(made.config.database.removeprefix("sqlite:///"))) as books:
-        books.row_factory = sqlite3.Row
-        for (name,) in books.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
-            if name not in _LEFT_OUT and not name.startswith("sqlite"):
-                rows = [dict(row) for row in books.execute(f'SELECT * FROM "{name}"')]
+    books = Database(made.config.database)
+    with books.read() as unit:
+        for name in sorted(sqlalchemy.inspect(unit.connection).get_table_names()):
+            if name not in _LEFT_OUT:
+                rows = [dict(row._mapping) for row in unit.connection.exec_driver_sql(f'SELECT * FROM "{name}"')]
                 shown[f"ledger {name}"] = [{k: v for k, v in row.items() if k not in _BESIDE} for row in rows]
+    books.close()
     with made.stripe.lock:
         for kind, objects in made.stripe.objects.items():
             shown[f"stripe {kind}"] = list(objects.values())
     with made.org.lock:
-        for kind in ("Opportunity", "Quote", "Account", "Billing_Invoice__c"):
+        for kind in _IN_CRM:
             shown[f"crm {kind}"] = [dict(row) for row in made.org.rows(kind)]
     mails = {str(m["Message-ID"]): {"to": to, "subject": str(m["Subject"])} for to, m in zip(box.to, box.taken, strict=True)}
     shown["mails"] = list(mails.values())  # a mail that comes twice bears one id, and is shown once by whoever reads it
@@ -438,6 +458,7 @@ def differences(found: State, expected: State) -> list[str]:
 
 
 _NONE: Counter[str] = Counter()
+_IN_CRM = ("Opportunity", "Quote", "Account", "Billing_Invoice__c")
 
 
 def _apart(found: str, expected: str) -> str:

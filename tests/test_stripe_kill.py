@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import postgres
 import pytest
 from stripe_kill_works import EVERYWHERE, WORKS, some
 from stripe_killing import WAYS, Work, differences, staged
+
+ON_A_SERVER = ("three deals", "requests about customers", "nightly sweep") if EVERYWHERE else ("three deals",)
 
 
 @pytest.mark.slow
@@ -31,9 +34,23 @@ def test_killed_at_a_call_its_successor_leaves_what_an_undisturbed_one_leaves(tm
     with staged(tmp_path, WORKS[0]) as stage:
         calm = stage.undisturbed()
         begun = next(n for n, call in enumerate(calm.calls) if call.endswith("/query"))
-        points = [(n, way) for n in range(begun, len(calm.calls)) for way in WAYS if EVERYWHERE or n % 15 == 5 * WAYS.index(way)]
+        points = [(n, way) for n in range(begun, len(calm.calls)) for way in WAYS if EVERYWHERE or n % 24 == 8 * WAYS.index(way)]
         told = [text for n, way in points for text in stage.killed(n, way, calm.state)]
     assert {way for _, way in points} == set(WAYS)
+    assert not told, "\n".join(told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ON_A_SERVER)
+def test_killed_at_a_call_with_its_ledger_on_postgresql(tmp_path: Path, name: str) -> None:
+    """The same with the ledger on a server, which sees that a process has died and gives back what it held."""
+    (work,) = [w for w in WORKS if w.name == name]
+    with staged(tmp_path, work, database=postgres.new_database()) as stage:
+        calm = stage.undisturbed()
+        step = 1 if EVERYWHERE else len(calm.calls) // 3
+        points = [(n, WAYS[n // step % 3]) for n in range(step // 2, len(calm.calls), step)]
+        told = [text for n, way in points for text in stage.killed(n, way, calm.state)]
+    assert len({way for _, way in points}) == 3
     assert not told, "\n".join(told)
 
 

@@ -180,7 +180,7 @@ class Passage:
         """Keep what was carried out of a push, and drop the rest."""
         push = walk.push
         self.log("push.late", key=push.key, planned=push.made_at.isoformat(), hint="A period began meanwhile: planned anew.")
-        drafts.take_back(self.calls, push, self.log)
+        self._take_back(push)
         read = self._read_back(push) if push.results else None
         with self.database.transaction() as unit:
             self._keep_ids(unit)
@@ -217,6 +217,10 @@ class Passage:
         """Note the id of a shared object; it is written with what is kept next."""
         with self._lock:
             self._new_ids.append((kind, stripe_id))
+
+    def _take_back(self, push: Push) -> None:
+        self.claims.check()  # else it might be what somebody else goes on with
+        drafts.take_back(self.calls, push, self.log)
 
     def _keep_ids(self, unit: Unit) -> None:
         self.claims.check()  # before anything is written or asked: whoever lost its claim stops here
@@ -266,7 +270,7 @@ class Passage:
     def _refuse(self, push: Push, problem: Problem) -> None:
         problem = replace(problem, where=Where(record=push.deal)) if push.deal else problem
         self.log("push.refused", key=push.key, step=push.begun, error=problem.message, hint=problem.hint)
-        drafts.take_back(self.calls, push, self.log)
+        self._take_back(push)
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             if not pushes.refuse(unit, push, problem, self.now()):
