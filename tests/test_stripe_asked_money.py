@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from stripe_asking import asked, at_stripe, demo, keep, number_of, pay_at_stripe, state_of
 from stripe_world import StripeWorld
+
+from connector.lookalike.stripe.machine import control
 
 __all__ = ["demo"]
 
@@ -36,6 +40,34 @@ def test_a_one_off_invoice_bears_the_lines_as_asked(demo: StripeWorld) -> None:
     assert sorted((n["quantity"], n["amount"]) for n in made["lines"]["data"]) == [(1, 4_990), (2, 30_000)]
     shown = demo.invoice_lines(str(done.result["number"]))
     assert sorted((description, amount) for description, _, _, _, amount in shown) == [("Training", 30_000), ("Travel", 4_990)]
+
+
+def _pays_unseen(demo: StripeWorld, number: str) -> None:
+    """Pay an invoice on Stripe's page; nobody has read that back yet."""
+    with demo.stripe.lock:
+        control.pay(demo.stripe, at_stripe(demo, number)["id"])
+
+
+def test_money_from_outside_for_an_invoice_that_the_customer_has_just_paid(demo: StripeWorld) -> None:
+    """A transfer is recorded a minute after the card was charged: it is refused, as for any paid invoice, and no transfer stands in the books."""
+    number = number_of(demo)
+    _pays_unseen(demo, number)
+    done = asked(demo, "invoice.pay", invoice=number, method="bank_transfer", reference="T-1")
+    assert (done.state, done.result.get("code")) == ("refused", "invoice-not-open"), done.result
+    assert done.result["message"] == f"{number} is paid; only an open invoice takes a payment."
+    assert demo.query("SELECT amount, method FROM payment") == [(40_000, "stripe")]
+
+
+def test_a_payment_typed_for_an_invoice_that_the_customer_has_just_paid(demo: StripeWorld) -> None:
+    """Typed on the row in the CRM it is not said to be recorded: finance reads that the invoice is paid already."""
+    number = number_of(demo)
+    _pays_unseen(demo, number)
+    (row,) = demo.invoices()
+    demo.edit(row["Id"], "Billing_Invoice__c", Payment_Received__c=Decimal("400.00"), Payment_Received_On__c="2026-01-01")
+    demo.sync()
+    demo.sync()
+    assert demo.record(row["Id"], "Billing_Invoice__c")["Payment_Message__c"].startswith(f"Not recorded: {number} is paid already.")
+    assert demo.query("SELECT amount, method FROM payment") == [(40_000, "stripe")]
 
 
 def test_an_open_invoice_is_credited_in_part_and_by_line(demo: StripeWorld) -> None:

@@ -138,6 +138,22 @@ def test_what_is_clear_is_linked_and_everything_else_is_reported(site: Site) -> 
     assert site.shell.json("contracts", "list")[1] == contracts
 
 
+def test_what_another_orgs_connector_bills_is_left_alone(site: Site) -> None:
+    """Two orgs bill in one account: a subscription of the other's connector is not taken over, though its customer is this org's account."""
+    acme = site.shell.world.account("acme")
+    theirs = {"connector_org": "00DOTHER0000000AAA", "connector_contract": "ct_theirs"}
+    named = site.subscribe(site.customer("Acme", salesforce_account_id=acme), metadata=theirs)
+    alike = site.subscribe(site.customer("Other", "billing@acme.example", connector_customer="cus_theirs", connector_org=theirs["connector_org"]))
+    site.now[0] = datetime.now(UTC)
+    status, shown = site.shell.json("import", "contracts", "--from", "stripe", "--yes")
+    assert (status, shown["made"], shown["refused"]) == (1, 0, 2), shown
+    assert site.account.get("subscription", named)["metadata"] == theirs
+    assert "connector_contract" not in site.account.get("subscription", alike)["metadata"]
+    said = site.shell.run("import", "contracts", "--from", "stripe")[1]
+    assert "The connector of another CRM org, 00DOTHER0000000AAA, bills it." in said
+    assert "It is a customer of another CRM org, 00DOTHER0000000AAA" in said
+
+
 def test_a_deal_that_amends_a_linked_contract_changes_its_own_subscription(site: Site) -> None:
     """Two more seats by a deal that names the contract: the subscription gets a schedule of its own, nothing new is subscribed."""
     crm = site.shell.world

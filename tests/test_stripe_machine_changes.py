@@ -341,6 +341,18 @@ def test_a_pause_of_collection() -> None:
     assert [one["status"] for one in world.invoices()] == ["paid", "void", "draft", "paid"]
 
 
+@pytest.mark.parametrize(("behavior", "status"), [("void", "void"), ("mark_uncollectible", "uncollectible")])
+def test_a_paused_invoice_takes_nothing_of_the_balance(behavior: str, status: str) -> None:
+    """A credit that would cover an invoice of a pause is not used up by it: nobody owes such an invoice."""
+    world = Machine()
+    made = running(world, start="2026-04-01")
+    world.post("subscriptions/{id}", {"pause_collection": {"behavior": behavior}}, id=made["id"])
+    world.account.get("customer", "cus_1")["balance"] = -5_000
+    world.to("2026-05-02")
+    assert [one["status"] for one in world.invoices()] == ["paid", status]
+    assert world.account.get("customer", "cus_1")["balance"] == -5_000
+
+
 def test_lists_of_subscriptions() -> None:
     """A list leaves canceled subscriptions out unless all are asked for."""
     world = Machine()

@@ -26,12 +26,28 @@ def found(customers: list[dict[str, Any]], known: list[Known]) -> dict[str, Matc
 
 
 def test_our_metadata_counts_before_everything_else() -> None:
-    """A customer that bears our id is that one, though another account has its e-mail; of another org's ledger it is not ours."""
+    """A customer that bears our id is that one, though another account has its e-mail."""
     acme, other = account(1, "Acme", customer_id="cus_ours"), account(2, "Other", "ap@acme.example")
     ours = customer(1, "Acme", "ap@acme.example", connector_customer="cus_ours", connector_org=ORG)
     assert found([ours], [acme, other])["cus_1"] == Match(known=acme, by="ours")
-    theirs = customer(1, "Nobody", "ap@acme.example", connector_customer="cus_ours", connector_org="00D9")
-    assert found([theirs], [acme, other])["cus_1"] == Match(known=other, by="email")
+
+
+def test_a_customer_of_another_org_is_left_alone() -> None:
+    """Two orgs bill in one account: what the other made is linked by an account's id alone, never because it looks alike."""
+    acme = account(1, "Acme", "ap@acme.example", customer_id="cus_ours")
+    theirs = {"connector_customer": "cus_ours", "connector_org": "00D9"}
+    left = found([customer(1, "Acme", "ap@acme.example", **theirs)], [acme])["cus_1"]
+    assert left.known is None
+    assert left.problem == "It is a customer of another CRM org, 00D9, whose connector bills in this account, too."
+    named = customer(1, "Acme", "ap@acme.example", **theirs, salesforce_account_id=acme.account)
+    assert found([named], [acme])["cus_1"] == Match(known=acme, by="account")
+
+
+def test_a_customer_of_a_ledger_that_is_gone_is_found_by_its_account() -> None:
+    """What an earlier ledger of this org wrote names the account, which is surer than an e-mail that two have."""
+    acme, twin = account(1, "Acme", "ap@acme.example"), account(2, "Twin", "ap@acme.example")
+    gone = customer(1, "A", "ap@acme.example", connector_customer="cus_gone", connector_org=ORG, sfdc_account_id=acme.account)
+    assert found([gone], [acme, twin])["cus_1"] == Match(known=acme, by="account")
 
 
 def test_an_account_in_the_metadata_is_taken_in_its_short_form_too() -> None:

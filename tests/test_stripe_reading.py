@@ -84,6 +84,19 @@ def test_an_idle_account_costs_two_calls(tmp_path: Path) -> None:
         assert asked == [("GET", "/v1/events")] * 2
 
 
+def test_what_others_do_in_the_account_is_no_reason_to_look_again(tmp_path: Path) -> None:
+    """A shop that sells in the same account all day keeps no round going: its events are listed once and cost no other call."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        started(made)
+        made.sync()
+        made.stripe_server.faults.log.clear()
+        for number in range(150):
+            made.stripe.emit("invoice.paid", {"id": f"in_shop_{number}", "object": "invoice", "customer": "cus_shop"})
+        made.sync()
+        asked = [(entry.method, entry.path) for entry in made.stripe_server.faults.log if entry.path != "/v1/account"]
+        assert asked == [("GET", "/v1/events")] * 3  # two pages of the one list, one of the other
+
+
 def test_a_declined_card_is_a_payment_status(tmp_path: Path) -> None:
     """A failed try is told in plain words with the day of the next one; nothing of ours counts as failed."""
     with stripe_world(tmp_path, day=DAY) as made:
@@ -270,6 +283,37 @@ def call(made: StripeWorld, method: str, path: str, params: dict[str, Any], **id
     with made.stripe.lock:
         catch_up(made.stripe)
         return ENDPOINTS[method, path][0](made.stripe, ids, params)
+
+
+def test_a_schedule_that_begins_after_the_ledger_moved_to_another_org(tmp_path: Path) -> None:
+    """A refreshed sandbox is another org: what was scheduled under the former one's id is read back all the same."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        made.account("harbor")
+        made.deal("harbor_deal", {"UnitPrice": "60.00"}, account="harbor", CloseDate=DAY, Contract_Start_Date__c="2026-04-01", StageName="Closed Won")
+        made.sync()
+        (schedule,) = made.objects("subscription_schedule")
+        for where in (schedule, *schedule["phases"]):
+            where["metadata"]["connector_org"] = "00DFORMER000000AAA"
+        for hour in (13, 22):
+            made.clock.move_to(at("2026-04-01").replace(hour=hour))
+            made.sync()
+        assert books(made) == [("open", 0, 0)]
+        assert made.said("harbor_deal")[0] == "Active"
+
+
+def test_an_invoice_of_another_orgs_connector_is_not_read(tmp_path: Path) -> None:
+    """Two orgs bill one customer of the account: what the other's connector invoices stands in its own books alone."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        customer = started(made)["customer"]
+        about = {"customer": customer, "collection_method": "send_invoice", "days_until_due": 30, "auto_advance": False}
+        for metadata in ({"connector_org": "00DOTHER0000000AAA", "connector_contract": "ct_theirs"}, {"note": "by hand"}):
+            invoice = call(made, "POST", "/v1/invoices", about | {"metadata": metadata})
+            call(made, "POST", "/v1/invoiceitems", {"customer": customer, "invoice": invoice["id"], "amount": 500, "currency": "eur"})
+            call(made, "POST", "/v1/invoices/{id}/finalize", {}, id=invoice["id"])
+        made.sync()
+        assert [total for (total,) in books(made, "total")] == [12000, 500]
+        made.sweep()
+        assert [total for (total,) in books(made, "total")] == [12000, 500]
 
 
 def test_a_missed_event_is_swept(tmp_path: Path) -> None:

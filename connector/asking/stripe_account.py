@@ -74,7 +74,8 @@ def contract_rows(config_path: Path, *, where: str, is_dry: bool) -> Iterator[li
     for start in range(0, len(chosen), size):
         part = chosen[start : start + size]
         rows = [_ours(s, account, ours[str(s["id"])]) for s in part if str(s["id"]) in ours]
-        others = [s for s in part if str(s["id"]) not in ours]
+        rows += [_theirs(s, account, owner) for s in part if str(s["id"]) not in ours and (owner := _other_org(s, org.id))]
+        others = [s for s in part if str(s["id"]) not in ours and not _other_org(s, org.id)]
         yield rows + (_linked(config, account, matches, common, others, is_dry=is_dry) if others else [])
         show("read" if is_dry else "linked", len(part))
 
@@ -83,6 +84,18 @@ def _contract_in(subscription: Mapping[str, Any], org: str) -> str:
     """Return the contract of this ledger that a subscription says it is of, "" for none."""
     metadata = subscription.get("metadata") or {}
     return str(metadata.get("connector_contract") or "") if metadata.get("connector_org") == org else ""
+
+
+def _other_org(subscription: Mapping[str, Any], org: str) -> str:
+    """Return the other org whose connector bills a subscription, "" for none."""
+    owner = str((subscription.get("metadata") or {}).get("connector_org") or "")
+    return owner if owner != org else ""
+
+
+def _theirs(subscription: Mapping[str, Any], account: Account, owner: str) -> Result:
+    """Return the row of a subscription that the connector of another org bills: two of them would both change it."""
+    hint = "Leave it alone. If that org is gone, take `connector_org` and `connector_contract` out of its metadata in Stripe, and run it again."
+    return _row(subscription, account, Match(), [("other-org", f"The connector of another CRM org, {owner}, bills it.", hint)])
 
 
 def _ours(subscription: Mapping[str, Any], account: Account, contract: str) -> Result:

@@ -85,7 +85,7 @@ class Remote(Protocol):
         self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
-        """Read back what happened; return how many events were taken."""
+        """Read back what happened; return how many events of ours were taken."""
 
     def compare(
         self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],

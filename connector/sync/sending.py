@@ -50,7 +50,7 @@ def send_books(  # noqa: PLR0913 - what a seam holds, without its CRM
 
 
 def pull(seam: Seam, tally: Tally) -> int:
-    """Read back what happened at the backend; return how many events were taken."""
+    """Read back what happened at the backend; return how many events of ours were taken."""
     if seam.remote is None or seam.stop.is_set() or tally.away is not None:
         return 0
     try:

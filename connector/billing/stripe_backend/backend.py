@@ -239,7 +239,7 @@ class StripeBilling(InternalBilling):
         self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
-        """Mirror what happened at Stripe; return how many events were taken."""
+        """Mirror what happened at Stripe; return how many events of ours were taken."""
         reading = Reading(database=database, calls=self.calls, engine=self, now=now, tell=tell, stop=stop, log=log)
         return reading.run()
 

@@ -190,10 +190,21 @@ def enter(request: Request, engine: Engine, unit: Unit) -> IntentResult:
 
 
 def paid(done: Done, engine: Engine, unit: Unit) -> IntentResult:
-    """Say what was recorded, as the internal engine says it."""
+    """Say what was recorded, as the internal engine says it.
+
+    Raises: RejectedError where the customer had paid all of it through Stripe meanwhile, which for Stripe is as good as done.
+    """
     del engine
     held = desk.held(unit, str(done.so_far["invoice"]))
-    return IntentResult(result={**done.so_far, "open": held.invoice.amount_remaining}, deals=desk.deals_to_tell(unit, held))
+    sql = "SELECT amount FROM payment WHERE invoice_id = ? AND amount > 0 AND method <> 'stripe' ORDER BY made_at DESC, id DESC LIMIT 1"
+    recorded = unit.query(sql, (held.id,))
+    deals = desk.deals_to_tell(unit, held)
+    if not recorded and held.invoice.status == "paid":
+        if done.request.kind == "invoice.enter":
+            return IntentResult(result={"refused": "paid", "number": held.number, "currency": held.currency, "open": 0}, deals=deals)
+        due_amount(held, None)
+    amount = recorded[0][0] if recorded else done.so_far["amount"]  # less than was said, where a part was paid meanwhile
+    return IntentResult(result={**done.so_far, "amount": amount, "open": held.invoice.amount_remaining}, deals=deals)
 
 
 def charge(request: Request, engine: Engine, unit: Unit) -> IntentResult:

@@ -4,6 +4,7 @@
 |---|---|
 | ours | that of the books whose id stands in our metadata |
 | account | the CRM account whose id stands in its metadata, under a name of the configuration |
+| | (nobody else's, where the metadata names another org) |
 | email | the only account with its e-mail, where no other customer of Stripe has that e-mail |
 | name | the only account with its name, likewise |
 
@@ -92,16 +93,21 @@ def _linked(
 ) -> Match | None:
     """Return who a customer is by its metadata, None where that says nothing."""
     metadata = customer.get("metadata") or {}
-    ours = str(metadata.get("connector_customer") or "")
-    if ours and metadata.get("connector_org") in (None, "", org):
-        if ours in by_id:
-            return Match(known=by_id[ours], by="ours")
-        return None  # of a ledger that is gone: what else it says counts
+    ours, owner = str(metadata.get("connector_customer") or ""), str(metadata.get("connector_org") or org)
+    if ours in by_id and owner == org:
+        return Match(known=by_id[ours], by="ours")
     account = account_in(customer, names)
-    if not account:
-        return None
     if account in by_account or account[:15] in by_account:
         return Match(known=by_account.get(account) or by_account[account[:15]], by="account")
+    if owner != org:  # who looks like one of ours is all the same billed from there
+        return Match(
+            problem=f"It is a customer of another CRM org, {owner}, whose connector bills in this account, too.",
+            hint="Leave it alone. If that org is gone, write this org's account id into the customer's metadata in Stripe (salesforce_account_id).",
+        )
+    if not account:
+        return None
+    if ours:  # of a ledger that is gone, and an account that is gone: its e-mail and name are left
+        return None
     return Match(
         problem=f"Its metadata names the account {account}, which the CRM does not have.", hint="Correct the metadata in Stripe, or restore the account."
     )

@@ -116,18 +116,20 @@ def contract_of(unit: Unit, org: str, invoice: Data, now: datetime) -> str | Non
     subscription = subscription_of(invoice)
     if subscription:
         rows = unit.query("SELECT contract_id FROM stripe_subscription WHERE subscription = ?", (subscription,))
-        return str(rows[0][0]) if rows else _begun(unit, org, subscription, metadata_of(invoice), now)
+        return str(rows[0][0]) if rows else _begun(unit, subscription, metadata_of(invoice), now)
     said = metadata_of(invoice)
     named = said.get("connector_contract")
-    if named and said.get("connector_org", org) == org and unit.query("SELECT 1 FROM contract WHERE id = ?", (named,)):
+    if named and unit.query("SELECT 1 FROM contract WHERE id = ?", (named,)):  # of whichever org the ledger was bound to when it was sent
         return named
+    if said.get("connector_org", org) != org:  # another org's connector bills the same customer of Stripe
+        return None
     return "" if customer_of(unit, invoice) else None
 
 
-def _begun(unit: Unit, org: str, subscription: str, said: Mapping[str, str], now: datetime) -> str | None:
+def _begun(unit: Unit, subscription: str, said: Mapping[str, str], now: datetime) -> str | None:
     """Note the subscription that a schedule of ours has begun, told by our marks on it; return its contract."""
     contract_id, group_name = said.get("connector_contract", ""), said.get("connector_group", "")
-    held = pushes.held_of(unit, [contract_id]).get(contract_id) if contract_id and said.get("connector_org", org) == org else None
+    held = pushes.held_of(unit, [contract_id]).get(contract_id) if contract_id else None
     if held is None or all(g.name != group_name or g.subscription for g in held.groups):
         return None
     groups = tuple(replace(g, subscription=subscription) if g.name == group_name else g for g in held.groups)

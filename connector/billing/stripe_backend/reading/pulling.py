@@ -72,7 +72,7 @@ class Reading:
     told: int = 0
 
     def run(self) -> int:
-        """Poll and work off what waits; return how many events were taken. Raises: RetryableError, HaltError."""
+        """Poll and work off what waits; return how many events of ours were taken. Raises: RetryableError, HaltError."""
         events.poll(self.database, self.calls, self.now(), self.stop)
         taken = self.work_off()
         if not self.stop.is_set():
@@ -83,7 +83,7 @@ class Reading:
         return taken
 
     def work_off(self) -> int:
-        """Work off the events that wait; return how many."""
+        """Work off the events that wait; return how many may be of ours: what others of the account do is no reason to look again at once."""
         taken = 0
         for _ in range(MOST_CHUNKS):
             if self.stop.is_set():
@@ -96,7 +96,7 @@ class Reading:
             failed = self._read(ours)
             with self.database.transaction() as unit:
                 events.done(unit, rows, failed)
-            taken += len(rows)
+            taken += len(ours)
         if taken:
             self.log("pull.finished", events=taken)
         return taken

@@ -144,13 +144,16 @@ def total(account: Account, invoice: Data) -> None:
     settle(account, invoice)
 
 
-def settle(account: Account, invoice: Data) -> int:
-    """Write what is due after the customer's balance; return what the balance takes part with (negative: credit used)."""
+def settle(account: Account, invoice: Data, *, is_collected: bool = True) -> int:
+    """Write what is due after the customer's balance; return what the balance takes part with (negative: credit used).
+
+    is_collected - False where collection is paused: such an invoice takes nothing of the balance.
+    """
     customer = account.get("customer", invoice["customer"])
     is_same = (customer.get("currency") or invoice["currency"]) == invoice["currency"]  # a balance is not used for another currency
     balance = (customer.get("balance") or 0) if is_same else 0
     due: int = invoice["total"]
-    used: int = -due if due < 0 else max(balance, -due)
+    used: int = -due if due < 0 else max(balance, -due) if is_collected else 0
     invoice["starting_balance"] = balance
     invoice["amount_due"] = max(0, due + used) if due >= 0 else 0
     invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
@@ -197,8 +200,8 @@ def fail(account: Account, invoice: Data) -> Refused | None:
     return Refused(error["message"], code=error["code"])
 
 
-def finalized(account: Account, invoice: Data) -> None:
-    """Make a draft final: number, links, balance, due date. Nothing to pay is paid at once."""
+def finalized(account: Account, invoice: Data, *, is_collected: bool = True) -> None:
+    """Make a draft final: number, links, balance (where it *is_collected*), due date. Nothing to pay is paid at once."""
     if invoice["status"] != "draft":
         raise Refused(
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.", code="invoice_not_editable"
@@ -212,7 +215,7 @@ def finalized(account: Account, invoice: Data) -> None:
         raise why_not
     invoice["last_finalization_error"] = None
     customer, now = account.get("customer", invoice["customer"]), account.now()
-    used = settle(account, invoice)
+    used = settle(account, invoice, is_collected=is_collected)
     if used:
         kind = "applied_to_invoice"
         move_balance(account, customer, -used, kind, invoice=invoice["id"], currency=invoice["currency"])

@@ -257,17 +257,21 @@ def finalize_due(account: Account, id_: str, at: int) -> None:
     advance(account, invoice)
 
 
+_GIVEN_UP = ("void", "mark_uncollectible")
+"""How collection may be paused so that nobody owes an invoice: then the customer's balance stays as it is."""
+
+
 def advance(account: Account, invoice: Data) -> None:
     """Finalize a draft and go on with it at once: collect, send, or end it as a paused subscription says."""
     subscription = account.kind("subscription").get(invoices.subscription_of(invoice) or "") or {}
     pause = (subscription.get("pause_collection") or {}).get("behavior")
     try:
-        invoices.finalized(account, invoice)
+        invoices.finalized(account, invoice, is_collected=pause not in _GIVEN_UP)
     except Refused:
         return  # it stays a draft, and an event told why
     if invoice["status"] != "open":
         return
-    if pause in ("void", "mark_uncollectible"):
+    if pause in _GIVEN_UP:
         invoices.closed(account, invoice, "void" if pause == "void" else "uncollectible")
     elif invoice["collection_method"] == "charge_automatically":
         pay(account, invoice, method_of(account, invoice), is_automatic=True)
