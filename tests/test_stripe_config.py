@@ -146,6 +146,13 @@ def test_only_stripe_takes_payments_there(tmp_path: Path, method: str) -> None:
     assert "Stripe" in problem.message or method == "cash"
 
 
+def test_what_the_portal_at_stripe_is_not_opened_for_is_refused(tmp_path: Path) -> None:
+    """`quantity` and `cancel` would pass by the contract there: each is named at its place, instead of being left out without a word."""
+    text = MINIMAL + "billing: {backend: stripe}\nstripe: {api_key: '${STRIPE_API_KEY}'}\nportal:\n  allow:\n    - pay\n    - quantity\n    - cancel\n"
+    problems = found(tmp_path, text)
+    assert [(p.code, p.where.line, p.message.partition(" means")[0]) for p in problems] == [("not-at-stripe", 9, "`quantity`"), ("not-at-stripe", 10, "`cancel`")]
+
+
 def test_what_stripe_decides_is_refused_unless_it_says_our_default(tmp_path: Path) -> None:
     """Numbers, tries and reminders are Stripe's: all named at once, with where to set them; the example's own lines do no harm."""
     text = MINIMAL + (

@@ -67,3 +67,16 @@ def test_a_link_leads_to_stripe_while_it_holds_and_to_the_books_afterwards(tmp_p
         assert page is not None
         assert refreshed(here) == 0
         assert invoice_id
+
+
+def test_an_invoice_that_is_gone_keeps_no_round_from_going_on(tmp_path: Path) -> None:
+    """The test data of the account were deleted: of an invoice that Stripe no longer has the link is dropped, and rounds go on."""
+    with stripe_world(tmp_path) as here:
+        here.deal("one", {"UnitPrice": "1200.00"}, Billing_Frequency__c="Annual", StageName="Closed Won")
+        here.sync()
+        with here.stripe.lock:
+            here.stripe.kind("invoice").clear()
+        here.clock.move_to(at("2026-02-28"))
+        here.sync()
+        assert here.query("SELECT url, url_until FROM stripe_invoice") == [("", None)]
+        assert here.sync().problems == []

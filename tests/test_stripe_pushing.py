@@ -15,6 +15,7 @@ import pytest
 
 from connector import migrations
 from connector.billing.stripe_backend import pushes, pushing
+from connector.billing.stripe_backend.keeping import Settled
 from connector.billing.stripe_backend.refusals import Answer, Refusal, Unanswered
 from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase, Plan, Push, Ref, Step
 from connector.core.lines import Line
@@ -151,13 +152,13 @@ def kept_failure() -> Unanswered:
 class Books:
     """What is written when a push is over."""
 
-    settled: list[pushing.Settled] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
     plans: list[Plan | None] = field(default_factory=list)
 
     def read_back(self, push: Push) -> Any:
         return push.key
 
-    def settle(self, unit: Unit, settled: pushing.Settled, now: datetime) -> Sequence[str]:
+    def settle(self, unit: Unit, settled: Settled, now: datetime) -> Sequence[str]:
         self.settled.append(settled)
         pushes.save_held(unit, settled.held, now)
         pushes.save_lines(unit, settled.push, settled.lines, settled.items)

@@ -9,6 +9,7 @@ from connector.kit.yamlpos import Path as At
 
 PORTAL = ("pay", "download", "details", "payment_method", "quantity", "cancel")
 """What the customer portal can allow; the last two change a contract and are off by default."""
+CHANGES = PORTAL[4:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

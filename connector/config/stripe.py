@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
+from connector.config.portal import CHANGES
 from connector.kit.yamlpos import Path as At
 
 API_BASE = "https://api.stripe.com"
@@ -207,4 +208,9 @@ def _unused(reader: Reader, mails: str) -> tuple[str, ...]:
             unused.append(name)
         else:
             reader.add("not-at-stripe", path, f"`{name}` means nothing with `backend: stripe`: {why}.", hint)
+    allow = reader.raw(("portal", "allow"))
+    for number, word in enumerate(allow if isinstance(allow, list) else ()):
+        if word in CHANGES:
+            text = f"`{word}` means nothing with `backend: stripe`: a change at Stripe's portal would pass by the contract, its price and its deal."
+            reader.add("not-at-stripe", ("portal", "allow", number), text, "Take it out; who wants another quantity, or an end, asks for it.")
     return tuple(unused)

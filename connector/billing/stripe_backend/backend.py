@@ -34,6 +34,7 @@ from connector.billing.stripe_backend.compiling.people import Told
 from connector.billing.stripe_backend.compiling.plan import planned
 from connector.billing.stripe_backend.compiling.wanted import Stands, Wanted
 from connector.billing.stripe_backend.currencies import Currencies, running_currencies
+from connector.billing.stripe_backend.keeping import Settled, Transactions
 from connector.billing.stripe_backend.reading import links, notices, sweeping, waiting
 from connector.billing.stripe_backend.reading.mirror import mirrored
 from connector.billing.stripe_backend.reading.pulling import Reading
@@ -217,7 +218,7 @@ class StripeBilling(InternalBilling):
     # ---------------------------------------------------------------- the passes
 
     def push(
-        self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
         stop: threading.Event, log: Callable[..., None], progress: Callable[[int], None],
     ) -> Pushed:  # fmt: skip
         """Carry out what was decided at Stripe. Raises: HaltError where Stripe wants another key, mode or account."""
@@ -236,7 +237,7 @@ class StripeBilling(InternalBilling):
         return passage.run()
 
     def pull(
-        self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
         stop: threading.Event, log: Callable[..., None],
     ) -> int:  # fmt: skip
         """Mirror what happened at Stripe; return how many events of ours were taken."""
@@ -244,7 +245,7 @@ class StripeBilling(InternalBilling):
         return reading.run()
 
     def compare(
-        self, database: pushing.Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
+        self, database: Transactions, now: Callable[[], datetime], *, tell: Callable[[Unit, Sequence[str]], None],
         stop: threading.Event, log: Callable[..., None],
     ) -> Compared:  # fmt: skip
         """Compare Stripe with the books, and read what no event has told."""
@@ -294,7 +295,7 @@ class StripeBilling(InternalBilling):
         """Return what Stripe says now of what a push touched."""
         return fetching.touched(self.calls, push)
 
-    def settle(self, unit: Unit, settled: pushing.Settled, now: datetime) -> Sequence[str]:
+    def settle(self, unit: Unit, settled: Settled, now: datetime) -> Sequence[str]:
         """Write what came of a push; return the deals to tell."""
         push, at = settled.push, store.at_text(now)
         told = [push.deal] if push.deal else []

@@ -24,8 +24,6 @@ from connector.ports import Unit
 _UPDATES = ("email", "name", "address", "tax_id")
 _MOST_CONFIGURATIONS = 100
 _LANGUAGES = ("en", "fr")
-NOT_THERE = ("quantity", "cancel")
-"""What `portal.allow` can say and Stripe's portal is not opened for."""
 
 
 def features(allow: Sequence[str]) -> dict[str, Any]:

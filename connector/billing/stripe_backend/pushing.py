@@ -49,8 +49,6 @@ from connector.errors import (
 from connector.kit.claims import Claims, Unclaimed
 from connector.ports import Pushed, Unit
 
-__all__ = ["Books", "Passage", "Settled", "Transactions"]  # what a pass asks of others is named with it
-
 AT_ONCE = 1000  # pushes of one pass; more come with the next
 KEY_AGE = timedelta(hours=20)
 _QUICK_S = 5  # waits up to this long are waited out inside a pass

@@ -22,8 +22,6 @@ from connector.billing.stripe_backend.steps import Step
 from connector.core.money import quotient
 from connector.core.terms import Coupon
 
-MOST_COUPONS = 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:

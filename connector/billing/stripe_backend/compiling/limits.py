@@ -155,7 +155,7 @@ def _crowds(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
         yield (
             "stripe-too-many-lines",
             f"{ours} lines would come on one invoice, which holds at most {MOST_LINES}.",
-            "Begin the deal later, or have what lies back imported as billed (`connector import contracts`)",
+            "Split the deal into several; where it began long ago, have what lies back imported as billed (`connector import contracts`)",
         )
 
 

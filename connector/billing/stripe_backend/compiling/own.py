@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 from typing import Any
 
 from connector.billing.stripe_backend.compiling.days import instant_of
@@ -107,8 +106,3 @@ class Items:
 
     def _marks(self, line: Line) -> dict[str, str]:
         return {**self.metadata, "connector_item": line.item_id[:500], "connector_line": line.key[:500]}
-
-
-def on_day(lines: Sequence[Line], day: date) -> list[Line]:
-    """Return the lines that fall due on a day."""
-    return [line for line in lines if line.due.date() == day]

@@ -16,8 +16,8 @@ from connector.billing.batches import in_batches
 from connector.billing.events import balance_event
 from connector.billing.locking import hold_customers
 from connector.billing.store import BalanceEntry
+from connector.billing.stripe_backend.keeping import Transactions
 from connector.billing.stripe_backend.money import minor_amount
-from connector.billing.stripe_backend.pushing import Transactions
 from connector.billing.stripe_backend.reading.picked import Data, id_of
 from connector.billing.stripe_backend.steps import Calls
 from connector.ports import Unit

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.billing import store
-from connector.billing.stripe_backend.pushing import Transactions
+from connector.billing.stripe_backend.keeping import Transactions
 from connector.billing.stripe_backend.refusals import Refusal
 from connector.billing.stripe_backend.steps import Calls
 from connector.ports import Unit

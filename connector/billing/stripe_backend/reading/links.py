@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connector.billing import desk, store
+from connector.billing.stripe_backend.lookup import standing
 from connector.billing.stripe_backend.steps import Calls
 from connector.ports import InvoiceView, Standing, Unit
 
@@ -53,8 +54,9 @@ def refreshed(database: Any, calls: Calls, now: datetime, tell: Callable[[Unit, 
     for invoice_id, stripe_id, status, number in rows:
         links: tuple[str, str, str | None] = ("", "", None)
         if status in _PAYABLE:
-            found = calls.do("invoices.retrieve", {}, target=stripe_id)
-            links = (found.get("hosted_invoice_url") or "", found.get("invoice_pdf") or "", store.at_text(until(found, now)))
+            found = standing(calls, "invoices", stripe_id)
+            if found is not None:  # else somebody deleted the test data of the account
+                links = (found.get("hosted_invoice_url") or "", found.get("invoice_pdf") or "", store.at_text(until(found, now)))
         with database.transaction() as unit:
             held = desk.held(unit, number)
             unit.execute("UPDATE stripe_invoice SET url = ?, pdf = ?, url_until = ? WHERE invoice_id = ?", (*links, invoice_id))

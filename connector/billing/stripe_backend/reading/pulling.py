@@ -18,7 +18,7 @@ from connector.billing import store
 from connector.billing.batches import in_batches
 from connector.billing.locking import hold_contracts
 from connector.billing.stripe_backend import fetching, pushes
-from connector.billing.stripe_backend.pushing import Transactions
+from connector.billing.stripe_backend.keeping import Transactions
 from connector.billing.stripe_backend.reading import (
     balances,
     differing,
