@@ -70,6 +70,19 @@ def test_a_payment_typed_for_an_invoice_that_the_customer_has_just_paid(demo: St
     assert demo.query("SELECT amount, method FROM payment") == [(40_000, "stripe")]
 
 
+def test_two_payments_at_once_take_no_more_than_is_open(demo: StripeWorld) -> None:
+    """300.00 of 400.00 are recorded twice before the first is at Stripe: the second waits for it, and is refused for the 100.00 that are left."""
+    number = number_of(demo)
+    first, second = (keep(demo, "invoice.pay", invoice=number, amount=30_000, method="bank_transfer", reference=r) for r in ("A", "B"))
+    demo.sync()
+    assert (state_of(demo, first).state, state_of(demo, second).state) == ("done", "pending")
+    demo.sync()
+    late = state_of(demo, second)
+    assert (late.state, late.result["code"]) == ("refused", "bad-amount"), late.result
+    assert demo.query("SELECT amount, reference FROM payment") == [(30_000, "A")]
+    assert at_stripe(demo, number)["amount_remaining"] == 10_000
+
+
 def test_an_open_invoice_is_credited_in_part_and_by_line(demo: StripeWorld) -> None:
     """60.00 and then one of four seats are credit notes of Stripe's, which the books and the CRM show with their numbers."""
     number = number_of(demo)

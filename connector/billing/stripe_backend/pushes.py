@@ -116,6 +116,12 @@ def busy(unit: Unit, contract_ids: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def is_on_its_way(unit: Unit, stripe_id: str) -> bool:
+    """Whether something that belongs to no contract and names an object of Stripe is still to be sent: a request about an invoice."""
+    sql = "SELECT 1 FROM stripe_push WHERE state = 'pending' AND contract_id = '' AND plan LIKE ? ESCAPE '!' LIMIT 1"
+    return bool(unit.query(sql, (f'%"{stripe_id.replace("_", "!_")}"%',)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """A push that is on its way, or whose refusal stands: nothing took its place."""

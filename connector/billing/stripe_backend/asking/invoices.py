@@ -18,7 +18,7 @@ from connector.billing.stripe_backend.begun import Done, OnStripe, on_stripe, se
 from connector.billing.stripe_backend.compiling.days import instant_of, noon
 from connector.billing.stripe_backend.compiling.noting import MOST_LISTED, counted, listing
 from connector.billing.stripe_backend.money import stripe_amount
-from connector.billing.stripe_backend.pushes import shared_id
+from connector.billing.stripe_backend.pushes import is_on_its_way, shared_id
 from connector.billing.stripe_backend.steps import NoteLine, NoteLines, Ref, Step
 from connector.core.settlement import CreditNote
 from connector.errors import RejectedError
@@ -26,7 +26,15 @@ from connector.ports import IntentResult, Unit
 
 
 def _named(request: Request, unit: Unit) -> OnStripe:
-    return on_stripe(unit, str(request.data.get("invoice", "")))
+    """Return the invoice of a request. Raises: RejectedError, also while another request about it is on its way: then it waits (`intents.BUSY`).
+
+    What the books say of an invoice counts only when nothing more of it is on its way: two payments could each be of all that is open.
+    """
+    found = on_stripe(unit, str(request.data.get("invoice", "")))
+    if is_on_its_way(unit, found.stripe_id):
+        message = f"Something else about {found.held.number} is still on its way to Stripe."
+        raise refused("contract-busy", message, "It is tried again by itself in a moment.")
+    return found
 
 
 # ---------------------------------------------------------------- taking it back, giving it up
