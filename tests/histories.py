@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from connector.core.invoicing import Line, Slice, next_due
@@ -26,6 +27,7 @@ from connector.core.terms import (
     Phase,
     Prebill,
     Price,
+    Renewal,
     Settings,
     TaxRate,
     Tier,
@@ -205,11 +207,43 @@ def lives(draw) -> Contract:
                 proration_behavior=draw(st.sampled_from(["create_prorations", "always_invoice"])),
             )
         )
-    found = replace(contract, terms=terms, changes=())
-    for change in sorted(changes, key=lambda c: c.made_at):  # what is refused when it arrives never reaches billing
+    return as_they_arrive(replace(contract, terms=terms), changes)
+
+
+def as_they_arrive(contract: Contract, changes: Iterable[Change]) -> Contract:
+    """A contract with those of *changes* that are possible when they arrive; what is refused then never reaches billing."""
+    found = replace(contract, changes=())
+    for change in sorted(changes, key=lambda c: c.made_at):
         if not problems(tried := replace(found, changes=(*found.changes, change))):
             found = tried
     return found
+
+
+@st.composite
+def prebilled_lives(draw) -> Contract:
+    """A life that is billed ahead, mostly further than its term, and mostly renews itself; changes of it may bill ahead, too."""
+    contract = draw(lives())
+    terms = contract.terms
+    end = terms.phases[-1].start + timedelta(days=draw(st.sampled_from([31, 59, 90, 181, 200, 365])))
+    phases = (*terms.phases[:-1], replace(terms.phases[-1], end=end))
+    behavior = draw(st.sampled_from(["renew", "renew", "renew", "release", "cancel"]))
+    uplift = Renewal(uplift_percent=Decimal(draw(st.sampled_from([0, 0, 5]))))
+    terms = replace(terms, phases=phases, end_behavior=behavior, renewal=uplift, prebill=draw(_prebills(terms)))
+    changes = [
+        replace(c, prebill=draw(_prebills(replace(terms, start=c.effective)))) if c.kind in ("amend", "renew") and draw(st.sampled_from([False, False, True])) else c
+        for c in contract.changes
+    ]
+    whole = replace(contract, terms=terms, changes=())
+    assume(not problems(whole))
+    return as_they_arrive(whole, changes)
+
+
+@st.composite
+def _prebills(draw, terms: ContractTerms) -> Prebill:
+    only = draw(st.sampled_from([(), (), (), (terms.phases[0].items[0].id,)]))
+    if draw(st.sampled_from([False, False, True])):
+        return Prebill(until=terms.start + timedelta(days=draw(st.integers(40, 700))), prices=only)
+    return Prebill(periods=draw(st.integers(1, 9)), prices=only)
 
 
 def played(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from test_flow_catalogue import stock
 from world import World, world
 
 from connector.lookalike.stripe.server import StripeServer
+from connector.sync import rounds as runs
+from connector.sync.seam import Tally
 
 BY_NAME = {s.name: s for s in STORIES}
 BACK = "2026-02-02"
@@ -126,3 +129,16 @@ def test_what_waits_after_a_refusal_is_planned_as_of_then(tmp_path: Path) -> Non
         rounds(made, "2026-03-01")
         assert sum(i["total"] for i in made.objects("invoice")) == 30000 + 7742 + 45000 + 45000
         assert made.said("change")[0] == "Past due"
+
+
+def test_what_is_due_goes_out_in_the_run_that_reads(tmp_path: Path) -> None:
+    """Reading Stripe's invoice of a day takes seconds; a fee of that day goes out in that very run, not in the next one, which may be tomorrow's."""
+    with stripe_world(tmp_path) as here:
+        here.account("acme")
+        fee = {"product": "setup", "Charge_Type__c": "One-time", "UnitPrice": "50.00", "ServiceDate": date(2026, 2, 1)}
+        here.deal("base", {"Quantity": 2}, fee, account="acme", StageName="Closed Won", Contract_Term_Months__c=12, Contract_Start_Date__c=date(2026, 1, 1))
+        here.sync()
+        day(here, "2026-02-01", 22)
+        with here.house("bill") as house:
+            runs.bill(house.seam, here.clock.now() - timedelta(seconds=3), Tally())
+        assert sorted(r["Total__c"] for r in here.invoices()) == [Decimal(50), Decimal(200), Decimal(200)]

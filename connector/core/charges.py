@@ -16,7 +16,7 @@ from connector.core.money import Ratio
 from connector.core.period import MICROSECOND, next_boundary, period_of
 from connector.core.pricing import cost
 from connector.core.proration import share
-from connector.core.segments import OneTime, PrebillWindow, Segment, Timeline
+from connector.core.segments import ALWAYS, OneTime, PrebillWindow, Segment, Timeline
 from connector.core.tax import TaxEntry
 from connector.core.terms import Item
 
@@ -96,7 +96,7 @@ def _charge_due(
         if cause.up_front and segment.previous is not None:
             return max(_period_start(segment.previous, start), cause.made), False, True
         return max(start, cause.known), cause.pending, True
-    dues = [w.due for w in plan.prebills if _is_prebilled(w, segment, start)] if plan.prebills else []
+    dues = [max(w.due, _agreed_on(plan, start)) for w in plan.prebills if _is_prebilled(w, segment, start)] if plan.prebills else []
     if dues and cause.id and max(dues) < cause.made:  # billed before the change was made: charged anew where it is credited
         return max(cause.at, cause.known), cause.pending, False
     due = min([due, *dues])
@@ -108,6 +108,12 @@ def _is_prebilled(window: PrebillWindow, segment: Segment, start: datetime) -> b
     if start < window.start or (window.prebill.prices and segment.item.id not in window.prebill.prices):
         return False
     return start < window.end_for(segment)
+
+
+def _agreed_on(plan: Timeline, at: datetime) -> datetime:
+    """Return since when the term is agreed in which *at* lies: one that renews itself is so when it begins, and not billed before (D-213)."""
+    term = next((t for t in reversed(plan.terms) if t.start <= at), None)
+    return term.start if term is not None and term.is_automatic else ALWAYS
 
 
 def _period_start(segment: Segment, at: datetime) -> datetime:

@@ -101,6 +101,8 @@ def _judged(wanted: Wanted) -> Verdict:
     (stretch,) = laid.stretches
     if stretch.is_trial or (stretch.start, stretch.anchor) != (start, start) or any(e.end or e.is_metered for e in stretch.entries):
         return Verdict(why_not=why)
+    if any(c.due not in (start, c.start) for c in laid.taken.values()):
+        return Verdict(why_not="periods are billed ahead when it renews itself, too")
     until = _until(start, laid)
     why = next(_limits(start, until, laid), "") or next(_doubts(laid), "")
     if why or until is None:

@@ -177,9 +177,19 @@ class Outlook:
         return found
 
     @cached_property
+    def billed(self) -> frozenset[tuple[str, datetime]]:
+        """Return the periods that were billed, in whatever way: by item and start. Billed in another way now, they are ours: their day at Stripe is over."""
+        return frozenset((f.item_id, f.start) for f in self.piece.facts if f.kind == "charge" and f.amount)
+
+    @cached_property
     def claims(self) -> list[Claim]:
         """Return every charge up to the horizon that a subscription could bill, in order of time."""
-        found = [claim for line in self.lines if line.kind == "charge" for claim in self._claim(line, is_ahead=False)]
+        charges = [line for line in self.lines if line.kind == "charge"]
+        start = self.wanted.contract.terms.start.date()
+        ahead = {(x.item_id, x.due) for x in charges if start < x.due.date() < x.start.date() and not x.is_pending}
+        # a period that is billed with those after it, as a renewal does, is ours like them: one day, one invoice
+        fresh = [x for x in charges if (x.item_id, x.start) not in self.billed and (x.item_id, x.due) not in ahead]
+        found = [claim for line in fresh for claim in self._claim(line, is_ahead=False)]
         return sorted(found, key=lambda c: (c.start, c.segment.number))
 
     @property

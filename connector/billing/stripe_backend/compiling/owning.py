@@ -103,10 +103,10 @@ def own_lines(wanted: Wanted, held: Held | None) -> list[Line]:
 
 def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
     """Return what `own_lines` does, of an outlook that was drawn already."""
-    billed = _billed(outlook.wanted)
+    billed = outlook.billed
     left = {x.key for g in held.groups for x in g.left} if held is not None else set()
 
-    def is_ours(line: Line) -> bool:  # a period that was billed and is billed in another way now is ours: its day at Stripe is over
+    def is_ours(line: Line) -> bool:
         return line.key not in left and (not is_stripes(held, line) or (line.kind == "charge" and (line.item_id, line.start) in billed))
 
     return [line for line in outlook.due if line.amount and is_ours(line)]
@@ -141,17 +141,12 @@ def _awaited(wanted: Wanted) -> Iterator[datetime]:
     held = wanted.held
     if held is None:
         return
-    until, billed = wanted.now + MARGIN, _billed(wanted)
-    for line in Outlook(wanted).lines:
-        home = home_of(held, line) if line.amount and (line.item_id, line.start) not in billed else None
+    until, outlook = wanted.now + MARGIN, Outlook(wanted)
+    for line in outlook.lines:
+        home = home_of(held, line) if line.amount and (line.item_id, line.start) not in outlook.billed else None
         at = instant_billed(held, line) if home is not None else None
         if home is not None and at is not None and at <= until and (home[0].gone is None or at.date() < home[0].gone):
             yield at
-
-
-def _billed(wanted: Wanted) -> set[tuple[str, datetime]]:
-    """Return the periods that were billed, in whatever way: by item and start."""
-    return {(f.item_id, f.start) for f in wanted.known.facts if f.kind == "charge" and f.amount}
 
 
 def next_own(wanted: Wanted, held: Held | None) -> datetime | None:

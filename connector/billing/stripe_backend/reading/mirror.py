@@ -51,6 +51,7 @@ from connector.billing.stripe_backend.reading.picked import (
 from connector.billing.stripe_backend.reading.versions import as_agreed_then
 from connector.billing.usage import with_usage
 from connector.core.lines import Line
+from connector.core.period import to_utc
 from connector.core.schedule import timeline
 from connector.core.settlement import Invoice
 from connector.core.terms import ContractTerms, Settings
@@ -325,8 +326,9 @@ def _look_again(unit: Unit, engine: Engine, contract: BookedContract, lines: Seq
 
 
 def _look_at(wanted: Wanted, now: datetime) -> datetime | None:
-    """Return when the run must look again: at once where a line of ours is due that no run has sent yet."""
-    return now if owning.own_lines(wanted, wanted.held) else owning.next_own(wanted, wanted.held)
+    """Return when the run must look again: at once where a line of ours is due that no run has sent yet, also in the round that reads this."""
+    due = [to_utc(line.due, wanted.contract.terms.timezone) for line in owning.own_lines(wanted, wanted.held)]
+    return min(now, *due) if due else owning.next_own(wanted, wanted.held)
 
 
 def _mail(unit: Unit, engine: Engine, booked: BookedInvoice, now: datetime) -> None:
