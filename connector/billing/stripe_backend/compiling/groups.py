@@ -113,7 +113,7 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
         left = [_later(s, group.laid.end) for s in group.strands if group.laid.end is not None]
         for strand in [s for s in left if s.claims]:
             if len(groups) < _MOST_GROUPS:
-                _place(outlook, strand, groups, names)
+                _place(outlook, strand, groups, names, is_rest=True)
     return [g for g in groups if g.held is not None or g.laid.stretches]
 
 
@@ -197,9 +197,9 @@ def _lay(outlook: Outlook, group: Group, strands: Sequence[Strand]) -> Laid:
     return Layout(outlook, strands, floor=group.floor, standing=group.standing, keys=_keys(group)).lay()
 
 
-def _place(outlook: Outlook, strand: Strand, groups: list[Group], names: set[str]) -> None:
-    """Put a strand where it is billed whole: into a subscription that is there, or into one of its own."""
-    alone = _new_group(outlook, strand)
+def _place(outlook: Outlook, strand: Strand, groups: list[Group], names: set[str], *, is_rest: bool = False) -> None:
+    """Put a strand where it is billed whole: into a subscription that is there, or into one of its own; *is_rest*: what another one left of it."""
+    alone = _new_group(outlook, strand, is_rest=is_rest)
     if alone is None:
         return
     for group in groups:
@@ -274,15 +274,15 @@ def name_for(interval: Interval, names: Iterable[str]) -> str:
 # ---------------------------------------------------------------- where a new one begins
 
 
-def _new_group(outlook: Outlook, strand: Strand) -> Group | None:
-    """Return a subscription of its own for a strand, None where it would never bill anything."""
+def _new_group(outlook: Outlook, strand: Strand, *, is_rest: bool) -> Group | None:
+    """Return a subscription of its own for a strand, None where it would never bill anything; the rest of another one stands there already."""
     wanted, today = outlook.wanted, outlook.today
     usual = noon(wanted.contract.terms.timezone)
     running = outlook.running(strand.item_id, strand.interval)
     if any(c.start == today and c.segment.start.date() == today and not c.line.is_pending for c in strand.claims):
         at_time = time_of(wanted.now) if wanted.now.astimezone(UTC).date() == today else usual
         group = Group(name="", at_time=at_time, floor=today, how="today", strands=[strand])
-    elif running is not None:
+    elif running is not None and not is_rest:
         group = _from_the_past(outlook, strand, running, usual)
     else:
         group = Group(name="", at_time=usual, floor=day_ahead(wanted.now, usual), how="future", strands=[strand])

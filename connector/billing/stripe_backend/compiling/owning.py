@@ -17,6 +17,7 @@ from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase, Left
 from connector.core.lines import Line
 from connector.core.period import is_boundary, to_utc
+from connector.core.schedule import timeline
 
 MARGIN = timedelta(minutes=10)
 LONGEST = timedelta(days=3)
@@ -110,6 +111,24 @@ def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
         return line.key not in left and (not is_stripes(held, line) or (line.kind == "charge" and (line.item_id, line.start) in billed))
 
     return [line for line in outlook.due if line.amount and is_ours(line)]
+
+
+def waiting_items(wanted: Wanted) -> list[Line]:
+    """Return the lines that wait for the next invoice as items of ours; once that is due it has taken them, though nobody may have read it."""
+    return [line for key, line in wanted.sent.items() if line.is_pending and line.due > wanted.local and wanted.items.get(key, "").startswith("ii_")]
+
+
+def put_back(wanted: Wanted) -> set[str]:
+    """Return the lines that wait no more, because the contract ends before the invoice for which they wait; on the internal engine nothing of them is billed yet.
+
+    So they are counted anew: an end that was known when they are billed cuts them, and one before their change leaves nothing of them.
+    """
+    waiting = waiting_items(wanted)
+    if not waiting:
+        return set()
+    end = timeline(wanted.contract, horizon=wanted.local).end
+    is_first = end is not None and end < max(line.due for line in waiting)
+    return {line.key for line in waiting} if is_first or wanted.contract.withdrawn else set()
 
 
 def expected(wanted: Wanted, held: Held, day: date) -> list[Line]:

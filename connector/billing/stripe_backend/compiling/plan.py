@@ -19,7 +19,7 @@ from connector.billing.stripe_backend.compiling.days import day_ahead, instant_o
 from connector.billing.stripe_backend.compiling.groups import Group, current_phase, has_begun, is_over
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.own import Items
-from connector.billing.stripe_backend.compiling.owning import own_of
+from connector.billing.stripe_backend.compiling.owning import own_of, put_back, waiting_items
 from connector.billing.stripe_backend.compiling.people import (
     collection,
     known_rate_step,
@@ -62,6 +62,9 @@ class _Planning:
     """One plan in the making."""
 
     def __init__(self, wanted: Wanted) -> None:
+        self.put_back = put_back(wanted)
+        if self.put_back:
+            wanted = replace(wanted, sent={key: line for key, line in wanted.sent.items() if key not in self.put_back})
         self.wanted = wanted
         self.outlook = Outlook(wanted)
         self.held = wanted.held or Held(contract_id=wanted.contract.id)
@@ -79,6 +82,8 @@ class _Planning:
 
     def plan(self) -> Plan:
         """Return the plan."""
+        for number, key in enumerate(sorted(self.put_back), 1):  # before anything ends that would bill them
+            self.steps.append(Step(name=f"back/item-{number}", call="invoice_items.delete", target=self.wanted.items[key]))
         groups = [] if self.wanted.contract.withdrawn else arranged(self.outlook)
         self.claimed = {key for g in groups for key in g.laid.taken}
         self.rider_home = self._rider_home(groups)
@@ -367,8 +372,7 @@ class _Planning:
 
     def _taken_along(self) -> list[Line]:
         """Return the lines of ours that wait for the next invoice, where it comes at once: as on the internal engine, it takes them along."""
-        found = [line for line in self.wanted.sent.values() if line.is_pending]
-        return [line for line in found if self.wanted.items.get(line.key, "").startswith("ii_")]
+        return waiting_items(self.wanted)
 
     def _prorations_taken_along(self, held: Held) -> None:
         """Add invoices of what Stripe's own prorations left waiting: it bills them beside ours, where nothing else of theirs is billed now."""
