@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backend_stories import CATALOGUE, STORIES, Story
@@ -17,6 +18,7 @@ from stripe_world import StripeWorld, stripe_world
 from test_flow_catalogue import stock
 from world import World, world
 
+from connector.core.terms import Change, change_to_data
 from connector.lookalike.stripe.server import StripeServer
 from connector.sync import rounds as runs
 from connector.sync.seam import Tally
@@ -129,6 +131,36 @@ def test_what_waits_after_a_refusal_is_planned_as_of_then(tmp_path: Path) -> Non
         rounds(made, "2026-03-01")
         assert sum(i["total"] for i in made.objects("invoice")) == 30000 + 7742 + 45000 + 45000
         assert made.said("change")[0] == "Past due"
+
+
+@pytest.mark.parametrize(("behavior", "word"), [("void", "Void"), ("mark_uncollectible", "Uncollectible")])
+@pytest.mark.parametrize("effective", ["2026-01-20", "2026-02-01"])
+def test_a_pause_that_stripe_hears_of_too_late(tmp_path: Path, behavior: str, word: str, effective: str) -> None:
+    """Paused in time, while Stripe was away until it had billed February: that is owed no more than if it had heard of it; March, resumed, is."""
+    with stripe_world(tmp_path) as here:
+        here.account("acme")
+        BY_NAME["more_next"].begin(here)
+        rounds(here, "2026-01-01")
+        (contract,) = here.query("SELECT id FROM contract")[0]
+
+        def change(kind: str, on: str, how: Any = "credit") -> None:
+            at = datetime.fromisoformat(on)
+            made = Change(id="it", kind=kind, effective=at, made_at=here.clock.now(), pause_behavior=how)  # type: ignore[arg-type]
+            here.ask("contract.change", contract=contract, label=f"connector contracts {kind}", change=change_to_data(made))
+
+        day(here, "2026-01-20")
+        with away(here):
+            change("pause", effective, behavior)
+            day(here, BACK, 18)
+        for _ in range(3):
+            here.sync()
+            here.bill()
+        change("resume", BACK)
+        rounds(here, "2026-02-03")
+        rounds(here, "2026-03-01")
+        found = sorted((str(r["Issued_On__c"]), r["Status__c"], r["Total__c"]) for r in here.invoices())
+        assert [f[1:] for f in found] == [("Open", Decimal(300)), (word, Decimal(300)), ("Open", Decimal(300))]
+        assert {state for _, state in here.pushes()} == {"done"}
 
 
 def test_what_is_due_goes_out_in_the_run_that_reads(tmp_path: Path) -> None:

@@ -3,19 +3,24 @@
 | happened | follows |
 |---|---|
 | Stripe billed a contract that was withdrawn before it could be told | its invoice is voided, if nothing of it is paid |
+| Stripe billed a period of a pause that it was told of too late (`contracts pause --behavior void`) | likewise; with mark_uncollectible it is marked so |
 | a subscription ended as agreed, with which Stripe stops collecting what the customer owes | it collects the open invoices again |
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connector.billing.batches import in_batches
 from connector.billing.store import BookedContract
 from connector.billing.stripe_backend import coding, pushes
 from connector.billing.stripe_backend.steps import Held, Plan, Step
+from connector.core.lines import Slice
+from connector.core.period import midnight, to_local
+from connector.core.settlement import pause_behavior
 from connector.ports import Unit
 
 MOST_INVOICES = 100
@@ -28,6 +33,20 @@ def billed_though_withdrawn(unit: Unit, org: str, contract: BookedContract, invo
     if contract.status == "withdrawn" and invoice["status"] == "open" and not invoice.get("amount_paid"):
         step = Step(name="void", call="invoices.void_invoice", target=str(invoice["id"]))
         _begin(unit, f"{org}/withdrawn/{invoice['id']}", contract.deal, [step], now)
+
+
+def billed_though_paused(unit: Unit, org: str, contract: BookedContract, invoice: Mapping[str, Any], now: datetime) -> None:
+    """Have an open invoice of a paused period voided, or marked, as Stripe does by itself where it knows of the pause: that was agreed in time, and heard too late."""
+    if invoice["status"] != "open" or invoice.get("amount_paid") or invoice.get("billing_reason") != "subscription_cycle":
+        return
+    zone = contract.terms.timezone
+    made = to_local(datetime.fromtimestamp(invoice["created"], UTC), zone)
+    known = tuple(c for c in contract.contract.changes if to_local(c.made_at, zone) <= made)
+    day = midnight(made.date())
+    behavior = pause_behavior(Slice(contract=replace(contract.contract, changes=known)), day)
+    call = {"void": "invoices.void_invoice", "mark_uncollectible": "invoices.mark_uncollectible"}.get(behavior or "")
+    if call is not None:
+        _begin(unit, f"{org}/paused/{invoice['id']}", contract.deal, [Step(name="paused", call=call, target=str(invoice["id"]))], now)
 
 
 def ended_as_agreed(unit: Unit, contract_id: str, subscription: str, now: datetime) -> None:

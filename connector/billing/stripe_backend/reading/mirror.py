@@ -187,6 +187,7 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     _mail(unit, engine, booked, now)
     _follow(unit, engine, booked.id, invoice, now)
     following.billed_though_withdrawn(unit, engine.org, contract, invoice, now)
+    following.billed_though_paused(unit, engine.org, contract, invoice, now)
     return store.deals_of_contracts(unit, [m.contract.id for m in made])
 
 
