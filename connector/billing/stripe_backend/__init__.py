@@ -12,7 +12,7 @@ Rooms, from the door inwards:
     asking       what people ask of invoices, customers and links there
     importing    what the account has already is linked, not doubled
     pushing      carries out pushes, between transactions; lookup: what became of a step nobody answered; drafts: what a refused one leaves
-    known_people what Stripe was told of customers
+    known_people what Stripe was told of customers; stood: where what was billed stands there
     reading      events, webhooks, sweep: what happened at Stripe, mirrored into the books
     compiling    pure: a contract becomes phases and steps, or a plain refusal
     client       the door to the SDK: one function a call, errors in our classes
