@@ -177,7 +177,9 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     groups = life.held.groups if life.held else ()
     waiting = {x.key for g in groups for x in g.left if x.key in life.sent and life.sent[x.key].is_pending}
     there = sorted([*life.facts, *life.sent.values()], key=lambda x: x.due)
-    apart = life.left | waiting | {line.key for line in there if line.is_pending and line.due > behind}
+    later = [line for line in there if line.is_pending and line.due > behind]
+    given_later = {line.credits for line in later} - {None}  # of these a part was given back there, and waits: the rest is less
+    apart = life.left | waiting | {line.key for line in [*later, *[x for x in [*there, *life.engine] if x.credits in given_later]]}
     for line in there:
         if line.credits in apart:
             apart.add(line.key)
@@ -191,23 +193,32 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     for key in apart:
         ours.pop(key, None)
         theirs.pop(key, None)
+    slack: dict[str, float] = {}
     if by_item:
+        for line in there:
+            if line.is_pending and ours.get(line.key) != theirs.get(line.key):
+                slack[line.item_id] = slack.get(line.item_id, 0) + _slack(life, line)
         ours, theirs = _by_item(ours), _by_item(theirs)
-    return over + lost + [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in sorted(ours.keys() | theirs.keys()) if ours.get(k) != theirs.get(k)]
+    apart_by = {k: abs(ours.get(k, 0) - theirs.get(k, 0)) for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
+    return over + lost + [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in sorted(apart_by) if apart_by[k] > slack.get(k, 0)]
 
 
 def _sent_before(life: Life, line: Line, ours: Mapping[str, int], theirs: Mapping[str, int]) -> set[str]:
     """Return a charge and what gives it back, where it was sent to wait and the engine knew of the next change before its invoice.
 
-    The engine bills the part that is left, Stripe the whole and takes back the rest; they come to the same but for rounding, and months
-    and days do not add up: there a few days' worth.
+    The engine bills the part that is left, Stripe the whole and takes back the rest.
     """
     back = [x.key for x in [*life.facts, *life.sent.values()] if x.credits == line.key and x.key not in ours and x.key in theirs]
     if not line.is_pending or line.kind != "charge" or not back or line.key not in theirs:
         return set()
     got = theirs[line.key] + sum(theirs[key] for key in back)
-    days = abs(line.net) * timedelta(days=3) / (line.end - line.start) if life.contract.terms.settings.proration == "month_and_day" else 0
-    return {line.key, *back} if abs(got - ours.get(line.key, 0)) <= 1 + days else set()
+    return {line.key, *back} if abs(got - ours.get(line.key, 0)) <= _slack(life, line) else set()
+
+
+def _slack(life: Life, line: Line) -> float:
+    """Return by how much what waited and was changed before its invoice may differ: each part is rounded, and months and days do not add up."""
+    is_additive = life.contract.terms.settings.proration != "month_and_day"
+    return 1 if is_additive else 1 + abs(line.net) * (timedelta(days=3) / (line.end - line.start))
 
 
 def _by_item(amounts: Mapping[str, int]) -> dict[str, int]:

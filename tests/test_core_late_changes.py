@@ -9,7 +9,7 @@ from decimal import Decimal
 import test_core_properties as properties
 from histories import lines_of, played
 
-from connector.core.invoicing import Line, Slice, next_due, proposed, window_start
+from connector.core.invoicing import Line, Slice, contract_status, next_due, proposed, window_start
 from connector.core.quoting import upcoming
 from connector.core.settlement import CustomerState
 from connector.core.terms import (
@@ -116,6 +116,19 @@ def test_a_contract_paused_for_good_has_no_next_date() -> None:
     contract = Contract(id="k", terms=agreed, changes=(pause,))
     facts = tuple(lines_of(played(contract, datetime(2026, 1, 20))))
     assert next_due(Slice(contract=contract, facts=facts, has_invoices=True), datetime(2026, 1, 20)) is None
+
+
+def test_one_resumption_ends_all_pauses() -> None:
+    """Paused on the 12th, again on the 14th, resumed in April: the contract is active, not paused for ever, whatever the second pause says."""
+    days = [("p1", "pause", datetime(2026, 1, 12)), ("p2", "pause", datetime(2026, 1, 14)), ("r", "resume", datetime(2026, 4, 22))]
+    for first, second in (("credit", "credit"), ("credit", "void"), ("void", "credit"), ("void", "keep_as_draft")):
+        hows = {"p1": first, "p2": second}
+        changes = tuple(Change(id=n, kind=k, effective=d, made_at=d, pause_behavior=hows.get(n, "credit")) for n, k, d in days)  # type: ignore[arg-type]
+        contract = Contract(id="k", terms=terms(item("seat", 3_000, 1, MONTH)), changes=changes)
+        words = [contract_status(contract, datetime(2026, month, 20), has_overdue=False) for month in (1, 3, 5)]
+        assert words == ["paused", "paused", "active"], (first, second)
+        starts = [line.start for line in lines_of(played(contract, datetime(2026, 5, 20))) if line.kind == "charge"]
+        assert datetime(2026, 5, 1) in starts
 
 
 def test_a_change_that_waits_makes_no_date_for_another_that_waits() -> None:

@@ -417,7 +417,13 @@ class Amending(Repricing):
         self.term = Term(start=term.start, end=at, change_id=term.change_id, is_automatic=term.is_automatic)
 
     def _pause(self, change: Change, at: datetime, cause: Cause) -> None:
-        self.timeline.pauses.append((at, None, change.pause_behavior))
+        pauses = self.timeline.pauses
+        behavior = "credit" if self.board.is_paused else change.pause_behavior  # what is not served cannot be served half
+        is_open = bool(pauses) and pauses[-1][1] is None
+        if is_open and pauses[-1][2] != behavior:
+            pauses[-1] = (pauses[-1][0], at, pauses[-1][2])
+        if not is_open or pauses[-1][1] is not None:  # paused twice is one pause, and one resumption ends it
+            pauses.append((at, None, behavior))
         if change.pause_behavior == "credit":
             self.board.close_all(at, replace(cause, pending=False))
             self.board.is_paused = True

@@ -1,0 +1,41 @@
+"""Lives that random search found to be billed otherwise on Stripe once, each as small as it gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from stripe_lives import Life, differences, lived
+from test_stripe_compiling import contract_of
+
+from connector.core.period import to_utc
+from connector.core.terms import Change, Contract, Interval, Item, Price
+
+MONTH = Interval(unit="month")
+
+
+def item(name: str, unit_amount: int, interval: Interval = MONTH, **more: Any) -> Item:
+    return Item(id=name, price=Price(id=name, unit_amount=Decimal(unit_amount), interval=interval), quantity=Decimal(1), **more)
+
+
+def change(name: str, kind: str, day: datetime, made: datetime | None = None, **more: Any) -> Change:
+    return Change(id=name, kind=kind, effective=day, made_at=made or day, **more)  # type: ignore[arg-type]
+
+
+def alike(contract: Contract, days: int = 200) -> Life:
+    """Let a contract live on the model of Stripe, each plan asked twice; every item comes to what the engine bills."""
+    start = to_utc(contract.terms.start, contract.terms.timezone)
+    until = start + timedelta(days=days)
+    life = lived(contract, start, until)
+    assert differences(life, until, by_item=True) == []
+    return life
+
+
+def test_paused_twice_and_resumed_once() -> None:
+    """Paused on the 12th and again on the 14th, resumed on 22 April: the subscription collects again from May on."""
+    contract = contract_of((item("seat", 3_000),), datetime(2026, 1, 5))
+    changes = (change("a", "pause", datetime(2026, 1, 12)), change("b", "pause", datetime(2026, 1, 14)), change("c", "resume", datetime(2026, 4, 22)))
+    life = alike(replace(contract, changes=changes))
+    assert sorted(line.net for line in life.facts if line.start >= datetime(2026, 4, 22)) == [1_300, 3_000, 3_000, 3_000]
