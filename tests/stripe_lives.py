@@ -35,6 +35,8 @@ class Life:
         self.held: Held | None = None
         self.facts: list[Line] = []
         self.sent: dict[str, Line] = {}
+        self.items: dict[str, str] = {}
+        self.waited: set[str] = set()
         self.engine: list[Line] = []
         self.seen = 0
         self.plans = 0
@@ -66,7 +68,8 @@ class Life:
             self.contract = replace(self.contract, changes=known)
 
     def wanted(self) -> Wanted:
-        return wanted_of(self.contract, self.now, self.held, facts=self.facts, sent=self.sent)
+        items = {key: item for key, item in self.items.items() if key in self.sent}
+        return wanted_of(self.contract, self.now, self.held, facts=self.facts, sent=self.sent, items=items)
 
     def _push(self) -> None:
         plan = planned(self.wanted())
@@ -80,6 +83,9 @@ class Life:
         self.plans += bool(plan.steps)
         results = self.model.carry_out(plan, int(self.now.timestamp()))
         self.held = _filled(plan.held, results)
+        self.waited |= {line.key for line in plan.lines if line.is_pending}
+        made = [step for step in plan.steps if step.call == "invoice_items.create"]
+        self.items |= {step.params["metadata"]["connector_line"]: results[step.name]["id"] for step in made}
         for key in plan.dropped:
             self.sent.pop(key, None)
         self.sent |= {line.key: line for line in plan.lines}
@@ -177,7 +183,7 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     groups = life.held.groups if life.held else ()
     waiting = {x.key for g in groups for x in g.left if x.key in life.sent and life.sent[x.key].is_pending}
     there = sorted([*life.facts, *life.sent.values()], key=lambda x: x.due)
-    later = [line for line in there if line.is_pending and line.due > behind]
+    later = [line for line in there if line.key in life.waited and line.due > behind]
     given_later = {line.credits for line in later} - {None}  # of these a part was given back there, and waits: the rest is less
     apart = life.left | waiting | {line.key for line in [*later, *[x for x in [*there, *life.engine] if x.credits in given_later]]}
     for line in there:
@@ -196,7 +202,7 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     slack: dict[str, float] = {}
     if by_item:
         for line in there:
-            if line.is_pending and ours.get(line.key) != theirs.get(line.key):
+            if line.key in life.waited and ours.get(line.key) != theirs.get(line.key):
                 slack[line.item_id] = slack.get(line.item_id, 0) + _slack(life, line)
         ours, theirs = _by_item(ours), _by_item(theirs)
     apart_by = {k: abs(ours.get(k, 0) - theirs.get(k, 0)) for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
@@ -209,7 +215,7 @@ def _sent_before(life: Life, line: Line, ours: Mapping[str, int], theirs: Mappin
     The engine bills the part that is left, Stripe the whole and takes back the rest.
     """
     back = [x.key for x in [*life.facts, *life.sent.values()] if x.credits == line.key and x.key not in ours and x.key in theirs]
-    if not line.is_pending or line.kind != "charge" or not back or line.key not in theirs:
+    if line.key not in life.waited or line.kind != "charge" or not back or line.key not in theirs:
         return set()
     got = theirs[line.key] + sum(theirs[key] for key in back)
     return {line.key, *back} if abs(got - ours.get(line.key, 0)) <= _slack(life, line) else set()

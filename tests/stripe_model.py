@@ -44,7 +44,7 @@ class Sub:
     is_ended: bool = False
     is_paused: bool = False
     resumes_at: int | None = None
-    pending: list[Mapping[str, Any]] = field(default_factory=list)
+    pending: dict[str, Billed] = field(default_factory=dict)
     prorated: list[Billed] = field(default_factory=list)
 
 
@@ -102,7 +102,7 @@ class Model:
         self.price_ids: dict[str, str] = {}
         self.coupons: dict[str, Mapping[str, Any]] = {}
         self.subs: dict[str, Sub] = {}
-        self.invoices: dict[str, list[Mapping[str, Any]]] = {}
+        self.invoices: dict[str, list[Billed]] = {}
         self.billed: list[Billed] = []
         self.currency = ""
         self.now = 0
@@ -160,13 +160,16 @@ class Model:
             return {"id": params["id"]}
         if call == "invoices.create":
             id_ = self._id("in")
-            self.invoices[id_] = []
+            self.invoices[id_] = self._waiting(params["subscription"]) if "subscription" in params else []
             return {"id": id_}
         if call == "invoice_items.create":
             return self._item(params)
+        if call == "invoice_items.delete":
+            sub = next(s for s in self.subs.values() if target in s.pending)
+            del sub.pending[target]
+            return {"id": target}
         if call == "invoices.finalize_invoice":
-            for item in self.invoices.pop(target, ()):
-                self.billed.append(Billed(at=self.now, net=item["amount"], line=item["metadata"]["connector_line"]))
+            self.billed += [replace(one, at=self.now) for one in self.invoices.pop(target, ())]
             return {"id": target}
         if call.startswith(("subscription_schedules.", "subscriptions.")):
             return self._schedule(call.partition(".")[2], call, params, target)
@@ -174,13 +177,22 @@ class Model:
 
     def _item(self, params: dict[str, Any]) -> dict[str, Any]:
         assert params["currency"] == (self.currency or params["currency"])
+        id_, line = self._id("ii"), Billed(at=0, net=params["amount"], line=params["metadata"]["connector_line"])
         if "invoice" in params:
-            self.invoices[params["invoice"]].append(params)
+            self.invoices[params["invoice"]].append(line)
         else:
             sub = next(s for s in self.subs.values() if s.id == params["subscription"])
             assert not sub.is_ended, "an item waits on a subscription that has ended"
-            sub.pending.append(params)
-        return {"id": self._id("ii")}
+            sub.pending[id_] = line
+        return {"id": id_}
+
+    def _waiting(self, subscription: str) -> list[Billed]:
+        """Return what waits on a subscription, which waits no more."""
+        sub = next(s for s in self.subs.values() if s.id == subscription)
+        found = [*sub.prorated, *sub.pending.values()]
+        sub.prorated, sub.pending = [], {}
+        assert found and not sub.is_ended, "nothing waits for this invoice"
+        return found
 
     def _schedule(self, verb: str, call: str, params: dict[str, Any], target: Any) -> dict[str, Any]:
         if call == "subscription_schedules.create" and "from_subscription" in params:
@@ -392,11 +404,8 @@ class Model:
             self.billed.append(Billed(at=at, net=rider["price_data"]["unit_amount"] * rider["quantity"], line=rider["metadata"]["connector_line"]))
         if sub.is_paused:
             return
-        self.billed += [replace(one, at=at) for one in sub.prorated]
-        sub.prorated = []
-        for one in sub.pending:
-            self.billed.append(Billed(at=at, net=one["amount"], line=one["metadata"]["connector_line"]))
-        sub.pending = []
+        self.billed += [replace(one, at=at) for one in (*sub.prorated, *sub.pending.values())]
+        sub.prorated, sub.pending = [], {}
 
     def _net(self, sub: Sub, item: ItemOf) -> int:
         left = _amount(self.prices[item.price], item.quantity or 0)
