@@ -11,7 +11,7 @@ from stripe_lives import Life, differences, lived
 from test_stripe_compiling import contract_of
 
 from connector.core.period import to_utc
-from connector.core.terms import Change, Contract, Interval, Item, Price
+from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Price
 
 MONTH = Interval(unit="month")
 
@@ -39,3 +39,15 @@ def test_paused_twice_and_resumed_once() -> None:
     changes = (change("a", "pause", datetime(2026, 1, 12)), change("b", "pause", datetime(2026, 1, 14)), change("c", "resume", datetime(2026, 4, 22)))
     life = alike(replace(contract, changes=changes))
     assert sorted(line.net for line in life.facts if line.start >= datetime(2026, 4, 22)) == [1_300, 3_000, 3_000, 3_000]
+
+
+def test_a_trial_that_was_over_in_a_pause_leaves_with_the_resumption() -> None:
+    """Paused in the trial, resumed in May: what stood for the trial ends on the next day, and the new subscription does not change when that is."""
+    agreed = contract_of((item("seat", 3_000),), datetime(2026, 1, 5), trial_end=datetime(2026, 2, 2))
+    more = ItemChange(op="delta", item=item("seat", 3_000), item_id="seat")
+    changes = (
+        change("a", "pause", datetime(2026, 1, 12)),
+        change("b", "amend", datetime(2026, 3, 5), until=datetime(2026, 5, 16), items=(more,), proration_behavior="always_invoice"),
+        change("c", "resume", datetime(2026, 4, 22), datetime(2026, 5, 12)),
+    )
+    alike(replace(agreed, changes=changes))

@@ -131,7 +131,7 @@ class Layout:
         if self.standing is not None:
             self._use_on_its_way()
             self._open(self.standing.start, is_new_cycle=False)
-        days = {d for c in claims for d in (c.start, c.end)} | {e.until for e in self.entries.values() if e.until is not None}
+        days = {d for c in claims for d in (c.start, c.end)} | {max(e.until, self.floor) for e in self.entries.values() if e.until is not None}
         if self.anchor is not None:
             before = max(self.anchor, self.floor - timedelta(days=1))
             days |= {natural_end(self.anchor, e.interval, before) for e in self.entries.values() if not e.end}
