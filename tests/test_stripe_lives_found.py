@@ -13,7 +13,7 @@ from test_stripe_compiling import contract_of
 from connector.core.period import to_utc
 from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Price
 
-MONTH = Interval(unit="month")
+MONTH, YEAR = Interval(unit="month"), Interval(unit="year")
 
 
 def item(name: str, unit_amount: int, interval: Interval = MONTH, **more: Any) -> Item:
@@ -24,11 +24,11 @@ def change(name: str, kind: str, day: datetime, made: datetime | None = None, **
     return Change(id=name, kind=kind, effective=day, made_at=made or day, **more)  # type: ignore[arg-type]
 
 
-def alike(contract: Contract, days: int = 200) -> Life:
+def alike(contract: Contract, days: int = 200, made_after: timedelta = timedelta()) -> Life:
     """Let a contract live on the model of Stripe, each plan asked twice; every item comes to what the engine bills."""
     start = to_utc(contract.terms.start, contract.terms.timezone)
     until = start + timedelta(days=days)
-    life = lived(contract, start, until)
+    life = lived(contract, start + made_after, until)
     assert differences(life, until, by_item=True) == []
     return life
 
@@ -51,3 +51,15 @@ def test_a_trial_that_was_over_in_a_pause_leaves_with_the_resumption() -> None:
         change("c", "resume", datetime(2026, 4, 22), datetime(2026, 5, 12)),
     )
     alike(replace(agreed, changes=changes))
+
+
+def test_what_rides_with_a_subscription_that_begins_later_today_stays_there() -> None:
+    """A change at midnight makes a subscription that begins at noon and bears the credit: asked again, the credit gets no invoice of its own."""
+    agreed = contract_of((item("seat", 3_000, YEAR),), datetime(2026, 2, 6))
+    more = ItemChange(op="delta", item=item("seat", 3_000, YEAR), item_id="seat")
+    changes = (
+        change("a", "renew", datetime(2026, 2, 27), duration=YEAR),
+        change("b", "amend", datetime(2026, 3, 29), items=(more,), proration_behavior="always_invoice"),
+    )
+    life = alike(replace(agreed, changes=changes), made_after=timedelta(days=45))
+    assert life.plans == 2

@@ -324,15 +324,14 @@ class _Planning:
     def _rider_home(self, groups: Sequence[Group]) -> str:
         """Return the subscription with whose start our lines are billed that fall due then: the one that bears them already, else the first."""
         found = [g for g in groups if g.standing is None and g.laid.stretches]
-        bearing = [g for g in found if g.held is not None and any(p.once for p in g.held.phases)]
-        return next((g.name for g in [*bearing, *found]), "")
+        return next((g.name for g in [*filter(_bears, found), *found]), "")
 
     def _riders(self, group: Group) -> list[Line]:
-        """Return the lines of ours that are billed with the start of a subscription."""
+        """Return the lines of ours that are billed with the start of a subscription: what is due by then, once it was sent so."""
         if group.name != self.rider_home or not group.laid.stretches:
             return []
         start = group.laid.stretches[0].start
-        if group.how == "today":
+        if group.how == "today" or (start == self.outlook.today and _bears(group)):
             found = [line for line in self.outlook.due if not line.is_pending]
         elif start == self.wanted.contract.terms.start.date():
             found = [line for line in self.outlook.lines if line.due.date() == start]
@@ -470,6 +469,11 @@ class _Planning:
                 group = replace(group, is_paused=pause is not None)
             groups.append(group)
         return replace(held, groups=tuple(groups))
+
+
+def _bears(group: Group) -> bool:
+    """Whether lines of ours were sent with a subscription's start."""
+    return group.held is not None and any(p.once for p in group.held.phases)
 
 
 def _ended_on(group: HeldGroup, today: date, wanted: Wanted) -> date:
