@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from stripe_lives import Life, differences, lived
@@ -78,3 +79,16 @@ def test_a_credit_that_waits_stands_when_a_cancellation_reaches_back_without_cre
     life = alike(replace(agreed, changes=changes))
     assert sorted(line.net for line in life.facts if line.net) == [-2_367, 3_000]
     assert sum(line.net for line in life.engine) == 3_000
+
+
+def test_the_rest_of_what_stands_in_one_subscription_begins_where_that_ends() -> None:
+    """Canceled before it began and renewed in May: two subscriptions one after the other, not two that run at once and change with every look."""
+    agreed = contract_of((item("seat", 3_000, YEAR),), datetime(2026, 2, 12), anchor=datetime(2026, 2, 22), end=datetime(2027, 2, 12), end_behavior="renew")
+    changes = (
+        change("a", "cancel", datetime(2026, 2, 12)),
+        change("b", "renew", datetime(2026, 5, 3), when="term_end", duration=Interval(unit="month", count=5)),
+    )
+    life = alike(replace(agreed, changes=changes), days=430)
+    assert life.held is not None
+    ahead = [(group.phases[0].began or group.phases[0].start, group.phases[-1].end) for group in life.held.groups if group.phases]
+    assert all(end is None or end <= begun for (_, end), (begun, _) in pairwise(sorted(ahead, key=lambda a: a[0])))
