@@ -36,7 +36,7 @@ class Life:
         self.facts: list[Line] = []
         self.sent: dict[str, Line] = {}
         self.items: dict[str, str] = {}
-        self.waited: dict[str, datetime] = {}
+        self.waited: set[str] = set()
         self.engine: list[Line] = []
         self.seen = 0
         self.plans = 0
@@ -84,10 +84,11 @@ class Life:
         self.plans += bool(plan.steps)
         results = self.model.carry_out(plan, int(self.now.timestamp()))
         self.held = _filled(plan.held, results)
-        self.waited |= {line.key: to_local(self.now, self.zone) for line in plan.lines if line.is_pending}
+        self.waited |= {line.key for line in plan.lines if line.is_pending}
         made = [step for step in plan.steps if step.call == "invoice_items.create"]
         self.items |= {step.params["metadata"]["connector_line"]: results[step.name]["id"] for step in made}
-        for key in plan.dropped:
+        deleted = {step.target for step in plan.steps if step.call == "invoice_items.delete"}
+        for key in [*plan.dropped, *[key for key in self.sent if self.items.get(key) in deleted]]:
             self.sent.pop(key, None)
         self.sent |= {line.key: line for line in plan.lines}
         self._read()
@@ -202,29 +203,14 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     for key in apart:
         ours.pop(key, None)
         theirs.pop(key, None)
-    slack, undone = _waited(life, there, ours, theirs) if by_item else ({}, {})
-    if by_item:
-        ours, theirs = _by_item(ours), _by_item(theirs)
-    more = {k: theirs.get(k, 0) - ours.get(k, 0) for k in ours.keys() | theirs.keys()}
-    wrong = [k for k in sorted(more) if min(abs(more[k]), abs(more[k] - undone.get(k, 0))) > slack.get(k, 0)]
-    return over + lost + [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in wrong]
-
-
-def _waited(life: Life, there: Sequence[Line], ours: Mapping[str, int], theirs: Mapping[str, int]) -> tuple[dict[str, float], dict[str, int]]:
-    """Return by how much items may differ because something waited at Stripe, and what of it stands that the engine never billed.
-
-    What was sent stands, as if it were billed: a later change that reaches back and takes nothing back by its own words leaves it (decision D-215).
-    """
     slack: dict[str, float] = {}
-    undone: dict[str, int] = {}
-    for line in there:
-        if line.key not in life.waited or ours.get(line.key) == theirs.get(line.key):
-            continue
-        slack[line.item_id] = slack.get(line.item_id, 0) + _slack(life, line)
-        late = [c for c in life.contract.changes if to_local(c.made_at, life.zone) > life.waited[line.key] and to_local(c.effective, life.zone) <= line.start]
-        if line.key not in ours and any(not c.prorate if c.kind == "cancel" else c.proration_behavior == "none" for c in late):
-            undone[line.item_id] = undone.get(line.item_id, 0) + theirs.get(line.key, 0)
-    return slack, undone
+    if by_item:
+        for line in there:
+            if line.key in life.waited and ours.get(line.key) != theirs.get(line.key):
+                slack[line.item_id] = slack.get(line.item_id, 0) + _slack(life, line)
+        ours, theirs = _by_item(ours), _by_item(theirs)
+    more = {k: abs(theirs.get(k, 0) - ours.get(k, 0)) for k in ours.keys() | theirs.keys()}
+    return over + lost + [f"{k}: engine {ours.get(k)}, Stripe {theirs.get(k)}" for k in sorted(more) if more[k] > slack.get(k, 0)]
 
 
 def _sent_before(life: Life, line: Line, ours: Mapping[str, int], theirs: Mapping[str, int]) -> set[str]:
