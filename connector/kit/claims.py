@@ -58,8 +58,8 @@ class Claims:
                 self._said("SELECT pg_advisory_unlock_shared(%s, %s)", *_ALL)
 
     def check(self) -> None:
-        """See that everything claimed is still ours. Raises: Unclaimed."""
-        if self._address is not None:
+        """See that everything claimed is still ours; nothing is asked where nothing was claimed. Raises: Unclaimed."""
+        if self._session is not None:
             with self._lock:
                 self._said("SELECT true")
 
