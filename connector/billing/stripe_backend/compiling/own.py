@@ -49,14 +49,15 @@ class Items:
             return f"Unused time on {text}"[:500]
         return (f"Remaining time on {text}" if line.is_proration and line.kind == "charge" else text)[:500]
 
-    def taxes(self, line: Line) -> list[Ref]:
-        """Return the tax rates of a line, noting the steps that make them."""
-        found: list[Ref] = []
+    def taxes(self, line: Line) -> list[Ref | str]:
+        """Return the tax rates of a line, noting the steps that make them; what Stripe taxed by a rate that is none of ours is given back by that one."""
+        found: list[Ref | str] = []
         if self.outlook.wanted.automatic_tax:
             return found
         for rate_id, _, is_inside in line.taxes:
             rate = self.rates.get(rate_id)
             if rate is None:
+                found += [rate_id] if rate_id.startswith("txr_") else []
                 continue
             if rate.inclusive != is_inside:
                 rate = TaxRate(id=rate.id, percentage=rate.percentage, inclusive=is_inside)

@@ -20,6 +20,7 @@ from connector.billing.stripe_backend.steps import Held
 from connector.core.lines import Line, LineKind
 from connector.core.values import dataclass
 
+Taxes = tuple[tuple[str, int, bool], ...]
 UNKNOWN = "stripe/"
 """What the keys of lines begin with that are none of the engine's."""
 
@@ -157,7 +158,11 @@ def _periods(line: Data, known: Known, taken: set[str]) -> list[Line]:
 
 def _divided(span: Sequence[Line], line: Data, invoice: Data) -> list[Line]:
     """Return the engine's lines with what Stripe billed for all of them, in proportion; what is left over goes with the last."""
-    whole = billed(replace(span[-1], amount=sum(p.amount for p in span), discounts=(), taxes=()), line, invoice)
+    summed: dict[tuple[str, bool], int] = {}
+    for rate, tax, inside in (tax for p in span for tax in p.taxes):
+        summed[rate, inside] = summed.get((rate, inside), 0) + tax
+    ours = tuple((rate, tax, inside) for (rate, inside), tax in summed.items())
+    whole = billed(replace(span[-1], amount=sum(p.amount for p in span), discounts=(), taxes=ours), line, invoice)
     is_same = (whole.net, sum(t[1] for t in whole.taxes)) == (sum(p.net for p in span), sum(t[1] for p in span for t in p.taxes))
     if is_same:
         return list(span)
@@ -192,7 +197,7 @@ def billed(core: Line, line: Data, invoice: Data) -> Line:
     currency = str(invoice["currency"])
     amount = minor_amount(line["amount"], currency)
     off = minor_amount(sum(d["amount"] for d in line.get("discount_amounts") or ()), currency)
-    taxes = _taxes(line, currency)
+    taxes = _by_our_rates(_taxes(line, currency), core.taxes, within=len(invoice["lines"]["data"]))
     if amount - off == core.net and not off and core.discounts:
         amount, off = core.amount, core.amount - core.net  # sent as its net
     same_taxes = sum(t[1] for t in taxes) == sum(t[1] for t in core.taxes) and len(taxes) == len(core.taxes)
@@ -203,13 +208,29 @@ def billed(core: Line, line: Data, invoice: Data) -> Line:
     )  # fmt: skip
 
 
-def _taxes(line: Data, currency: str) -> tuple[tuple[str, int, bool], ...]:
+def _taxes(line: Data, currency: str) -> Taxes:
     found: dict[tuple[str, bool], int] = {}
     for tax in line.get("taxes") or ():
         rate = str((tax.get("tax_rate_details") or {}).get("tax_rate") or "tax")
         key = (rate, tax.get("tax_behavior") == "inclusive")
         found[key] = found.get(key, 0) + minor_amount(tax["amount"], currency)
     return tuple((rate, amount, inside) for (rate, inside), amount in found.items())
+
+
+def _by_our_rates(taxes: Taxes, ours: Taxes, *, within: int) -> Taxes:
+    """Return taxes under the names of our rates: what is credited of a line later bears the rates that it names.
+
+    Of rates on top, as of those inside, the greater tax is that of the greater rate. within - minor units that rounding on an invoice may
+    move from line to line; what differs by more was taxed by a rate that is none of ours, and keeps Stripe's id of it.
+    """
+    found = list(taxes)
+    for is_inside in (False, True):
+        theirs = sorted((n for n, tax in enumerate(taxes) if tax[2] == is_inside), key=lambda n: abs(taxes[n][1]))
+        named = sorted((tax for tax in ours if tax[2] == is_inside), key=lambda tax: abs(tax[1]))
+        if len(theirs) == len(named) and all(abs(taxes[n][1] - tax[1]) <= within for n, tax in zip(theirs, named, strict=True)):
+            for n, tax in zip(theirs, named, strict=True):
+                found[n] = (tax[0], taxes[n][1], is_inside)
+    return tuple(found)
 
 
 def _unknown(line: Data, invoice: Data, known: Known, place: int) -> Line:
