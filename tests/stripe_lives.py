@@ -166,6 +166,8 @@ def _filled(held: Held, results: dict[str, dict[str, Any]]) -> Held:
             if name.startswith(f"{group.name}/") and name.partition("/")[2] in ("schedule", "phases", "begun"):
                 schedule = found["id"] if name.endswith("/schedule") else group.schedule
                 group = replace(group, schedule=schedule or group.schedule, subscription=found.get("subscription") or group.subscription)
+            if name == f"{group.name}/ahead":
+                group = replace(group, subscription=found["id"])
         groups.append(group)
     customer = results["customer"]["id"] if "customer" in results else held.customer
     return replace(held, groups=tuple(groups), customer=customer)
@@ -187,7 +189,7 @@ def differences(life: Life, until: datetime, *, by_item: bool = False) -> Sequen
     groups = life.held.groups if life.held else ()
     waiting = {x.key for g in groups for x in g.left if x.key in life.sent and life.sent[x.key].is_pending}
     there = sorted([*life.facts, *life.sent.values()], key=lambda x: x.due)
-    later = [line for line in there if line.key in life.waited and line.due > behind]
+    later = [line for line in [*there, *life.engine] if line.key in life.waited and line.due > behind]
     given_later = {line.credits for line in later} - {None}  # of these a part was given back there, and waits: the rest is less
     apart = life.left | waiting | {line.key for line in [*later, *[x for x in [*there, *life.engine] if x.credits in given_later]]}
     for line in there:

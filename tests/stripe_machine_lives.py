@@ -25,7 +25,7 @@ PATHS = {
     "coupons.create": ("POST", "/v1/coupons"), "tax_rates.create": ("POST", "/v1/tax_rates"),
     "subscription_schedules.create": ("POST", "/v1/subscription_schedules"), "subscription_schedules.update": ("POST", "/v1/subscription_schedules/{id}"),
     "subscription_schedules.retrieve": ("GET", "/v1/subscription_schedules/{id}"),
-    "subscription_schedules.cancel": ("POST", "/v1/subscription_schedules/{id}/cancel"), "subscriptions.retrieve": ("GET", "/v1/subscriptions/{id}"),
+    "subscription_schedules.cancel": ("POST", "/v1/subscription_schedules/{id}/cancel"), "subscriptions.create": ("POST", "/v1/subscriptions"), "subscriptions.retrieve": ("GET", "/v1/subscriptions/{id}"),
     "subscriptions.update": ("POST", "/v1/subscriptions/{id}"), "subscriptions.cancel": ("DELETE", "/v1/subscriptions/{id}"),
     "invoices.create": ("POST", "/v1/invoices"), "invoices.finalize_invoice": ("POST", "/v1/invoices/{id}/finalize"),
     "invoices.update": ("POST", "/v1/invoices/{id}"), "invoice_items.create": ("POST", "/v1/invoiceitems"),

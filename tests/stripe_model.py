@@ -171,6 +171,8 @@ class Model:
         if call == "invoices.finalize_invoice":
             self.billed += [replace(one, at=self.now) for one in self.invoices.pop(target, ())]
             return {"id": target}
+        if call == "subscriptions.create":
+            return self._ahead(params)
         if call.startswith(("subscription_schedules.", "subscriptions.")):
             return self._schedule(call.partition(".")[2], call, params, target)
         return {"id": params.get("id") or self._id(call.split(".")[0])}
@@ -193,6 +195,25 @@ class Model:
         sub.prorated, sub.pending = [], {}
         assert found, "nothing waits for this invoice"
         return found
+
+    def _ahead(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Begin a subscription without a schedule that bills its periods up to a day with its first invoice."""
+        start, (schedule,) = params["backdate_start_date"], params["billing_schedules"]
+        until = schedule["bill_until"]["timestamp"]
+        assert until <= params.get("cancel_at", until)
+        sub = Sub(schedule="", id=self._id("sub"), at=0, anchor=start, end_behavior="cancel")
+        self.subs[sub.id] = sub
+        if "cancel_at" in params:
+            sub.phases = [{"start_date": start, "end_date": params["cancel_at"], "items": None}]
+        self._dress(sub, params, start, is_entered=True)
+        periods = []
+        for item in sub.items:
+            item.start = item.end = start
+            while item.end < until:
+                item.start, item.end = item.end, next_after(sub.anchor, self._every(item), item.end)
+                periods.append(ItemOf(**vars(item)))
+        self._bill(sub, start, periods, riders=params.get("add_invoice_items", ()))
+        return {"id": sub.id, "latest_invoice": None}
 
     def _schedule(self, verb: str, call: str, params: dict[str, Any], target: Any) -> dict[str, Any]:
         if call == "subscription_schedules.create" and "from_subscription" in params:

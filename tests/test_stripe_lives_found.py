@@ -12,7 +12,7 @@ from stripe_lives import Life, differences, lived
 from test_stripe_compiling import contract_of
 
 from connector.core.period import to_utc
-from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Price
+from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Prebill, Price
 
 MONTH, YEAR = Interval(unit="month"), Interval(unit="year")
 
@@ -91,3 +91,13 @@ def test_the_rest_of_what_stands_in_one_subscription_begins_where_that_ends() ->
     assert life.held is not None
     ahead = [(group.phases[0].began or group.phases[0].start, group.phases[-1].end) for group in life.held.groups if group.phases]
     assert all(end is None or end <= begun for (_, end), (begun, _) in pairwise(sorted(ahead, key=lambda a: a[0])))
+
+
+def test_periods_that_stripe_bills_ahead_by_itself() -> None:
+    """Four months at once from the afternoon on, then month by month; four more seats in July end that subscription, and another goes on."""
+    agreed = contract_of((item("seat", 3_000),), datetime(2026, 2, 12), prebill=Prebill(periods=4))
+    changes = (change("a", "amend", datetime(2026, 7, 20), items=(ItemChange(op="delta", item=item("seat", 3_000), item_id="seat"),), proration_behavior="always_invoice"),)
+    life = alike(replace(agreed, changes=changes), made_after=timedelta(hours=15))
+    assert life.held is not None
+    assert [bool(group.ahead_to) for group in life.held.groups] == [True, False]
+    assert [line.net for line in life.facts[:5]] == [3_000] * 5
