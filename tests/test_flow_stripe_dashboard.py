@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from stripe_world import StripeWorld, stripe_world
+from stripe_world import EveningWorld, StripeWorld, stripe_world
+from test_flow_catalogue import stock
 from test_stripe_reading import DAY, call, deed, started
 from world import at
 
@@ -164,6 +166,74 @@ def test_what_is_owed_is_collected_though_nobody_told_of_the_end(tmp_path: Path)
         made.sweep()
         made.sync()
         assert [i["auto_advance"] for i in made.objects("invoice")] == [False]
+
+
+WEEKLY = """\
+currency: eur
+prices:
+  visits: {unit_amount: 700, recurring: {interval: week}}
+"""
+
+
+def in_two(made: StripeWorld) -> dict[str, Any]:
+    """Sell seats by the month and visits by the week, which no subscription holds together, and return the second, which somebody ends."""
+    made.account("harbor")
+    made.sync()
+    stock(made, WEEKLY)
+    made.add("Product2", "visit", Name="Visit", ProductCode="VISIT", IsActive=True, Charge_Type__c="Recurring", Billing_Price__c="visits")
+    made.add("PricebookEntry", "visit_entry", Pricebook2Id="@standard", Product2Id="@visit", UnitPrice=Decimal("7.00"), IsActive=True)
+    seats, visits = {"UnitPrice": "60.00", "Quantity": 2}, {"product": "visit", "UnitPrice": "7.00"}
+    made.deal("harbor_deal", seats, visits, account="harbor", CloseDate=DAY, Contract_Start_Date__c=DAY, Contract_Term_Months__c=3, Auto_Renew__c=True)
+    made.win("harbor_deal")
+    made.sync()
+    assert made.counts("subscription") == {"subscription": 2}
+    (weekly,) = (s for s in made.objects("subscription") if s["items"]["data"][0]["price"]["recurring"]["interval"] == "week")
+    made.clock.move_to(at("2026-04-05"))
+    made.sync()
+    deed(made, "subscription", subscription=weekly["id"], cancel={})
+    made.sync()
+    return weekly
+
+
+def test_the_rest_of_a_contract_goes_on(tmp_path: Path) -> None:
+    """One of two subscriptions was ended in the dashboard: the deal says which, the other one is changed, bills and renews as ever."""
+    with stripe_world(tmp_path, day=DAY, kind=EveningWorld) as made:
+        weekly = in_two(made)
+        status, message = made.said("harbor_deal")
+        assert (status, message.partition(";")[0]) == ("Needs attention", "A part of the running contract was ended where it is billed")
+        assert "VISIT: ended 2026-04-05" in message
+        change(made, "more", "2026-04-10", Proration__c="None")
+        assert made.said("more")[0] in ("Active", "Past due"), made.said("more")
+        made.bill("2026-07-25")
+        assert [i["total"] for i in made.objects("invoice") if i["total"] > 700] == [12000, 30000, 30000, 30000, 30000]
+        assert len([i for i in made.objects("invoice") if i["total"] == 700]) == 3, "nothing more of the visits after the end, renewal or not"
+        assert made.counts("subscription") == {"subscription": 2}
+        assert weekly["status"] == "canceled"
+        assert made.said("harbor_deal")[0] == "Needs attention"
+
+
+def test_what_concerns_the_ended_part_is_refused_until_it_has_ended_here(tmp_path: Path) -> None:
+    """More visits are refused in words; a Cancel deal over them ends them here, too, and nobody needs attention any more."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        in_two(made)
+        more = {"product": "visit", "UnitPrice": "7.00", "Quantity": 2}
+        fields = {"account": "harbor", "CloseDate": "2026-04-06", "Amends_Opportunity__c": "@harbor_deal"}
+        made.deal("visits", more, Billing_Action__c="Amend", Proration__c="None", **fields)
+        made.win("visits")
+        made.sync()
+        assert made.said("visits")[0] == "Needs attention"
+        assert made.said("visits")[1].startswith("A part of this contract was ended where it is billed, and this change concerns it.")
+        made.edit("visits", StageName="Closed Lost")
+        made.clock.move_to(at("2026-04-06"))
+        made.deal("stop", {"product": "visit", "UnitPrice": "7.00"}, Billing_Action__c="Cancel", Billing_Effective_Date__c="2026-04-06", Proration__c="None", **fields)
+        made.win("stop")
+        made.sync()
+        assert "Needs attention" not in (made.said("stop")[0], made.said("harbor_deal")[0]), (made.said("stop"), made.said("harbor_deal"))
+        made.clock.move_to(at("2026-04-21"))
+        made.sync()
+        made.sweep()
+        assert made.said("harbor_deal")[0] == "Past due"
+        assert [i["total"] for i in made.objects("invoice") if i["total"] > 700] == [12000, 12000]
 
 
 def test_nothing_waits_for_ever_for_an_invoice(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ class StripeBilling(InternalBilling):
         people = {c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])} if contracts else {}
         late = set(self._unread_of(unit, contracts, people, now)) if contracts else set()
         held = pushes.held_of(unit, contract_ids)
-        gone = [c.id for c in contracts if lost.refused(c, held.get(c.id)) is not None]
+        gone = [c.id for c in contracts if lost.refused(c, held.get(c.id), now) is not None]
         pushes.again(unit, gone, now + _LOST_WAIT)
         return [i for i in contract_ids if i not in late and i not in gone]
 
@@ -279,7 +279,7 @@ class StripeBilling(InternalBilling):
         issue.standing = {}  # the push itself keeps nothing from being planned
         if owning.unread(issue.wanted(contract, facts)):
             return None
-        if lost.refused(contract, issue.held.get(contract.id)) is not None:
+        if lost.refused(contract, issue.held.get(contract.id), now) is not None:
             raise RejectedError(lost.REFUSED)
         issue.bill(contract, facts)
         self._save_run(issue, [], unit)
@@ -346,7 +346,7 @@ def _carried_or_waits(copy: Copy, command: Command, held_up: Mapping[str, str], 
     outcome = carried(trial, command)
     if outcome.problem is not None or not trial.touched:
         return outcome
-    why = lost.refused(trial.after[contract_id], held.get(contract_id))
+    why = lost.refused(trial.after[contract_id], held.get(contract_id), copy.now, copy.before[contract_id])
     if why is not None:
         return Outcome(key=command.key, problem=why)
     if contract_id not in held_up:
@@ -402,12 +402,12 @@ class StripeIssue(Issue):
             self.done.append(made)
             return made
         is_lost = lost.is_lost(self.held.get(contract.id))
-        if is_lost and not lost.is_ending(contract):  # only a run comes here: commands are refused
+        if lost.is_whole(self.held.get(contract.id), self.moment.at) and not lost.is_ending(contract):  # only a run comes here: commands are refused
             made = advanced(contract, facts, state, self.moment.at, self.credited, look_at=self.moment.at + _LOST_WAIT)
             self.done.append(made)
             return made
         wanted = replace(self.wanted(contract, facts), currencies=self.currencies.of(contract), may_bill_ahead=before is None)
-        plan = lost.ended(planned(wanted)) if is_lost else planned(wanted)
+        plan = lost.ended(planned(wanted), contract, self.moment.at) if is_lost else planned(wanted)
         self.currencies.note(contract, plan)
         tax = self.tax_of(contract.customer_id)
         if plan.steps and tax.problem is not None and not self.automatic_tax:

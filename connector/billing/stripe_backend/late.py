@@ -47,7 +47,7 @@ def deadline(push: Push, before: Held | None) -> datetime | None:
 
 def _instants(group: HeldGroup, made: datetime) -> Iterator[datetime]:
     """Yield instants from *made* on at which a subscription bills, or its phases change: of each phase and rhythm the first."""
-    if group.is_over:
+    if group.is_over or group.gone is not None:
         return
     floor = day_ahead(made, group.at_time)
     for phase, following in zip(group.phases, [*group.phases[1:], None], strict=True):

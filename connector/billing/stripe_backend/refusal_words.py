@@ -224,6 +224,7 @@ NOTICES: Mapping[str, tuple[str, str]] = {
     "dispute_lost": ("A disputed payment of this contract was lost: the money went back to the customer.", "dispute"),
     "changed": ("Somebody changed the running contract where it is billed; it no longer bills what was agreed here.", "nothing"),
     "ended": ("The running contract was ended where it is billed; nothing more is billed there.", "nothing"),
+    "ended_part": ("A part of the running contract was ended where it is billed; nothing more is billed of it, the rest goes on.", "nothing"),
     "let_go": ("The running contract is no longer steered by the connector; somebody released or ended it where it is billed.", "ops"),
     "untaxed": ("This contract is billed without tax: the address of the customer is missing or not understood where it is billed.", "rep"),
     "customer_deleted": ("The customer was deleted where it is billed; nothing more is billed for this contract.", "ops"),

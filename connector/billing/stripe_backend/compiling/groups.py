@@ -95,11 +95,11 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
     groups = [_held_group(outlook, g) for g in held if not is_over(g, outlook) and g.name != leaving]
     names = {g.name for g in outlook.wanted.held.groups} if outlook.wanted.held else set()
     rest = []
-    lost = {key for g in (outlook.wanted.held.groups if outlook.wanted.held else ()) if g.gone is not None for key in _members(g)}
+    lost = {key for g in (outlook.wanted.held.groups if outlook.wanted.held else ()) if g.gone is not None for key in members(g)}
     for strand in strands_of(outlook):
         if strand.key in lost:  # somebody ended what billed it: nothing takes its place by itself
             continue
-        homes = [g for g in groups if g.held is not None and strand.key in _members(g.held)]
+        homes = [g for g in groups if g.held is not None and strand.key in members(g.held)]
         for home, part in _shared_out(strand, homes):
             home.strands.append(part)
         if not homes:
@@ -142,7 +142,8 @@ def _later(strand: Strand, since: date | None) -> Strand:
     return Strand(item_id=strand.item_id, interval=strand.interval, number=strand.number, claims=claims, end=strand.end)
 
 
-def _members(group: HeldGroup) -> set[tuple[str, Interval]]:
+def members(group: HeldGroup) -> set[tuple[str, Interval]]:
+    """Return which items in which intervals were sent in a subscription."""
     return {(i.item_id, i.interval) for p in group.phases for i in p.items if i.interval is not None}
 
 

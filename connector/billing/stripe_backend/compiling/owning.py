@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 
 from connector.billing.stripe_backend.compiling.days import midnight, moment
+from connector.billing.stripe_backend.compiling.groups import members
 from connector.billing.stripe_backend.compiling.outlook import AHEAD_DAYS, Outlook
 from connector.billing.stripe_backend.compiling.phases import natural_end
 from connector.billing.stripe_backend.compiling.wanted import Wanted
@@ -106,11 +107,17 @@ def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
     """Return what `own_lines` does, of an outlook that was drawn already."""
     billed = outlook.billed
     left = {x.key for g in held.groups for x in g.left} if held is not None else set()
+    ended = {key: g.gone for g in held.groups if g.gone is not None and not g.is_over for key in members(g)} if held is not None else {}
 
     def is_ours(line: Line) -> bool:
         return line.key not in left and (not is_stripes(held, line) or (line.kind == "charge" and (line.item_id, line.start) in billed))
 
-    return [line for line in outlook.due if line.amount and is_ours(line)]
+    def is_ended(line: Line) -> bool:  # somebody ended what billed it: nothing takes its place by itself
+        segment = outlook.segment_of(line) if ended and line.kind == "charge" else None
+        since = ended.get((line.item_id, segment.price.interval)) if segment is not None and segment.price.interval is not None else None
+        return since is not None and line.start.date() >= since
+
+    return [line for line in outlook.due if line.amount and is_ours(line) and not is_ended(line)]
 
 
 def waiting_items(wanted: Wanted) -> list[Line]:

@@ -26,7 +26,7 @@ from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldPhase
 from connector.core.values import dataclass
 from connector.ports import Unit
 
-KINDS: tuple[Kind, ...] = ("changed", "ended", "let_go", "untaxed")
+KINDS: tuple[Kind, ...] = ("changed", "ended", "ended_part", "let_go", "untaxed")
 _ENDED = ("canceled", "incomplete_expired")
 GRACE = timedelta(days=1)
 """How long after its end a subscription may still be seen running."""
@@ -59,6 +59,9 @@ def verdicts(unit: Unit, subscriptions: Sequence[Data], now: datetime, timezone:
         if group is None:
             continue
         found = _difference(subscription, group, prices, (now, timezone))
+        if found is not None and found[0] == "ended" and any(g.name != name for g in living(held[contract_id], now)):
+            names = ", ".join(dict.fromkeys(i.item_id for p in group.phases for i in p.items))
+            found = ("ended_part", f"{names}: {found[1]}")
         said = {found[0]: coding.problem_text(notices.problem_of(*found))} if found is not None else {}
         if said != noted.get(ref, {}):
             made.append(Verdict(ref=ref, contract_id=contract_id, found=found))
@@ -176,6 +179,11 @@ def is_over(group: HeldGroup, now: datetime) -> bool:
         return True
     end = group.phases[-1].end
     return group.ends_with == "cancel" and end is not None and moment(end, group.at_time) <= now
+
+
+def living(held: Held, now: datetime) -> list[HeldGroup]:
+    """Return the subscriptions of a contract that nobody ended."""
+    return [g for g in held.groups if g.gone is None and not is_over(g, now)]
 
 
 def _is_through(group: HeldGroup, now: datetime) -> bool:

@@ -20,7 +20,7 @@ from connector.errors import Problem
 from connector.kit.db import new_id
 from connector.ports import Unit
 
-Kind = Literal["disputed", "dispute_lost", "changed", "ended", "let_go", "untaxed", "customer_deleted", "not_finalized", "missing", "refund_failed", "voided_paid", "item_deleted"]
+Kind = Literal["disputed", "dispute_lost", "changed", "ended", "ended_part", "let_go", "untaxed", "customer_deleted", "not_finalized", "missing", "refund_failed", "voided_paid", "item_deleted"]
 
 
 def problem_of(kind: Kind, facts: str = "") -> Problem:
