@@ -30,6 +30,7 @@ FRENCH: Mapping[str, str] = {
     "A part of the running contract was ended where it is billed; nothing more is billed of it, the rest goes on.": "Une partie du contrat en cours a été terminée là où il est facturé ; elle n'est plus facturée, le reste continue.",
     "A part of this contract was ended where it is billed, and this change concerns it.": "Une partie de ce contrat a été terminée là où il est facturé, et cette modification la concerne.",
     "Close a Cancel deal with its lines, to end it here as well, and sell what goes on as a New deal.": "Concluez une opportunité de résiliation avec ses lignes, pour y mettre fin ici aussi, et vendez la suite par une nouvelle opportunité.",
+    "Something agreed is missing on an invoice of this contract: it was taken off where it is billed, and is not billed.": "Il manque sur une facture de ce contrat quelque chose qui a été convenu : cela a été retiré là où il est facturé et n'est pas facturé.",
     "An invoice of this contract could not be issued where it is billed.": "Une facture de ce contrat n'a pas pu être émise là où il est facturé.",
     "Correct it on the record, or on its account, in the CRM; it is tried again by itself.": "Corrigez-le sur la fiche, ou sur son compte, dans le CRM ; un nouvel essai aura lieu tout seul.",
     "Ask the people who run the billing connector: it cannot be mended in the CRM alone.": "Adressez-vous aux responsables du connecteur de facturation : le CRM seul ne suffit pas pour y remédier.",

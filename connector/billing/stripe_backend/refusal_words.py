@@ -232,6 +232,7 @@ NOTICES: Mapping[str, tuple[str, str]] = {
     "refund_failed": ("A refund for this contract did not reach the customer: the bank sent the money back.", "refund"),
     "voided_paid": ("An invoice of this contract was voided although a part of it had been paid.", "kept"),
     "item_deleted": ("An amount of this contract that waited for the next invoice was deleted where it is billed, and is not billed.", "nothing"),
+    "left_out": ("Something agreed is missing on an invoice of this contract: it was taken off where it is billed, and is not billed.", "nothing"),
     "missing": ("An invoice of this contract is missing: it was due days ago, and has not come from where it is billed.", "ops"),
 }
 """What a rep must know of a contract though nothing was refused: message and action, by kind of notice."""

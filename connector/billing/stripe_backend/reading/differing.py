@@ -54,22 +54,22 @@ def found(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known:
         tax = [tax[0] + expected_tax, tax[1] + billed_tax]
     if is_taxed and tax[0] != tax[1]:
         differences.append(Difference(what="tax", expected=tax[0], billed=tax[1]))
-    return differences + _missing(invoice, lines, expected, known)
+    return differences + [Difference(what=x.description or x.product, expected=x.net, billed=0) for x in lacking(invoice, lines, expected, known)]
 
 
-def _missing(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known: Known) -> list[Difference]:
-    """Return what the subscription should have billed with this invoice and did not."""
+def lacking(invoice: Data, lines: Sequence[Line], expected: Sequence[Line], known: Known) -> list[Line]:
+    """Return the lines that the subscription should have billed with this invoice and did not."""
     subscription = subscription_of(invoice)
     if known.held is None or invoice.get("billing_reason") not in _CYCLES:
         return []
     here, day = {line.key for line in lines}, boundary_day(invoice.get("period_end") or invoice["created"])
-    lacking = []
+    left_out = []
     for line in expected:
         home = owning.home_of(known.held, line) if line.amount and line.key not in here else None
         at = owning.instant_billed(known.held, line) if home is not None and home[0].subscription == subscription else None
         if at is not None and at.date() == day:
-            lacking.append(Difference(what=line.description or line.product, expected=line.net, billed=0))
-    return lacking
+            left_out.append(line)
+    return left_out
 
 
 def events(differences: Sequence[Difference], booked: BookedInvoice, now: datetime) -> list[Event]:

@@ -27,6 +27,7 @@ from connector.core.values import dataclass
 from connector.ports import Unit
 
 KINDS: tuple[Kind, ...] = ("changed", "ended", "ended_part", "let_go", "untaxed")
+_Terms = tuple[str, int | None]  # how it is collected, and within how many days
 _ENDED = ("canceled", "incomplete_expired")
 GRACE = timedelta(days=1)
 """How long after its end a subscription may still be seen running."""
@@ -49,7 +50,7 @@ def verdicts(unit: Unit, subscriptions: Sequence[Data], now: datetime, timezone:
     ours = _ours(unit, [id_of(s) for s in subscriptions])
     ids = {contract_id for contract_id, _ in ours.values()}
     held, busy = pushes.held_of(unit, ids), pushes.busy(unit, ids)
-    prices, noted = _prices(unit, subscriptions), _noted(unit, ours)
+    prices, noted, terms = _prices(unit, subscriptions), _noted(unit, ours), _terms(unit, ids)
     made = []
     for subscription in subscriptions:
         ref = id_of(subscription)
@@ -58,7 +59,7 @@ def verdicts(unit: Unit, subscriptions: Sequence[Data], now: datetime, timezone:
         group = next((g for g in groups if g.name == name and g.subscription == ref), None)
         if group is None:
             continue
-        found = _difference(subscription, group, prices, (now, timezone))
+        found = _difference(subscription, group, prices, terms[contract_id], (now, timezone))
         if found is not None and found[0] == "ended" and any(g.name != name for g in living(held[contract_id], now)):
             names = ", ".join(dict.fromkeys(i.item_id for p in group.phases for i in p.items))
             found = ("ended_part", f"{names}: {found[1]}")
@@ -144,7 +145,18 @@ def _noted(unit: Unit, ours: Mapping[str, tuple[str, str]]) -> dict[str, dict[Ki
     return found
 
 
-def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[str]], when: tuple[datetime, str]) -> tuple[Kind, str] | None:
+def _terms(unit: Unit, contract_ids: Iterable[str]) -> dict[str, _Terms]:
+    """Return how contracts are to be paid."""
+    found: dict[str, _Terms] = {}
+    for batch, marks in in_batches(contract_ids):
+        rows = unit.query(f"SELECT id, collection_method, days_until_due FROM contract WHERE id IN ({marks})", batch)
+        found |= {row[0]: (row[1], row[2]) for row in rows}
+    return found
+
+
+def _difference(
+    subscription: Data, group: HeldGroup, prices: Mapping[str, set[str]], terms: _Terms, when: tuple[datetime, str]
+) -> tuple[Kind, str] | None:
     """Return what differs: the kind, and the facts; None for nothing."""
     now, timezone = when
     if subscription["status"] in _ENDED:
@@ -156,9 +168,9 @@ def _difference(subscription: Data, group: HeldGroup, prices: Mapping[str, set[s
         return "let_go", "its schedule was released"
     if _is_untaxed(subscription):
         return "untaxed", str(subscription["automatic_tax"]["disabled_reason"])
-    facts = _facts(subscription, group)
+    facts = _facts(subscription, group) + _paid_otherwise(subscription, terms)
     if phase is not None:
-        facts += _items(subscription, phase, prices)
+        facts += _discounts("discounts", subscription, phase.coupons) + _items(subscription, phase, prices)
     return ("changed", "; ".join(facts)) if facts else None
 
 
@@ -211,17 +223,32 @@ def _facts(subscription: Data, group: HeldGroup) -> list[str]:
     return found
 
 
+def _paid_otherwise(subscription: Data, terms: _Terms) -> list[str]:
+    (method, days), there, there_days = terms, subscription.get("collection_method"), subscription.get("days_until_due")
+    if there and there != method:
+        return ["it is charged automatically there" if there == "charge_automatically" else "its invoices are sent there, not charged"]
+    is_other = method == "send_invoice" and there_days is not None and there_days != days
+    return [f"its invoices are due after {there_days} days there, {days} here"] if is_other else []
+
+
+def _discounts(name: str, of: Data, ours: Sequence[str]) -> list[str]:
+    there = of.get("discounts") or ()
+    return [f"{name}: {len(there)} there, {len(ours)} here"] if len(there) != len(ours) else []
+
+
 def _items(subscription: Data, phase: HeldPhase, prices: Mapping[str, set[str]]) -> list[str]:
-    there = {id_of(i.get("price")): i.get("quantity") for i in (subscription.get("items") or {}).get("data") or ()}
+    there = {id_of(i.get("price")): i for i in (subscription.get("items") or {}).get("data") or ()}
     ours = {item.price: item for item in phase.items}
     found, seen = [], set()
-    for price, quantity in there.items():
+    for price, one in there.items():
         keys = prices.get(price, set()) & ours.keys()
         if not keys:
             found.append(f"{price} is billed there and not agreed")
             continue
         item = ours[min(keys)]
         seen.add(item.price)
+        found += _discounts(f"discounts of {item.item_id}", one, item.coupons)
+        quantity = one.get("quantity")
         if item.quantity is not None and quantity is not None and Decimal(str(quantity)) != item.quantity:
             found.append(f"quantity of {item.item_id}: {quantity} there, {item.quantity.normalize():f} here")
     found += [f"{item.item_id} is not billed there" for price, item in ours.items() if price not in seen]

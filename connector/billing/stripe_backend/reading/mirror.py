@@ -37,6 +37,7 @@ from connector.billing.stripe_backend.reading import (
     paying,
     prorating,
     returning,
+    waived,
 )
 from connector.billing.stripe_backend.reading.lines import UNKNOWN, Known, price_of, told
 from connector.billing.stripe_backend.reading.picked import (
@@ -177,6 +178,7 @@ def _made(unit: Unit, engine: Engine, invoice: Data, now: datetime) -> list[str]
     _save(unit, booked, invoice, own, now)
     if wanted.held is not None and parts:
         pushes.save_held(unit, prorating.seen(wanted.held, parts, invoice), now)
+    waived.left_out(unit, contract.id, booked, differing.lacking(invoice, lines, [*seen.expected, *own.values()], known), id_of(invoice), now)
     made = [_look_again(unit, engine, c, lines, booked.id, now) for c in (contract, *others)]
     if others:
         insert_parts(unit, [_part(booked.id, m, lines) for m in made])

@@ -20,7 +20,7 @@ from connector.errors import Problem
 from connector.kit.db import new_id
 from connector.ports import Unit
 
-Kind = Literal["disputed", "dispute_lost", "changed", "ended", "ended_part", "let_go", "untaxed", "customer_deleted", "not_finalized", "missing", "refund_failed", "voided_paid", "item_deleted"]
+Kind = Literal["disputed", "dispute_lost", "changed", "ended", "ended_part", "let_go", "untaxed", "customer_deleted", "not_finalized", "missing", "refund_failed", "voided_paid", "item_deleted", "left_out"]
 
 
 def problem_of(kind: Kind, facts: str = "") -> Problem:
@@ -57,10 +57,10 @@ def clear(unit: Unit, contract_id: str, kinds: Iterable[Kind], ref: str, now: da
 
 
 def of_contracts(unit: Unit, contract_ids: Iterable[str]) -> dict[str, Problem]:
-    """Return the latest notice of each contract that has one."""
+    """Return the latest notice of each contract that has one; that its customer is gone, of which other things come, before all."""
     found: dict[str, Problem] = {}
     for batch, marks in in_batches(contract_ids):
-        sql = f"SELECT contract_id, problem FROM stripe_notice WHERE contract_id IN ({marks}) ORDER BY made_at, kind, ref"
+        sql = f"SELECT contract_id, problem FROM stripe_notice WHERE contract_id IN ({marks}) ORDER BY kind = 'customer_deleted', made_at, kind, ref"
         found.update((row[0], coding.problem_from_text(row[1])) for row in unit.query(sql, batch))
     return found
 

@@ -201,7 +201,7 @@ def _payments(reading: Reading, since: int) -> None:
     with reading.database.read() as unit:
         waiting = [row[0] for row in unit.query("SELECT DISTINCT ref FROM stripe_notice WHERE kind = 'disputed' ORDER BY ref")]
         old = store.at_text(reading.now() - REFUND_TOLD)
-        rows = unit.query("SELECT contract_id, kind, ref FROM stripe_notice WHERE kind IN ('refund_failed', 'item_deleted') AND made_at < ?", (old,))
+        rows = unit.query("SELECT contract_id, kind, ref FROM stripe_notice WHERE kind IN ('refund_failed', 'item_deleted', 'left_out') AND made_at < ?", (old,))
     for dispute_id in waiting:
         if dispute_id not in listed:
             reading.each(dispute_id, reading.dispute)

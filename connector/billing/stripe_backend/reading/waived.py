@@ -1,4 +1,4 @@
-"""Amounts of ours that waited for the next invoice and that somebody deleted at Stripe: given up, and told (decision D-219).
+"""What somebody deleted at Stripe before it was billed, items of ours and lines of drafts: given up, and told (decision D-219).
 
 What somebody deletes there is not billed again behind their back. The line counts as billed and given back at once: nobody waits for it, and no
 later change credits what nobody paid. It stays among the lines that were sent, under `pushes.WAIVED`.
@@ -15,9 +15,11 @@ from datetime import datetime
 from connector.billing import store
 from connector.billing.desk import money_text
 from connector.billing.locking import hold_contracts
+from connector.billing.store import BookedInvoice
 from connector.billing.stripe_backend import coding, pushes
 from connector.billing.stripe_backend.reading import notices
 from connector.billing.stripe_backend.settling import PRORATED
+from connector.core.lines import Line
 from connector.ports import Unit
 
 
@@ -43,10 +45,26 @@ def give_up(unit: Unit, item: str, now: datetime) -> Sequence[str]:
         unit.execute("UPDATE contract SET next_due_at = ? WHERE id = ?", (store.at_text(now), contract_id))  # what its changes still cost is less
         line = coding.line_from_text(data)
         currency = unit.query("SELECT currency FROM contract WHERE id = ?", (contract_id,))[0][0]
-        facts = f"{line.description or line.product} from {line.start.date().isoformat()}: {money_text(line.net, currency)}"
-        if notices.put(unit, contract_id, "item_deleted", item, notices.problem_of("item_deleted", facts), now):
+        if notices.put(unit, contract_id, "item_deleted", item, notices.problem_of("item_deleted", _fact(line, currency)), now):
             told += store.deals_of_contracts(unit, [contract_id])
     return told
+
+
+def left_out(unit: Unit, contract: str, booked: BookedInvoice, lines: Sequence[Line], invoice: str, now: datetime) -> None:
+    """Give up what a subscription should have billed with an invoice of Stripe's that is final without it: somebody took it off."""
+    if not lines:
+        return
+    unit.executemany(
+        "INSERT INTO stripe_line (key, contract_id, push_id, data, invoice_item, invoice_id) VALUES (?,?,'',?,?,NULL)"
+        " ON CONFLICT (key) DO UPDATE SET invoice_item = excluded.invoice_item",
+        [(line.key, contract, coding.line_text(line), pushes.WAIVED) for line in lines],
+    )
+    facts = "; ".join(_fact(line, booked.invoice.currency) for line in lines)
+    notices.put(unit, contract, "left_out", invoice, notices.problem_of("left_out", f"{booked.number}: {facts}"), now)
+
+
+def _fact(line: Line, currency: str) -> str:
+    return f"{line.description or line.product} from {line.start.date().isoformat()}: {money_text(line.net, currency)}"
 
 
 def _rows(unit: Unit, item: str) -> list[tuple[str, str, str]]:
