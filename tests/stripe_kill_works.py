@@ -18,6 +18,8 @@ from stripe_asking import at_stripe, keep
 from stripe_killing import Act, Work
 from stripe_world import StripeWorld
 from test_flow_catalogue import stock
+from test_flow_stripe_identity import sold
+from test_flow_stripe_tax_credits import french, paid
 from test_import_contracts import HEAD
 from test_stripe_reading import call, deed
 from test_stripe_webhooks import signed
@@ -131,6 +133,17 @@ def _apart(made: StripeWorld) -> None:
         made.add("PricebookEntry", f"part{n}_entry", Pricebook2Id="@standard", Product2Id=f"@part{n}", UnitPrice=Decimal("1.00"), IsActive=True)
     made.deal("parts", *({"product": f"part{n}", "UnitPrice": "10.00"} for n in range(21)), account="vega")
     made.win("parts")
+
+
+def _credited_with_tax(made: StripeWorld) -> None:
+    """Fewer seats where Stripe finds the tax: a credit note on the invoice that was paid, and the seats that are left billed anew."""
+    french(made)
+    sold(made, "harbor")
+    paid(made)
+    made.clock.move_to(at("2026-04-04") + timedelta(hours=1))
+    head = {"Billing_Action__c": "Amend", "Amends_Contract_Id__c": made.contracts()[0][0], "Billing_Effective_Date__c": "2026-04-04", "CloseDate": "2026-04-04"}
+    made.deal("fewer", {"UnitPrice": "60.00", "Quantity": -1}, account="harbor", **head)
+    made.win("fewer")
 
 
 # ---------------------------------------------------------------- what people ask for
@@ -312,6 +325,7 @@ WORKS = (
     *(_told(name, "2026-01-01") for name in _BEGINNINGS),
     *(_told(name, day) for name, day in _ACTS),
     work_of("fewer 2026-01-16, tax found by Stripe", _taxed(_played(_STORIES["fewer"], "2026-01-16"))),
+    work_of("credits where Stripe finds the tax", _credited_with_tax, day="2026-03-20"),
     work_of("requests about invoices", _invoices_asked),
     work_of("requests about customers", _customers_asked),
     work_of("usage", _usage_asked),
