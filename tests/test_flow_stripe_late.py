@@ -163,6 +163,26 @@ def test_a_pause_that_stripe_hears_of_too_late(tmp_path: Path, behavior: str, wo
         assert {state for _, state in here.pushes()} == {"done"}
 
 
+def test_a_credit_of_a_day_on_which_the_connector_was_down(tmp_path: Path) -> None:
+    """Fewer of a yearly line from the day on which months are billed, planned in January; down until Stripe has billed that day: given back that day, not a month later."""
+    with stripe_world(tmp_path) as here:
+        here.account("acme")
+        yearly = {"Quantity": 2, "UnitPrice": "365.00", "product": "support", "Billing_Frequency__c": "Annual"}
+        here.deal("base", {"Quantity": 1}, yearly, account="acme", StageName="Closed Won", Contract_Term_Months__c=12, Contract_Start_Date__c=date(2026, 1, 1))
+        rounds(here, "2026-01-01")
+        day(here, "2026-01-10")
+        fewer = {**yearly, "Quantity": -1}
+        head = {"Billing_Action__c": "Amend", "Amends_Opportunity__c": "@base", "StageName": "Closed Won", "CloseDate": date(2026, 1, 10)}
+        here.deal("less", fewer, account="acme", Billing_Effective_Date__c=date(2026, 2, 1), Proration__c="Next invoice", **head)
+        rounds(here, "2026-01-10")
+        day(here, "2026-02-01", 22)
+        here.bill()
+        here.sync()
+        found = [(str(r["Issued_On__c"]), r["Total__c"]) for r in here.invoices()]
+        assert sum(total for on, total in found if on == "2026-02-01") == 100 - 334, found
+        assert not [i for i in here.objects("invoiceitem") if not i["invoice"]]
+
+
 def test_what_is_due_goes_out_in_the_run_that_reads(tmp_path: Path) -> None:
     """Reading Stripe's invoice of a day takes seconds; a fee of that day goes out in that very run, not in the next one, which may be tomorrow's."""
     with stripe_world(tmp_path) as here:

@@ -125,6 +125,29 @@ def waiting_items(wanted: Wanted) -> list[Line]:
     return [line for key, line in wanted.sent.items() if line.is_pending and line.due > wanted.local and wanted.items.get(key, "").startswith("ii_")]
 
 
+def missed_of(outlook: Outlook, held: Held, lines: Iterable[Line]) -> list[Line]:
+    """Return which of *lines* are to wait for an invoice that Stripe has made by now, while nobody was there to put them on it.
+
+    On the internal engine they are on it, because their change counted when it was made.
+    """
+    waiting = [line for line in lines if line.is_pending]
+    if not waiting:
+        return []
+    billed = []
+    for line in (*outlook.piece.facts, *outlook.lines):
+        at = instant_billed(held, line) if line.kind == "charge" and line.amount and not line.is_pending else None
+        if at is not None and at <= outlook.wanted.now:
+            billed.append(line.due)
+    last = max(billed, default=None)
+    return [line for line in waiting if last is not None and (since := _counts_since(outlook, line)) is not None and since <= last]
+
+
+def _counts_since(outlook: Outlook, line: Line) -> datetime | None:
+    """Return since when a change counts that makes a line: from its day on, and not before it was made."""
+    causes = [c for s in outlook.plan.segments for c in (s.cause, s.ended_by) if c is not None and c.pending]
+    return max((c.known for c in causes if c.id == line.change_id and c.at <= line.start), default=None)
+
+
 def put_back(wanted: Wanted) -> set[str]:
     """Return the lines that wait no more, because the contract ends before the invoice for which they wait; on the internal engine nothing of them is billed yet.
 

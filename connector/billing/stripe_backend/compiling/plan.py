@@ -19,7 +19,7 @@ from connector.billing.stripe_backend.compiling.days import day_ahead, instant_o
 from connector.billing.stripe_backend.compiling.groups import Group, current_phase, has_begun, is_over
 from connector.billing.stripe_backend.compiling.outlook import Outlook
 from connector.billing.stripe_backend.compiling.own import Items
-from connector.billing.stripe_backend.compiling.owning import own_of, put_back, waiting_items
+from connector.billing.stripe_backend.compiling.owning import missed_of, own_of, put_back, waiting_items
 from connector.billing.stripe_backend.compiling.people import (
     collection,
     known_rate_step,
@@ -345,9 +345,10 @@ class _Planning:
         due = [line for line in own_of(self.outlook, held) if line.key not in riding]
         back, due = [x for x in due if noting.is_noted(self.outlook, x)], [x for x in due if not noting.is_noted(self.outlook, x)]
         host = self._host(held)
-        waiting = [line for line in due if host is not None and (line.due > self.outlook.local or host[1])]
+        missed = missed_of(self.outlook, held, due)
+        waiting = [line for line in due if host is not None and line not in missed and (line.due > self.outlook.local or host[1])]
         is_next_today = host is None and self._begins_today(held)
-        now = [line for line in due if line not in waiting and (line.due <= self.outlook.local or is_next_today)]
+        now = [line for line in due if line not in waiting and (line.due <= self.outlook.local or is_next_today or line in missed)]
         at_time = noon(self.wanted.contract.terms.timezone)
         taken = self._taken_along() if now or self.is_billing_now else []
         if taken or now:

@@ -330,7 +330,7 @@ def _look_again(unit: Unit, engine: Engine, contract: BookedContract, lines: Seq
 
 def _look_at(wanted: Wanted, now: datetime) -> datetime | None:
     """Return when the run must look again: at once where a line of ours is due that no run has sent yet, also in the round that reads this."""
-    due = [to_utc(line.due, wanted.contract.terms.timezone) for line in owning.own_lines(wanted, wanted.held)]
+    due = [to_utc(min(line.due, line.start), wanted.contract.terms.timezone) for line in owning.own_lines(wanted, wanted.held)]
     return min(now, *due) if due else owning.next_own(wanted, wanted.held)
 
 
