@@ -95,6 +95,13 @@ def test_a_missing_key_is_told_at_the_backend(tmp_path: Path) -> None:
     assert codes(tmp_path, STRIPE + "stripe: {api_key: '${NOT_SET}'}\n") == [("unset-variable", 5)]
 
 
+def test_an_empty_key_is_said_to_be_empty(tmp_path: Path) -> None:
+    """A variable that is set to nothing is no live key: the message says that the key is empty, once."""
+    (problem,) = found(tmp_path, BLOCK, STRIPE_API_KEY="")
+    assert (problem.code, problem.where.line) == ("missing-key", 5)
+    assert problem.message == "`api_key` is empty: so is the variable or file that it names."
+
+
 def test_a_key_in_the_file_is_refused(tmp_path: Path) -> None:
     """A key is a secret, and so is the signing secret of webhooks: neither stands in the file."""
     text = STRIPE + "stripe:\n  api_key: rk_test_1\n  webhook_secret: whsec_1\n"

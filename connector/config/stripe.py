@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from connector.config.portal import CHANGES
+from connector.errors import Problem
 from connector.kit.yamlpos import Path as At
 
 API_BASE = "https://api.stripe.com"
@@ -75,6 +76,8 @@ class StripeConfig:
 class Reader(Protocol):
     """What is used of the configuration's reader: values by path, and a place for problems."""
 
+    problems: list[Problem]
+
     def raw(self, path: At) -> Any:
         """Return a value as written, None where there is none."""
 
@@ -114,9 +117,12 @@ def _key(reader: Reader, *, is_demo: bool) -> str:
     if reader.raw(at) in (None, ""):
         reader.add("missing-key", ("billing", "backend"), "`stripe.api_key` must be said with `backend: stripe`.", _KEY_SAMPLE)
         return ""
+    known = len(reader.problems)
     key = reader.text(at, "", is_secret=True).strip()
     mode = mode_of(key)
-    if key and mode is None:  # an empty one is a variable that is not set, which was said
+    if not key and len(reader.problems) == known:
+        reader.add("missing-key", at, "`api_key` is empty: so is the variable or file that it names.", _KEY_SAMPLE)
+    if key and mode is None:
         start, (what, hint) = next(((s, w) for s, w in _WRONG_KEYS.items() if key.startswith(s)), ("", ("no key of Stripe's API", _KEY_SAMPLE)))
         begins = f" (it begins with {start})" if start else ""
         reader.add("stripe-key", at, f"`api_key` is {what}{begins}.", hint)
