@@ -276,7 +276,7 @@ def _in_two_currencies(here: World) -> None:
 SOLD, AROUND = AREAS["seats"], AREAS["quote"]
 REFUSALS = (
     Refusal(feature="Contracts of a customer in several currencies", area=SOLD, why="one currency a customer", begin=_in_two_currencies, said="one customer has one currency there", config={"org": lambda clock: Org(clock=clock, multi_currency=True)}),
-    Refusal(feature="A line over 999,999.99", area=SOLD, why="8 digits a line", begin=_deal({"UnitPrice": "1000000.00"}), said="more than one line can have there"),
+    Refusal(feature="A line over 999,999.99", area=SOLD, why="8 digits a line", begin=_deal({"UnitPrice": "1000000.00"}), said="more than Stripe takes on one line"),
     Refusal(feature="One invoice for all contracts of a customer", area=AROUND, why="an invoice for each subscription; plan says so where the account asks for one", request="customer.settle", data={"customer": "Acme", "consolidate": "yes"}, said="one invoice for each subscription"),
     Refusal(feature="Another due date of an issued invoice", area=AROUND, why="the due date stands once it is issued", request="invoice.due", data={"on": "2026-03-01"}, said="keeps the due date"),
     Refusal(feature="An issued invoice made anew", area=AROUND, why="no revision of a subscription's invoice", request="invoice.reissue", data={"reason": "address"}, said="does not revise an invoice of a subscription"),

@@ -370,7 +370,7 @@ def test_everything_impossible_is_said_at_once():
     problem = refused.value.problem
     assert problem.code == "stripe-limits"
     assert "Acme is already billed in USD (Other)" in problem.message
-    assert "2000000 EUR (Big 2), 3000000 EUR (Big 3) is more than one line can have there" in problem.message
+    assert "2,000,000.00 EUR (Big 2), 3,000,000.00 EUR (Big 3) is more than Stripe takes on one line" in problem.message
 
 
 def test_who_bills_a_line_is_told_by_what_was_sent():

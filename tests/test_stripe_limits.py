@@ -37,7 +37,7 @@ def test_an_amount_between_steps() -> None:
     """1.125 KWD is refused with its line; 1.120 is not, nor is 1.125 EUR in cents."""
     problem = refused(in_currency(contract_of([seats("1125")], START), "kwd"), NOW)
     assert problem.code == "stripe-amount"
-    assert problem.message == "Not billed: 1.125 KWD (Seat) cannot be billed: amounts go in steps of 0.01 KWD there."
+    assert problem.message == "Not billed: 1.125 KWD (Seat) cannot be billed: amounts go in steps of 0.010 KWD there."
     assert problem.hint == "Correct price, quantity or discount so that each line comes out on such a step; it is tried again by itself."
     for currency, amount in (("kwd", "1120"), ("eur", "1125"), ("isk", "3")):
         assert planned(wanted_of(in_currency(contract_of([seats(amount)], START), currency), NOW)).steps
@@ -47,7 +47,7 @@ def test_an_amount_that_is_too_large() -> None:
     """A million euros in one line is refused, 999,999.99 is not; twelve digits are for rupiah."""
     problem = refused(contract_of([seats("50000000", "2")], START), NOW)
     assert problem.code == "stripe-amount-too-large"
-    assert problem.message == "Not billed: 1000000 EUR (Seat) is more than one line can have there."
+    assert problem.message == "Not billed: 1,000,000.00 EUR (Seat) is more than Stripe takes on one line."
     assert planned(wanted_of(contract_of([seats("99999999")], START), NOW)).steps
     assert planned(wanted_of(in_currency(contract_of([seats("100000000")], START), "idr"), NOW)).steps
 
@@ -66,7 +66,7 @@ def test_a_trial_of_more_than_two_years() -> None:
 
     assert planned(wanted_of(trial(730), NOW)).steps
     problem = refused(trial(731), NOW)
-    assert (problem.code, problem.message) == ("stripe-trial-too-long", "Not billed: A free trial lasts at most 730 days there.")
+    assert (problem.code, problem.message) == ("stripe-trial-too-long", "Not billed: A free trial lasts at most 730 days at Stripe.")
 
 
 def test_too_many_tax_rates() -> None:
@@ -132,7 +132,7 @@ def test_a_second_currency_is_told_with_everything_else() -> None:
     problem = refused(contract_of([seats("50000000", "2")], START), NOW, currencies={"usd": "Seats US"})
     assert problem.code == "stripe-limits"
     assert "Acme is already billed in USD (Seats US), and one customer has one currency there." in problem.message
-    assert "is more than one line can have there." in problem.message
+    assert "is more than Stripe takes on one line." in problem.message
     assert planned(wanted_of(contract_of([seats("3000")], START), NOW, currencies={"eur": "Seats"})).steps
 
 

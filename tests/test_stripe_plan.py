@@ -97,3 +97,14 @@ def test_the_internal_engine_holds_nothing_elsewhere(tmp_path: Path) -> None:
         here.account("acme")
         here.deal("base", {}, account="acme", StageName="Closed Won")
         assert verbs.held_as(preview(here, "base")) is None
+
+
+def test_a_deal_that_stripe_cannot_hold_is_decided_as_not_billed(tmp_path: Path) -> None:
+    """Where a limit refuses the deal, the decision says so, too, and not that a contract would be made."""
+    with stripe_world(tmp_path) as here:
+        sold(here, {"UnitPrice": "1000000.00"})
+        with app.writing_house(here.config, "test", clock=here.clock) as house:
+            found = preview_of(house.seam, here.ids["base"])
+    assert (found.decision, [p.message for p in found.problems]) == (
+        "cannot be billed", ["Not billed: 1,000,000.00 EUR (Team Seat) is more than Stripe takes on one line."],
+    )  # fmt: skip

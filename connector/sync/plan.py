@@ -56,9 +56,8 @@ def preview_of(seam: Seam, record_id: str) -> Planned:
         if isinstance(decision, Do):
             preview = seam.billing.preview(decision.command, unit, seam.now())
             problems = (source.compiled.in_its_words(preview.problem, record_id),) if preview.problem else ()
-            return Planned(
-                object=source.object, label=label, decision=words_of(decision), values=values, preview=preview, problems=problems
-            )
+            words = "cannot be billed" if problems else words_of(decision)
+            return Planned(object=source.object, label=label, decision=words, values=values, preview=preview, problems=problems)
     problems = (decision.problem,) if isinstance(decision, (Park, Wait, Flag)) else ()
     return Planned(object=source.object, label=label, decision=_words(source, desired, decision), values=values, problems=problems)
 

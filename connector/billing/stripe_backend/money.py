@@ -61,8 +61,11 @@ def minor_price(price: Decimal, currency: str) -> Decimal:
 
 
 def major_text(minor: Decimal, currency: str) -> str:
-    """Return an amount for a message: `1.5 KWD`."""
-    return f"{minor.scaleb(-digits(currency)).normalize():f} {currency.upper()}"
+    """Return an amount for a message, with all decimals that it has: `1,000.00 EUR`, `0.125 EUR`."""
+    amount = minor.scaleb(-digits(currency)).normalize()
+    exponent = amount.as_tuple().exponent
+    decimals = max(digits(currency), -exponent if isinstance(exponent, int) else 0)
+    return f"{amount:,.{decimals}f} {currency.upper()}"
 
 
 def _shift(currency: str) -> int:

@@ -130,7 +130,7 @@ def _amounts(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
         least = major_text(Decimal(100 if outlook.currency == "mga" else 10), outlook.currency)
         yield "stripe-amount", f"{_listed(steps)} cannot be billed: amounts go in steps of {least} there.", "Correct price, quantity or discount so that each line comes out on such a step"
     if large:
-        yield "stripe-amount-too-large", f"{_listed(large)} is more than one line can have there.", "Split the deal, or bill it in shorter periods"
+        yield "stripe-amount-too-large", f"{_listed(large)} is more than Stripe takes on one line.", "Split the deal, or bill it in shorter periods"
 
 
 def _trials(groups: Sequence[Group]) -> Iterator[Complaint]:
@@ -139,7 +139,7 @@ def _trials(groups: Sequence[Group]) -> Iterator[Complaint]:
         ends = [*(s.start for s in found[1:]), group.laid.end] if found else []  # one that is over by now has no stretch left
         for stretch, after in zip(found, ends, strict=True):
             if stretch.is_trial and (after is None or (after - stretch.start).days > TRIAL_DAYS):
-                yield "stripe-trial-too-long", f"A free trial lasts at most {TRIAL_DAYS} days there.", "Shorten the trial"
+                yield "stripe-trial-too-long", f"A free trial lasts at most {TRIAL_DAYS} days at Stripe.", "Shorten the trial"
                 return
 
 
