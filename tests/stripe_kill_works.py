@@ -48,13 +48,13 @@ def later(made: StripeWorld) -> None:
 
 
 EVERYWHERE = bool(os.environ.get("KILL_EVERYWHERE"))
-_STEPS = (0, 5, 11, 20, 33)
+_STEPS = (0, 6, 26, 60)
 TODAY = (datetime.now(UTC) - timedelta(days=10)).date().isoformat()  # requests go by the machine's clock
 
 
 def some(work: Work) -> Callable[[int], bool]:
-    """Choose of the worlds that a work leaves two to five, from a place of its own on; every one where KILL_EVERYWHERE is set."""
-    begin = zlib.crc32(work.name.encode()) % 5
+    """Choose of the worlds that a work leaves two to four, from a place of its own on; every one where KILL_EVERYWHERE is set."""
+    begin = zlib.crc32(work.name.encode()) % 4
     return lambda number: EVERYWHERE or number - begin in _STEPS
 
 

@@ -221,7 +221,7 @@ class Stage:
             told = [f"{where}: {text}" for where, state in left for text in differences(state, calm)]
             return Tried(calls=tuple(watch.seen), worlds=len(seen), tried=len(left), calm=calm, told=[*wrong, *told])
 
-        found: Tried = _in_fork(lambda: self._going_on(tried, self.made.config.database))
+        found: Tried = _in_fork(lambda: self._going_on(tried, self.made.config.database), longest_s=20 * _LONGEST_S)
         return found
 
     def _state(self, made: StripeWorld) -> State:
@@ -332,7 +332,7 @@ def _fingerprint(made: StripeWorld) -> str:
     return digest.hexdigest()
 
 
-def _in_fork(work: Callable[[], Any]) -> Any:
+def _in_fork(work: Callable[[], Any], *, longest_s: int = _LONGEST_S) -> Any:
     """Return what *work* returns in a fork of this process, which ends with it."""
     ours, theirs = _FORK.Pipe(duplex=False)
 
@@ -346,7 +346,7 @@ def _in_fork(work: Callable[[], Any]) -> Any:
     child = _FORK.Process(target=forked)
     child.start()
     theirs.close()
-    is_good, found = ours.recv() if ours.poll(_LONGEST_S) else (False, "The fork hangs.")
+    is_good, found = ours.recv() if ours.poll(longest_s) else (False, "The fork hangs.")
     child.kill()
     child.join()
     assert is_good, found
