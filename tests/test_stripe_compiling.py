@@ -250,12 +250,43 @@ def test_a_first_part_before_the_billing_day_is_a_phase_of_its_own_price():
     assert (then["items"][0]["quantity"], then["billing_cycle_anchor"]) == (10, "phase_start")
 
 
-def test_a_last_part_before_a_known_end_is_a_phase_of_its_own_price():
-    """Ending on 15 June: the last phase bills 14 of 30 days of 300.00 at once and the schedule cancels there."""
+def test_a_last_part_before_a_known_end_is_ours():
+    """Ending on 15 June: Stripe would prorate a period in which it cancels once more, so it cancels on 1 June; 14 of 30 days of 300.00 are ours."""
     contract = contract_of([TEN], datetime(2026, 4, 1), end=datetime(2026, 6, 15), end_behavior="cancel")
     plan = planned(wanted_of(contract, at(2026, 4, 1)))
-    assert prices_of(plan) == [3_000, 14_000]
-    assert params_of(plan, "month/schedule")["end_behavior"] == "cancel"
+    schedule = params_of(plan, "month/schedule")
+    assert prices_of(plan) == [3_000]
+    assert (schedule["end_behavior"], [day(p["end_date"]) for p in schedule["phases"]]) == ("cancel", [date(2026, 6, 1)])
+    held = begun(contract, at(2026, 4, 1))[0]
+    later = planned(wanted_of(contract, at(2026, 6, 1), held, facts=facts_of(contract, datetime(2026, 5, 31))))
+    assert [s.params["amount"] for s in later.steps if s.name.startswith("own/item")] == [14_000]
+
+
+def test_a_contract_of_a_part_of_a_period_alone_is_an_invoice_of_ours():
+    """Half a year of a yearly price: a subscription that is canceled in its first period would be billed for half of the half."""
+    yearly = Item(id="year", price=replace(SEAT, id="year", unit_amount=Decimal(36_500), interval=Interval(unit="year")))
+    contract = contract_of([yearly], datetime(2026, 4, 1), end=datetime(2026, 10, 1), end_behavior="cancel")
+    plan = planned(wanted_of(contract, at(2026, 4, 1)))
+    assert plan.held.groups == ()
+    assert [s.params["amount"] for s in plan.steps if s.name.startswith("own/item")] == [18_300]
+
+
+def test_use_keeps_a_subscription_until_its_true_end():
+    """Beside use, which is never prorated, the subscription runs to the contract's end without the seats, whose last part is ours."""
+    used = Item(id="calls", price=replace(SEAT, id="calls", unit_amount=Decimal(2), usage_type="metered", timing="in_arrears"))
+    contract = contract_of([TEN, used], datetime(2026, 4, 1), end=datetime(2026, 6, 15), end_behavior="cancel")
+    phases = params_of(planned(wanted_of(contract, at(2026, 4, 1))), "month/schedule")["phases"]
+    assert [(day(p["end_date"]), [i["metadata"]["connector_item"] for i in p["items"]]) for p in phases] == [
+        (date(2026, 6, 1), ["seat", "calls"]), (date(2026, 6, 15), ["calls"]),
+    ]  # fmt: skip
+
+
+def test_use_without_a_known_end_stands_in_the_last_phase_too():
+    """Usage of a contract that runs on is billed as long as its subscription runs, not only as far as lines were looked ahead."""
+    used = Item(id="calls", price=replace(SEAT, id="calls", unit_amount=Decimal(2), usage_type="metered", timing="in_arrears"))
+    for items in ([used], [TEN, used]):
+        (phase,) = params_of(planned(wanted_of(contract_of(items, datetime(2026, 4, 1)), at(2026, 4, 1))), "month/schedule")["phases"]
+        assert [i["metadata"]["connector_item"] for i in phase["items"]] == [i.id for i in items]
 
 
 def test_a_free_trial_is_a_phase_that_is_free():

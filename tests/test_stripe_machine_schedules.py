@@ -51,6 +51,24 @@ def test_a_phase_with_its_own_anchor_bills_a_full_period_at_its_start() -> None:
     ]
 
 
+def test_the_period_in_which_a_schedule_ends_its_subscription_is_prorated() -> None:
+    """What is canceled inside a period is billed for the part of it, whatever the phase says of prorations; a first period alone is whole with none."""
+    world = Machine("2026-04-01")
+    for behavior in ("none", "create_prorations"):
+        world.schedule(
+            {"items": [{"price": world.price("p", 3000)}], "end_date": at("2026-05-01")},
+            {"items": [{"price": world.price("part", 3100)}], "end_date": at("2026-05-11"), "proration_behavior": behavior},
+            default_settings=SEND, end_behavior="cancel",
+        )  # fmt: skip
+    world.to("2026-06-02")
+    assert world.table()[2:] == ["2026-05-01 open 1000: 1000 2026-05-01..2026-05-11"] * 2
+    whole = Machine("2026-05-01")
+    for behavior in ("none", "create_prorations"):
+        part = {"items": [{"price": whole.price("part", 3100)}], "end_date": at("2026-05-11"), "proration_behavior": behavior}
+        whole.schedule(part, default_settings=SEND, end_behavior="cancel")
+    assert [invoice["total"] for invoice in whole.invoices()] == [3100, 1000]
+
+
 def test_a_phase_in_mid_period_prorates_into_it() -> None:
     """A phase that begins in mid-month with the default behaviour leaves credit and charge for the next invoice."""
     world = Machine("2026-04-01")

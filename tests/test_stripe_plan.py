@@ -40,7 +40,10 @@ MIXED: tuple[dict[str, Any], ...] = ({}, {"UnitPrice": "1200.00", "Billing_Frequ
 
 @pytest.mark.parametrize(("lines", "fields", "said"), [
     (({},), {}, ["On Stripe: 1 subscription: monthly from 2026-01-01 until 2027-01-01."]),
-    (MIXED, {}, ["On Stripe: 1 subscription: monthly from 2026-01-01 until 2027-01-01, 2 phases."]),
+    (MIXED, {}, [
+        "On Stripe: 1 subscription: monthly from 2026-01-01 until 2027-01-01.",
+        "Billed by items of the connector: parts of periods: Premium Support (2026-03-01 to 2026-12-31).",
+    ]),
     (RAMP, {}, ["On Stripe: 1 subscription: monthly from 2026-01-01 until 2027-01-01, 2 phases."]),
     (({"Charge_Type__c": "One-time"},), {}, ["On Stripe: no subscription.", "Billed by items of the connector: one-time charges: Team Seat (2026-01-01)."]),
     (({}, {"Charge_Type__c": "One-time", "product": "setup", "ServiceDate": date(2026, 2, 10)}), {}, [

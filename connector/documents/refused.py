@@ -86,6 +86,8 @@ FRENCH: Mapping[str, str] = {
     "The invoice is final and takes no more changes.": "La facture est définitive et n'accepte plus de modification.",
     "The invoice is paid already.": "La facture est déjà payée.",
     "The invoice was voided.": "La facture a été annulée.",
+    "The invoice is not open any more.": "La facture n'est plus ouverte.",
+    "The invoice cannot be sent as it is now.": "La facture ne peut pas être envoyée dans son état actuel.",
     "There is nothing to put on this invoice.": "Il n'y a rien à porter sur cette facture.",
     "There is no way to pay this invoice; no payment method fits its currency and amount.": "Cette facture ne peut pas être payée ; aucun moyen de paiement ne convient à sa devise et à son montant.",
     "Nothing more will be billed for this contract.": "Rien de plus ne sera facturé pour ce contrat.",

@@ -2,7 +2,7 @@
 
 | it is | then |
 |---|---|
-| a draft | its items are deleted, then the draft: without it Stripe would put them on the customer's next invoice |
+| a draft | its items are deleted, then the draft: so none of them can be on the customer's next invoice, or hang on a draft that is gone |
 | open, because somebody finalized it meanwhile | voided |
 | paid, likewise | told in the log: nobody can take it back but by a credit |
 | gone, void | nothing |

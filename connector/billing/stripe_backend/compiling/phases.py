@@ -199,9 +199,11 @@ class Layout:
 
     def _turn(self, day: date, due: list[Claim]) -> bool:
         """Let everything that begins or ends on *day* do so; False where nothing is left."""
+        due = [c for c in due if not (self._is_cut_short(c, self.anchor or day) and self._is_cut_short(c, day))]
         charged = {c.item.id for c in due}
         is_held = self.outlook.is_paused(day)
-        over = [k for k, e in self.entries.items() if e.until is not None and e.until <= day and k not in charged]
+        unseen = {k for k in self.entries if self._goes_on_unseen(k, day)}
+        over = [k for k, e in self.entries.items() if e.until is not None and e.until <= day and k not in charged | unseen]
         for item_id in [] if is_held else over:
             del self.entries[item_id]
         was_trial = self.is_trial
@@ -211,11 +213,12 @@ class Layout:
         is_new_cycle = len(on) < len(due) and self._may_restart(due)
         if is_new_cycle:
             on, self.anchor = due, day
+        on = [c for c in on if self.anchor is None or not self._is_cut_short(c, self.anchor)]
         fitting = {c.item.id for c in on}
         for item_id, entry in [] if is_held else list(self.entries.items()):
             is_over = entry.until is not None and entry.until <= day  # what goes on from here is billed by us
             is_left = not entry.end and self.anchor is not None and is_on_grid(self.anchor, entry.interval, day)
-            if item_id not in fitting and (is_over or is_left):
+            if item_id not in fitting | unseen and (is_over or is_left):
                 del self.entries[item_id]
         self.is_trial = self.is_trial or any(c.is_free for c in on)
         if on:
@@ -232,6 +235,19 @@ class Layout:
         if claim.is_free or self.is_trial:
             return claim.is_free and self.is_trial
         return is_on_grid(self.anchor, claim.interval, day) and claim.end <= natural_end(self.anchor, claim.interval, day)
+
+    def _goes_on_unseen(self, item_id: str, day: date) -> bool:
+        """Whether use goes on from *day*, in a period that is billed behind the horizon, so that no claim speaks of it."""
+        entry, strand = self.entries[item_id], next((s for s in self.strands if s.item_id == item_id), None)
+        if not entry.is_metered or self.anchor is None or strand is None or (strand.end is not None and strand.end <= day):
+            return False
+        return midnight(natural_end(self.anchor, entry.interval, day)) > self.outlook.horizon
+
+    def _is_cut_short(self, claim: Claim, anchor: date) -> bool:
+        """Whether a charge is for a period in which the subscription ends: Stripe would take a part of it, whatever it is told of prorations."""
+        if claim.is_free or claim.is_metered or self.laid.end is None or claim.end < self.laid.end:
+            return False
+        return claim.end < natural_end(anchor, claim.interval, claim.start)
 
     def _may_restart(self, due: Sequence[Claim]) -> bool:
         """Whether the rhythm may begin anew: everything that stands in the phase is charged here, and not as an effect of a change."""

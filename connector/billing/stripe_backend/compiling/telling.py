@@ -15,7 +15,7 @@ from connector.billing.stripe_backend.compiling.noting import is_noted
 from connector.billing.stripe_backend.compiling.outlook import Claim, Outlook, is_short_enough
 from connector.billing.stripe_backend.compiling.owning import is_left, is_stripes
 from connector.billing.stripe_backend.compiling.people import is_code, tax_number
-from connector.billing.stripe_backend.compiling.phases import Entry, natural_end
+from connector.billing.stripe_backend.compiling.phases import Entry, is_on_grid, natural_end
 from connector.billing.stripe_backend.compiling.sending import MOST_PHASES, held_phases
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.steps import Plan
@@ -119,7 +119,8 @@ def _kind(line: Line, outlook: Outlook) -> str:
         return "ahead"
     if segment.price.timing == "in_arrears":
         return "arrears"
-    if line.is_proration or line.end.date() != natural_end(segment.anchor.date(), interval, start):
+    anchor = segment.anchor.date()
+    if line.is_proration or not is_on_grid(anchor, interval, start) or line.end.date() != natural_end(anchor, interval, start):
         return "part"
     return "back" if start <= outlook.today else "other"
 

@@ -155,13 +155,10 @@ def roll(subscription: Data, at: int) -> None:
 
 
 def ends_on(account: Account, subscription: Data, ends: int | None, behavior: str) -> None:
-    """Set when the subscription ends; unless *behavior* is none, what lies behind that inside a period is credited or not billed."""
+    """Set when the subscription ends; unless *behavior* is none, what lies behind that inside a running period is credited."""
     subscription["cancel_at"] = ends
-    cut = notes(account, "cut")
-    cut.pop(subscription["id"], None)
     if ends is None or behavior == "none":
         return
-    cut[subscription["id"]] = True
     for item in subscription["items"]["data"]:
         if item["current_period_start"] < ends < item["current_period_end"]:
             for draft in credits_of(account, subscription, item, ends):

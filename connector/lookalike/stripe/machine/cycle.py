@@ -33,12 +33,15 @@ UPCOMING_DAYS = 7
 """How long before a renewal `invoice.upcoming` comes; a setting of the Dashboard at Stripe."""
 
 
-def charge(account: Account, subscription: Data, item: Data, start: int, end: int) -> Draft:
-    """Return the line of a licensed item for `[start, end)`, in proportion where that is not its whole period."""
+def charge(account: Account, subscription: Data, item: Data, start: int, end: int, *, is_cut: bool = True) -> Draft:
+    """Return the line of a licensed item for `[start, end)`, in proportion where that is not its whole period.
+
+    is_cut - a period in which the subscription ends is billed up to there alone; that it is has nothing to do with the proration behaviour.
+    """
     price, quantity = item["price"], Fraction(item["quantity"])
     first = last_boundary(subscription["billing_cycle_anchor"], every_of(price), start)
     last = next_boundary(subscription["billing_cycle_anchor"], every_of(price), start)
-    ends = subscription["cancel_at"] if notes(account, "cut").get(subscription["id"]) else None
+    ends = subscription["cancel_at"] if is_cut else None
     end = ends if ends is not None and start < ends < end else end
     is_part = (first, last) != (start, end)
     amount = (
@@ -86,7 +89,7 @@ def first_lines(account: Account, subscription: Data, behavior: str) -> list[Dra
             if is_metered(item["price"]):
                 drafts += [arrears(account, subscription, item, end)] if end <= now and behavior != "none" else []
             elif behavior != "none" or (is_whole and at == now):
-                drafts.append(charge(account, subscription, item, at, end))
+                drafts.append(charge(account, subscription, item, at, end, is_cut=behavior != "none"))
             if end > now:
                 break
             at = end

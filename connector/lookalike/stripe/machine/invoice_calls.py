@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from connector.lookalike.stripe.account import Account, Data, Refused, endpoint
 from connector.lookalike.stripe.listing import page, within
 from connector.lookalike.stripe.machine import discounts, invoices, items, payments
-from connector.lookalike.stripe.machine.keeping import index, indexed, notes, wake
+from connector.lookalike.stripe.machine.keeping import indexed, notes, wake
 from connector.lookalike.stripe.machine.taxes import rates_of
 from connector.lookalike.stripe.machine.times import DAY, HOUR
 from connector.lookalike.stripe.metadata import merged
@@ -121,7 +121,7 @@ def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Change a draft; of a final invoice only its metadata and whether it is collected by itself."""
     invoice = account.get("invoice", ids["id"])
     if invoice["status"] != "draft" and set(params) - {"metadata", "auto_advance", "expand", "default_payment_method"}:
-        raise Refused("Finalized invoices can't be updated in this way.", code="invoice_not_editable")
+        raise Refused("Finalized invoices can't be updated in this way", param=min(set(params) - {"metadata", "auto_advance", "expand"}))
     for name in (
         "description",
         "footer",
@@ -170,15 +170,10 @@ def _collection(account: Account, invoice: Data, params: Data) -> None:
 
 @endpoint("DELETE", f"{PATH}/{{id}}", "InvoiceDeleteParams")
 def delete(account: Account, ids: Mapping[str, str], params: Data) -> Data:
-    """Delete a one-off draft; its items wait again."""
+    """Delete a one-off draft; its items go with it: they belong to nothing any more and cannot be taken back."""
     invoice = account.get("invoice", ids["id"])
     if invoice["status"] != "draft" or invoices.subscription_of(invoice):
-        raise Refused(
-            "You can only delete draft invoices that do not come from a subscription.", code="invoice_not_editable"
-        )
-    for item in indexed(account, "invoiceitem", "invoice", invoice["id"]):
-        item["invoice"] = None
-        index(account, "pending", "customer", invoice["customer"])[item["id"]] = None
+        raise Refused("You can only delete draft invoices.")
     del account.kind("invoice")[invoice["id"]]
     account.emit("invoice.deleted", invoice)
     return {"id": invoice["id"], "object": "invoice", "deleted": True}
@@ -204,7 +199,7 @@ def pay(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     if invoice["status"] == "paid":
         if invoice["amount_due"] == 0:
             return invoice
-        raise Refused("Invoice is already paid", code="invoice_already_paid")
+        raise Refused("Invoice is already paid")
     if invoice["status"] == "void":
         raise Refused("Invoice is voided and can no longer be paid", code="invoice_not_editable")
     if params.get("paid_out_of_band"):
@@ -238,7 +233,7 @@ def attach_payment(account: Account, ids: Mapping[str, str], params: Data) -> Da
 
 @endpoint("POST", f"{PATH}/{{id}}/void", "InvoiceVoidInvoiceParams")
 def void(account: Account, ids: Mapping[str, str], params: Data) -> Data:
-    """Void an open or uncollectible invoice."""
+    """Void an open invoice."""
     invoice = account.get("invoice", ids["id"])
     invoices.closed(account, invoice, "void")
     return invoice
@@ -258,10 +253,11 @@ def send(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     invoice = account.get("invoice", ids["id"])
     if invoice["collection_method"] != "send_invoice":
         raise Refused("You can only manually send an invoice if its collection method is 'send_invoice'.")
+    was_paid = invoice["status"] == "paid"
     if invoice["status"] == "draft":
         invoices.finalized(account, invoice)
-    if invoice["status"] not in ("open", "paid"):
-        raise Refused(f"You cannot send an invoice that is {invoice['status']}.", code="status_transition_invalid")
+    if was_paid or invoice["status"] not in ("open", "paid"):
+        raise Refused("This invoice cannot be sent right now. Please contact us via https://support.stripe.com/contact with details, so we can help.")
     account.emit("invoice.sent", invoice)
     return invoice
 

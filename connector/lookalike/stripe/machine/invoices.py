@@ -203,9 +203,7 @@ def fail(account: Account, invoice: Data) -> Refused | None:
 def finalized(account: Account, invoice: Data, *, is_collected: bool = True) -> None:
     """Make a draft final: number, links, balance (where it *is_collected*), due date. Nothing to pay is paid at once."""
     if invoice["status"] != "draft":
-        raise Refused(
-            "This invoice is already finalized, you can't re-finalize a non-draft invoice.", code="invoice_not_editable"
-        )
+        raise Refused("This invoice is already finalized, you can't re-finalize a non-draft invoice.")
     if not invoice["lines"]["data"] and not subscription_of(invoice) and invoice["billing_reason"] != "manual":
         raise Refused("This invoice has no line items.", code="invoice_no_customer_line_items")
     if stripe_tax.is_on(invoice):
@@ -264,15 +262,16 @@ def mark_paid(account: Account, invoice: Data) -> None:
         told(account, invoice)
 
 
+_NOT_CLOSED = {
+    ("paid", "void"): "Invoices with `paid` payments cannot be voided.",
+    ("uncollectible", "uncollectible"): "This invoice has already been marked uncollectible.",
+}
+
+
 def closed(account: Account, invoice: Data, status: str) -> None:
-    """Void an open or uncollectible invoice, or give up an open one."""
-    allowed = ("open", "uncollectible") if status == "void" else ("open",)
-    if invoice["status"] not in allowed:
-        verb = "void" if status == "void" else "mark as uncollectible"
-        raise Refused(
-            f"You can only {verb} an invoice that is {' or '.join(allowed)}; this one is {invoice['status']}.",
-            code="status_transition_invalid",
-        )
+    """Void or give up an open invoice. One that was given up cannot be voided: the documentation lets it be, recorded answers of Stripe do not."""
+    if invoice["status"] != "open":
+        raise Refused(_NOT_CLOSED.get((invoice["status"], status), "You can only pass in open invoices. This invoice isn't open."))
     before, now = invoice["status"], account.now()
     invoice.update(status=status, auto_advance=False, next_payment_attempt=None)
     name = "voided" if status == "void" else "marked_uncollectible"

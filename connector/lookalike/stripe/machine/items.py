@@ -127,6 +127,9 @@ def _draft(account: Account, params: Data, customer: Data) -> Draft:
     if params.get("pricing") or params.get("price_data"):
         if params.get("amount") is not None or params.get("unit_amount_decimal") is not None:
             raise Refused("You may only specify one of these parameters: amount, pricing, price_data.", param="amount")
+        said = (params.get("price_data") or {}).get("unit_amount")
+        if said is not None and said < 0:  # its decimal sister and `amount` may be below zero, and so may further items of a subscription
+            raise Refused("Invalid non-negative integer", param="price_data[unit_amount]")
         price = price_for(account, params, is_recurring=False, param="pricing")
         amount, currency = amount_of(price, quantity), price["currency"]
     else:
@@ -212,7 +215,9 @@ def delete(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Delete an item that waits or stands on a draft."""
     item = account.get("invoiceitem", ids["id"])
     if item["invoice"] is not None:
-        invoice = account.get("invoice", item["invoice"])
+        invoice = account.kind("invoice").get(item["invoice"])
+        if invoice is None:  # it went with its draft
+            raise Refused("This invoice item has been deleted.")
         if invoice["status"] != "draft":
             raise Refused(
                 "This invoice item is on a finalized invoice and cannot be deleted.", code="invoice_not_editable"

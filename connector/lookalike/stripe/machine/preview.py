@@ -138,8 +138,7 @@ def _copy_notes(account: Account, world: Account) -> None:
         _lend(account, world, "discount", id_)
         if id_ in spent:
             world.machine.setdefault("spent", {})[id_] = spent[id_]
-    for name in ("brought", "cut"):
-        world.machine[name] = dict(account.machine.get(name, {}))
+    world.machine["brought"] = dict(account.machine.get("brought", {}))
     for name in ("usage", "usage_seen"):
         world.machine[name] = account.machine.setdefault(name, {})
     world.machine["tax_rounding"] = account.machine.get("tax_rounding")
