@@ -102,13 +102,13 @@ def _product(here: World, ref: str, price: str, charge: str = "Recurring") -> No
     here.add("PricebookEntry", f"{ref}_entry", Pricebook2Id="@standard", Product2Id=f"@{ref}", UnitPrice=D("1.00"), IsActive=True)
 
 
-def _catalogued(price: str, quantity: int, **line: Any) -> Play:
+def _catalogued(price: str, quantity: int, term: int | None = 12, **line: Any) -> Play:
     charge = "Usage" if price == "gb" else "Recurring"
 
     def play(here: World) -> None:
         _product(here, f"p_{price}", price, charge)
         lines = {"product": f"p_{price}", "UnitPrice": "77.77", **({} if charge == "Usage" else {"Quantity": quantity}), **line}
-        _deal(lines)(here)
+        _deal(lines, Contract_Term_Months__c=term)(here)
 
     return play
 
@@ -167,6 +167,7 @@ STORIES = (
     Story(name="billing_day", feature="Invoices on another day of the month", begin=_deal({}, Billing_Day__c=15), totals={"2026-01-01": D("45.16"), "2026-01-15": D(100), "2026-02-15": D(100)}),
     Story(name="month_end", feature="Periods from the 31st of a month", begin=_deal({}, Contract_Start_Date__c=date(2026, 1, 31)), totals={"2026-01-31": D(100), "2026-02-28": D(100), "2026-03-31": D(100), "2026-04-30": D(100)}),
     Story(name="last_part", feature="A last part of a period", begin=_deal({"End_Date__c": date(2026, 2, 14)}, Contract_Term_Months__c=2), totals={"2026-01-01": D(100), "2026-02-01": D(50)}, days=("2026-03-01",)),
+    Story(name="last_part_more", feature="More in a last part of a period", begin=_deal({"End_Date__c": date(2026, 2, 14)}, Contract_Term_Months__c=2), acts={"2026-02-08": _change("Amend", {"Quantity": 1, "End_Date__c": date(2026, 3, 31)}, Proration__c="Immediately")}, totals={"2026-01-01": D(100), "2026-02-01": D(50), "2026-02-08": D(75)}, said={"base": "Completed"}, days=("2026-03-01",)),
     Story(name="ramp", feature="Ramps (several phases)", begin=_deal({"Quantity": 50, "UnitPrice": "10.00", "End_Date__c": date(2026, 2, 28)}, {"Quantity": 100, "UnitPrice": "10.00", "ServiceDate": date(2026, 3, 1)}), totals={"2026-01-01": D(500), "2026-02-01": D(500), "2026-03-01": D(1000), "2026-04-01": D(1000)}),
     Story(name="tiers", feature="Graduated price", begin=_catalogued("steps", 20), totals={"2026-01-01": D("127.50"), "2026-02-01": D("127.50")}),
     Story(name="volume", feature="Volume price", begin=_catalogued("lot", 20), totals={"2026-01-01": D(120), "2026-02-01": D(120)}),
@@ -174,6 +175,7 @@ STORIES = (
     Story(name="sub_cent", feature="Price below a cent", begin=_catalogued("sub", 1001), totals={"2026-01-01": D("2.50"), "2026-02-01": D("2.50")}),
     Story(name="arrears", feature="Fixed price in arrears", begin=_catalogued("late", 3), totals={"2026-02-01": D(30), "2026-03-01": D(30)}),
     Story(name="usage", feature="Usage, billed at the end of its period", begin=_catalogued("gb", 1), acts={"2026-01-10": _uses("160", "2026-01-05")}, totals={"2026-02-01": D(20)}),
+    Story(name="usage_open", feature="Usage without a known end", begin=_catalogued("gb", 1, term=None), acts={"2026-04-10": _uses("160", "2026-04-05")}, totals={"2026-05-01": D(20)}, days=("2026-02-01", "2026-03-01", "2026-04-01")),
     Story(name="terms", feature="Due on receipt, net days", begin=_deal({}, Payment_Terms__c="Due on receipt"), totals={"2026-01-01": D(100)}, said={"base": "Past due"}, days=("2026-01-20",)),
     # ---------------------------------------------------------------- discounts, trials, prebilling, taxes
     Story(name="percent", feature="Discount of the deal", begin=_deal({}, Discount_Percent__c=10), totals={"2026-01-01": D(90), "2026-02-01": D(90)}),

@@ -289,6 +289,20 @@ def test_use_without_a_known_end_stands_in_the_last_phase_too():
         assert [i["metadata"]["connector_item"] for i in phase["items"]] == [i.id for i in items]
 
 
+def test_use_that_is_taken_away_stays_until_its_period_is_billed():
+    """Removed on 15 April: with prorations off Stripe bills no use of an item that leaves inside its period, so it leaves on 1 May."""
+    used = Item(id="calls", price=replace(SEAT, id="calls", unit_amount=Decimal(2), usage_type="metered", timing="in_arrears"))
+    contract = contract_of([TEN, used], datetime(2026, 4, 1))
+    held = begun(contract, at(2026, 4, 1))[0]
+    gone = ItemChange(op="remove", item_id="calls")
+    change = Change(id="a", kind="amend", effective=datetime(2026, 4, 15), made_at=datetime(2026, 4, 15, 8), items=(gone,))
+    plan = planned(wanted_of(replace(contract, changes=(change,)), at(2026, 4, 15), held, facts=facts_of(contract, datetime(2026, 4, 2))))
+    phases = params_of(plan, "month/phases")["phases"]
+    assert [(day(p["end_date"]), [i["metadata"]["connector_item"] for i in p["items"]]) for p in phases] == [
+        (date(2026, 5, 1), ["seat", "calls"]), (date(2031, 6, 1), ["seat"]),
+    ]  # fmt: skip
+
+
 def test_a_free_trial_is_a_phase_that_is_free():
     """Two weeks free: a trial phase, then the full price; what becomes of it without a payment method is told."""
     contract = contract_of([TEN], datetime(2026, 4, 1), trial_end=datetime(2026, 4, 15), trial_missing_payment="cancel")

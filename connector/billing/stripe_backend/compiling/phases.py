@@ -193,7 +193,7 @@ class Layout:
         if then is not None:
             return then if self._runs(then, self.laid.stretches[1].start) else entry
         is_over = self.outlook.running(entry.item_id, entry.interval) is None and not self.outlook.is_paused(self.outlook.today)
-        return None if is_over else entry
+        return None if is_over and not entry.is_metered else entry  # without prorations Stripe bills no use of what leaves inside its period
 
     # ------------------------------------------------------------------ one boundary
 
