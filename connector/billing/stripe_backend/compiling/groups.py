@@ -288,8 +288,11 @@ def _new_group(outlook: Outlook, strand: Strand, *, is_rest: bool) -> Group | No
     else:
         group = Group(name="", at_time=usual, floor=day_ahead(wanted.now, usual), how="future", strands=[strand])
     group.laid = _lay(outlook, group, group.strands)
-    if group.standing is not None and not group.laid.taken and any(c.start >= group.floor for c in strand.claims):
-        group = Group(name="", at_time=usual, floor=group.floor, how="future", strands=[strand])  # what runs is billed to the end already
+    is_billed = group.standing is not None and not group.laid.taken and any(c.start >= group.floor for c in strand.claims)
+    is_ours_now = group.how == "today" and bool(group.laid.stretches) and group.laid.stretches[0].start > today
+    if is_billed or is_ours_now:  # what runs, or begins today, is not billed there
+        floor = day_ahead(wanted.now, usual) if is_ours_now else group.floor
+        group = Group(name="", at_time=usual, floor=floor, how="future", strands=[strand])
         group.laid = _lay(outlook, group, group.strands)
     return group if group.laid.taken and group.laid.stretches else None
 

@@ -109,9 +109,12 @@ def is_on_grid(anchor: date, interval: Interval, day: date) -> bool:
 class Layout:
     """The laying of one subscription's phases, from *floor* on, the first day whose boundary can still be told otherwise."""
 
-    def __init__(self, outlook: Outlook, strands: Sequence[Strand], *, floor: date, standing: Standing | None, keys: Mapping[str, list[str]]) -> None:
-        self.outlook, self.floor, self.standing = outlook, floor, standing
+    def __init__(
+        self, outlook: Outlook, strands: Sequence[Strand], *, floor: date, standing: Standing | None, keys: Mapping[str, list[str]], ours: frozenset[str] = frozenset()
+    ) -> None:  # fmt: skip
+        self.outlook, self.floor, self.standing, self.ours = outlook, floor, standing, ours
         self.strands = sorted(strands, key=lambda s: s.number)
+        self.given = keys
         self.keys = {key: list(items) for key, items in keys.items()}
         self.entries: dict[str, Entry] = {e.item_id: e for e in standing.entries} if standing else {}
         self.anchor = standing.anchor if standing else None
@@ -125,8 +128,24 @@ class Layout:
         return None if any(e is None for e in ends) or not ends else max(e for e in ends if e is not None)
 
     def lay(self) -> Laid:
-        """Return the phases."""
-        claims = [c for s in self.strands for c in s.claims if c.start >= self.floor]
+        """Return the phases.
+
+        Stripe prorates a period in which it ends a subscription, whatever it is told of prorations: a part that would be the last is ours (D-221).
+        """
+        laid = self._laid()
+        cut = self._cut_short()
+        if not cut:
+            return laid
+        return Layout(self.outlook, self.strands, floor=self.floor, standing=self.standing, keys=self.given, ours=self.ours | cut).lay()
+
+    def _cut_short(self) -> frozenset[str]:
+        """Return the charges of parts with which the subscription ends."""
+        parts = {e.item_id for s in self.laid.stretches for e in s.entries if e.end is not None and e.end == self.laid.end}
+        charged = [c for c in self.laid.taken.values() if not c.is_free and not c.is_metered]
+        return frozenset(c.line.key for c in charged if c.item.id in parts and c.end == self.laid.end)
+
+    def _laid(self) -> Laid:
+        claims = [c for s in self.strands for c in s.claims if c.start >= self.floor and c.line.key not in self.ours]
         self._running_trials()
         if self.standing is not None:
             self._use_on_its_way()
@@ -199,7 +218,6 @@ class Layout:
 
     def _turn(self, day: date, due: list[Claim]) -> bool:
         """Let everything that begins or ends on *day* do so; False where nothing is left."""
-        due = [c for c in due if not (self._is_cut_short(c, self.anchor or day) and self._is_cut_short(c, day))]
         charged = {c.item.id for c in due}
         is_held = self.outlook.is_paused(day)
         unseen = {k for k in self.entries if self._goes_on_unseen(k, day)}
@@ -213,7 +231,6 @@ class Layout:
         is_new_cycle = len(on) < len(due) and self._may_restart(due)
         if is_new_cycle:
             on, self.anchor = due, day
-        on = [c for c in on if self.anchor is None or not self._is_cut_short(c, self.anchor)]
         fitting = {c.item.id for c in on}
         for item_id, entry in [] if is_held else list(self.entries.items()):
             is_over = entry.until is not None and entry.until <= day  # what goes on from here is billed by us
@@ -242,12 +259,6 @@ class Layout:
         if not entry.is_metered or self.anchor is None or strand is None or (strand.end is not None and strand.end <= day):
             return False
         return midnight(natural_end(self.anchor, entry.interval, day)) > self.outlook.horizon
-
-    def _is_cut_short(self, claim: Claim, anchor: date) -> bool:
-        """Whether a charge is for a period in which the subscription ends: Stripe would take a part of it, whatever it is told of prorations."""
-        if claim.is_free or claim.is_metered or self.laid.end is None or claim.end < self.laid.end:
-            return False
-        return claim.end < natural_end(anchor, claim.interval, claim.start)
 
     def _may_restart(self, due: Sequence[Claim]) -> bool:
         """Whether the rhythm may begin anew: everything that stands in the phase is charged here, and not as an effect of a change."""
