@@ -80,6 +80,15 @@ def test_the_update_says_how_to_prorate(tmp_path: Path, how: str, expected: str)
         alike(made)
 
 
+def test_an_invoice_of_prorations_is_collected_as_any_other(tmp_path: Path) -> None:
+    """Stripe finalizes what it bills at once and does nothing more with it; it is told to."""
+    with seats(tmp_path) as made:
+        change(made, "2026-01-16", 5)
+        made.sync()
+        invoice = made.objects("invoice")[-1]
+        assert (invoice["billing_reason"], invoice["status"], invoice["auto_advance"]) == ("subscription_update", "open", True)
+
+
 def test_by_the_day_nothing_is_left_to_stripe(tmp_path: Path) -> None:
     """Prorated by days the same change is an invoice of ours, with Stripe's proration off."""
     with stripe_world(tmp_path) as made:

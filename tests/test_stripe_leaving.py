@@ -98,7 +98,7 @@ def test_more_seats_now_are_left_to_stripe() -> None:
     there = There(contract_of())
     plan = there.plan(at(2026, 1, 16, 12), more())
     assert behavior(plan) == "always_invoice"
-    assert [s.name for s in plan.steps if s.shared is None] == ["month/phases", "month/prorated", "month/finalize"]
+    assert [s.name for s in plan.steps if s.shared is None] == ["month/phases", "month/prorated", "month/finalize", "month/collect"]
     assert {line.key: line.net for line in plan.lines} == {"k/seat//2026-01-01/credit/a1": -15363, "k/seat/a1/2026-01-16/charge": 23044}
     assert all(is_stripes(plan.held, line) for line in plan.lines)
     assert coding.held_from_text(coding.held_text(plan.held)) == plan.held

@@ -232,6 +232,14 @@ def test_what_was_created_is_found_by_its_mark(call: str, params: Mapping[str, A
     assert ("created[gte]", str(1790000000 - 600)) in wire.sent[0].fields
 
 
+@pytest.mark.parametrize(("now", "is_done"), [("open", False), ("paid", True), ("void", True)])
+def test_collecting_what_is_settled_is_done(now: str, is_done: bool) -> None:
+    """Refused because the customer was quicker, the wish that an invoice be collected has come true; one that is open is still to be told."""
+    lost = Step(name="x", call="invoices.update", target="in_1", params={"auto_advance": True})
+    calls, _ = talking((200, {"id": "in_1", "status": now, "auto_advance": False}))
+    assert (found(calls, lost, {"auto_advance": True}, "d-1/x") is not None) is is_done
+
+
 def test_a_schedule_from_a_subscription_is_found_at_the_subscription() -> None:
     """A schedule made from a subscription takes no mark: the subscription says which it has."""
     params = {"from_subscription": "sub_1"}

@@ -100,6 +100,8 @@ def _done(call: str, params: Params) -> Callable[[Data], bool] | None:
         return lambda now: now.get("status") in _STATES[call]
     if call.startswith("payment_methods."):  # attached to a customer, detached from any
         return lambda now: (_id_of(now.get("customer")) or "") == (params.get("customer") or "")
+    if call == "invoices.update" and params.keys() == {"auto_advance"}:
+        return lambda now: now.get("auto_advance") == params["auto_advance"] or now.get("status") in ("paid", "void", "uncollectible")
     mark = (params.get("metadata") or {}).get(MARK)
     if call.endswith(".update") and mark:
         return lambda now: (now.get("metadata") or {}).get(MARK) == mark

@@ -288,11 +288,12 @@ class _Planning:
         return replace(old, phases=kept, since=group.floor, ends_with=end_behavior, told=self.how, bills_from=from_day, left=self._left(old), let_go=False)  # type: ignore[arg-type]
 
     def _invoiced_now(self, name: str, subscription: str | Ref) -> None:
-        """Finalize the invoice that Stripe made of its proration, so that it has its page at once."""
+        """Let the invoice that Stripe made of its proration have its page at once, and be collected as any other: Stripe would not go on with it."""
         look = f"{name}/prorated"
         self.steps.append(Step(name=look, call="subscriptions.retrieve", target=subscription, keeps=("latest_invoice",)))
         invoice = Ref(step=look, path="latest_invoice")
         self.steps.append(Step(name=f"{name}/finalize", call="invoices.finalize_invoice", target=invoice, params={"auto_advance": True}, needs=invoice))
+        self.steps.append(Step(name=f"{name}/collect", call="invoices.update", target=invoice, params={"auto_advance": True}, needs=invoice))
 
     def _ended(self, old: HeldGroup) -> HeldGroup:
         """Add the step that ends a subscription now; Stripe credits its unused time only where that is left to it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from connector.lookalike.stripe.account import Account, Data
-from connector.lookalike.stripe.machine import cycle, items
+from connector.lookalike.stripe.machine import cycle, invoices, items
 from connector.lookalike.stripe.machine.keeping import notes
 from connector.lookalike.stripe.machine.lines import Draft
 from connector.lookalike.stripe.machine.pricing import is_metered
@@ -165,6 +165,14 @@ def ends_on(account: Account, subscription: Data, ends: int | None, behavior: st
                 items.item_from(account, subscription["customer"], draft)
 
 
+def _at_once(account: Account, invoice: Data) -> None:
+    """Finalize what `always_invoice` billed, in the request; nothing more happens to it by itself. Sources: the pages on subscription
+    schedules ("immediately finalize an invoice") and on subscription invoices (auto_advance is off "from the outset")."""
+    if invoice["status"] == "draft" and invoice["auto_advance"]:
+        invoices.finalized(account, invoice)
+    invoice.update(auto_advance=False, next_payment_attempt=None)
+
+
 def invoiced(account: Account, subscription: Data, behavior: str, at: int, *, is_now: bool) -> None:
     """Bill what a change made due: periods that begin at this moment, and with always_invoice what waits."""
     if subscription["status"] not in ("paused", "canceled") and period_end(subscription) <= at:
@@ -173,5 +181,5 @@ def invoiced(account: Account, subscription: Data, behavior: str, at: int, *, is
     elif behavior == "always_invoice":
         waiting = items.pending(account, subscription["customer"], subscription["currency"], subscription["id"])
         if waiting:
-            billed(account, subscription, "subscription_update", waiting, is_now=True)
+            _at_once(account, billed(account, subscription, "subscription_update", waiting, is_now=True))
     cycle.plan(account, subscription)

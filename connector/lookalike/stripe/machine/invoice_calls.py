@@ -120,8 +120,9 @@ def lines(account: Account, ids: Mapping[str, str], params: Data) -> Data:
 def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Change a draft; of a final invoice only its metadata and whether it is collected by itself."""
     invoice = account.get("invoice", ids["id"])
-    if invoice["status"] != "draft" and set(params) - {"metadata", "auto_advance", "expand", "default_payment_method"}:
-        raise Refused("Finalized invoices can't be updated in this way", param=min(set(params) - {"metadata", "auto_advance", "expand"}))
+    later = {"metadata", "expand"} | ({"auto_advance", "default_payment_method"} if invoice["status"] == "open" else set())
+    if invoice["status"] != "draft" and set(params) - later:
+        raise Refused("Finalized invoices can't be updated in this way", param=min(set(params) - later))
     for name in (
         "description",
         "footer",
