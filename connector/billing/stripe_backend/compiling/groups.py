@@ -19,6 +19,7 @@ from connector.billing.stripe_backend.compiling.phases import (
     Layout,
     Standing,
     Strand,
+    cut_short,
     is_on_grid,
     natural_end,
 )
@@ -114,7 +115,21 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
         for strand in [s for s in left if s.claims]:
             if len(groups) < _MOST_GROUPS:
                 _place(outlook, strand, groups, names, is_rest=True)
+    for group in groups:
+        _end_on_boundaries(outlook, group)
     return [g for g in groups if g.held is not None or g.laid.stretches]
+
+
+def _end_on_boundaries(outlook: Outlook, group: Group) -> None:
+    """Take out of a subscription what it would bill of a period inside which it ends."""
+    ours: frozenset[str] = frozenset()
+    while cut := cut_short(group.laid) - ours:
+        ours |= cut
+        group.laid = _lay(outlook, group, group.strands, ours)
+        if group.held is None and group.how == "today" and group.laid.stretches and group.laid.stretches[0].start > outlook.today:
+            group.how, group.at_time = "future", noon(outlook.wanted.contract.terms.timezone)
+            group.floor = day_ahead(outlook.wanted.now, group.at_time)
+            group.laid = _lay(outlook, group, group.strands, ours)
 
 
 def _shared_out(strand: Strand, homes: Sequence[Group]) -> Iterator[tuple[Group, Strand]]:
@@ -194,8 +209,8 @@ def own_key(group: Group, item_id: str, found: Shown) -> Shown:
     return found.again(number + 1) if number else found
 
 
-def _lay(outlook: Outlook, group: Group, strands: Sequence[Strand]) -> Laid:
-    return Layout(outlook, strands, floor=group.floor, standing=group.standing, keys=_keys(group)).lay()
+def _lay(outlook: Outlook, group: Group, strands: Sequence[Strand], ours: frozenset[str] = frozenset()) -> Laid:
+    return Layout(outlook, strands, floor=group.floor, standing=group.standing, keys=_keys(group), ours=ours).lay()
 
 
 def _place(outlook: Outlook, strand: Strand, groups: list[Group], names: set[str], *, is_rest: bool = False) -> None:
@@ -288,11 +303,8 @@ def _new_group(outlook: Outlook, strand: Strand, *, is_rest: bool) -> Group | No
     else:
         group = Group(name="", at_time=usual, floor=day_ahead(wanted.now, usual), how="future", strands=[strand])
     group.laid = _lay(outlook, group, group.strands)
-    is_billed = group.standing is not None and not group.laid.taken and any(c.start >= group.floor for c in strand.claims)
-    is_ours_now = group.how == "today" and bool(group.laid.stretches) and group.laid.stretches[0].start > today
-    if is_billed or is_ours_now:  # what runs, or begins today, is not billed there
-        floor = day_ahead(wanted.now, usual) if is_ours_now else group.floor
-        group = Group(name="", at_time=usual, floor=floor, how="future", strands=[strand])
+    if group.standing is not None and not group.laid.taken and any(c.start >= group.floor for c in strand.claims):
+        group = Group(name="", at_time=usual, floor=group.floor, how="future", strands=[strand])  # what runs is billed to the end already
         group.laid = _lay(outlook, group, group.strands)
     return group if group.laid.taken and group.laid.stretches else None
 

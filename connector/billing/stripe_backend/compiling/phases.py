@@ -96,6 +96,16 @@ class Laid:
     taken: dict[str, Claim] = field(default_factory=dict)
 
 
+def cut_short(laid: Laid) -> frozenset[str]:
+    """Return the charges of periods inside which a subscription ends, whole or in part: Stripe prorates those, whatever it is told (D-221)."""
+    end = laid.end
+    if end is None:
+        return frozenset()
+    parts = {e.item_id for s in laid.stretches for e in s.entries if e.end == end}
+    charged = [c for c in laid.taken.values() if not c.is_free and not c.is_metered]
+    return frozenset(c.line.key for c in charged if c.end > end or (c.end == end and c.item.id in parts))
+
+
 def natural_end(anchor: date, interval: Interval, day: date) -> date:
     """Return where the period ends that begins on *day*."""
     return next_boundary(midnight(anchor), interval, midnight(day)).date()
@@ -114,7 +124,6 @@ class Layout:
     ) -> None:  # fmt: skip
         self.outlook, self.floor, self.standing, self.ours = outlook, floor, standing, ours
         self.strands = sorted(strands, key=lambda s: s.number)
-        self.given = keys
         self.keys = {key: list(items) for key, items in keys.items()}
         self.entries: dict[str, Entry] = {e.item_id: e for e in standing.entries} if standing else {}
         self.anchor = standing.anchor if standing else None
@@ -128,23 +137,7 @@ class Layout:
         return None if any(e is None for e in ends) or not ends else max(e for e in ends if e is not None)
 
     def lay(self) -> Laid:
-        """Return the phases.
-
-        Stripe prorates a period in which it ends a subscription, whatever it is told of prorations: a part that would be the last is ours (D-221).
-        """
-        laid = self._laid()
-        cut = self._cut_short()
-        if not cut:
-            return laid
-        return Layout(self.outlook, self.strands, floor=self.floor, standing=self.standing, keys=self.given, ours=self.ours | cut).lay()
-
-    def _cut_short(self) -> frozenset[str]:
-        """Return the charges of parts with which the subscription ends."""
-        parts = {e.item_id for s in self.laid.stretches for e in s.entries if e.end is not None and e.end == self.laid.end}
-        charged = [c for c in self.laid.taken.values() if not c.is_free and not c.is_metered]
-        return frozenset(c.line.key for c in charged if c.item.id in parts and c.end == self.laid.end)
-
-    def _laid(self) -> Laid:
+        """Return the phases."""
         claims = [c for s in self.strands for c in s.claims if c.start >= self.floor and c.line.key not in self.ours]
         self._running_trials()
         if self.standing is not None:
