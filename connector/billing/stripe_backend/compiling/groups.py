@@ -115,6 +115,11 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
         for strand in [s for s in left if s.claims]:
             if len(groups) < _MOST_GROUPS:
                 _place(outlook, strand, groups, names, is_rest=True)
+    return _on_boundaries(outlook, groups)
+
+
+def _on_boundaries(outlook: Outlook, groups: Sequence[Group]) -> list[Group]:
+    """Return the subscriptions that bill or run, each ending where a period of what it bills ends."""
     for group in groups:
         _end_on_boundaries(outlook, group)
     return [g for g in groups if g.held is not None or g.laid.stretches]

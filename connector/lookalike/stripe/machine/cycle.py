@@ -274,7 +274,7 @@ def end(account: Account, subscription: Data, *, is_invoiced: bool, is_prorated:
             drafts,
             is_now=True,
         )
-    elif not is_invoiced:
+    elif not is_invoiced and not is_prorated:
         _drop_prorations(account, subscription)
     _stop_collecting(account, subscription)
     for item in subscription["items"]["data"]:
