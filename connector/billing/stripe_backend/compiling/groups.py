@@ -126,8 +126,8 @@ def _on_boundaries(outlook: Outlook, groups: Sequence[Group]) -> list[Group]:
 
 
 def _end_on_boundaries(outlook: Outlook, group: Group) -> None:
-    """Take out of a subscription what it would bill of a period inside which it ends."""
-    ours: frozenset[str] = frozenset()
+    """Take out of a subscription what it would bill of a period inside which it ends; it bills nothing else instead."""
+    ours = frozenset(c.line.key for s in group.strands for c in s.claims if c.line.key not in group.laid.taken)
     while cut := cut_short(group.laid) - ours:
         ours |= cut
         group.laid = _lay(outlook, group, group.strands, ours)
