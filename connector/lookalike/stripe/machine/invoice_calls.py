@@ -120,7 +120,7 @@ def lines(account: Account, ids: Mapping[str, str], params: Data) -> Data:
 def update(account: Account, ids: Mapping[str, str], params: Data) -> Data:
     """Change a draft; of a final invoice only its metadata and whether it is collected by itself."""
     invoice = account.get("invoice", ids["id"])
-    later = {"metadata", "expand"} | ({"auto_advance", "default_payment_method"} if invoice["status"] == "open" else set())
+    later = {"metadata", "expand", "auto_advance", "default_payment_method"}
     if invoice["status"] != "draft" and set(params) - later:
         raise Refused("Finalized invoices can't be updated in this way", param=min(set(params) - later))
     for name in (
