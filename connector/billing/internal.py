@@ -306,7 +306,7 @@ class InternalBilling:
 
     def standings(self, deals: Sequence[str], unit: Unit, now: datetime) -> Mapping[str, Standing]:
         """Return how the deals stand, from the books; a deal that has no contract is missing."""
-        return standings_of(unit, self.org, deals, now, self)
+        return standings_of(unit, deals, now, self, is_elsewhere=not self.transactional, given_up=self.given_up)
 
     def changed_invoices(self, deals: Sequence[str], unit: Unit) -> list[InvoiceView]:
         """Return the finalized invoices of the deals' contracts, oldest first, and those of their customers that have no single one."""
@@ -344,7 +344,7 @@ class InternalBilling:
         window = window_with(contract, _changed(copy, contract))
         (contract,) = with_usage(unit, [replace(contract, window_on=window)])
         facts = store.facts(unit, {contract.id: window}).get(contract.id, []) if contract.is_invoiced else []
-        given_up = self.given_up(unit, contract.id)
+        given_up = self.given_up(unit, [contract.id]).get(contract.id, ())
         taken = {**credited(unit, {contract.id: facts}), **{line.key: line.net for line in given_up if line.net > 0}}
         customer = copy.customer_by_id(contract.customer_id)
         tax = self.tax.tax_of(customer.details)
@@ -364,10 +364,10 @@ class InternalBilling:
             is_consolidated=customer.is_consolidated,
         )
 
-    def given_up(self, unit: Unit, contract_id: str) -> list[Line]:
-        """Return the lines of a contract that are never billed though they are on no invoice: here there are none."""
-        del unit, contract_id
-        return []
+    def given_up(self, unit: Unit, contract_ids: Sequence[str]) -> Mapping[str, Sequence[Line]]:
+        """Return by contract the lines that are never billed though they are on no invoice: here there are none."""
+        del unit, contract_ids
+        return {}
 
     def proposal(self, command: Command, change_id: str, unit: Unit, now: datetime) -> Proposal:
         """Return the amendment *change_id* by which a billed contract becomes what *command* says, and what it costs."""

@@ -7,7 +7,7 @@ next term begins they are completed. Amend, Cancel, Pause and Resume deals own n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -75,17 +75,22 @@ class _Shelf:
 
 
 def standings_of(
-    unit: Unit, org: str, deals: Sequence[str], now: datetime, engine: Engine
-) -> dict[str, Standing]:
-    """Return how the deals stand at *now* (aware); a deal without a contract is missing."""
-    by_deal = store.contracts_of_deals(unit, org, deals)
+    unit: Unit, deals: Sequence[str], now: datetime, engine: Engine, *,
+    is_elsewhere: bool, given_up: Callable[[Unit, Sequence[str]], Mapping[str, Sequence[Line]]],
+) -> dict[str, Standing]:  # fmt: skip
+    """Return how the deals stand at *now* (aware); a deal without a contract is missing.
+
+    is_elsewhere - others make the invoices: what is due and no fact yet is their next invoice, though the books are past it. given_up - gives by contract the lines that are
+    never billed though they are on no invoice.
+    """
+    by_deal = store.contracts_of_deals(unit, engine.org, deals)
     contracts = with_usage(unit, store.contracts(unit, sorted(set(by_deal.values()))))
-    shelf = _shelf(unit, contracts)
+    shelf = _shelf(unit, contracts, given_up(unit, [c.id for c in contracts]))
     opened = [i for found in shelf.opened.values() for i in found]
     if opened:
         shelf = replace(shelf, chased=chased(unit, opened, engine.ladder, engine.mailing, engine.timezone, now))
     taxes = {c.id: engine.tax.tax_of(c.details) for c in shelf.customers.values()}
-    outlooks = {c.id: _outlook(c, shelf, now, taxes[c.customer_id]) for c in contracts}
+    outlooks = {c.id: _outlook(c, shelf, now, taxes[c.customer_id], is_elsewhere=is_elsewhere) for c in contracts}
     links = portal.links(unit, list(shelf.customers))
     found: dict[str, Standing] = {}
     for deal in deals:
@@ -98,7 +103,7 @@ def standings_of(
     return found
 
 
-def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
+def _shelf(unit: Unit, contracts: Sequence[BookedContract], given_up: Mapping[str, Sequence[Line]]) -> _Shelf:
     ids = [c.id for c in contracts]
     windows = {c.id: c.window_on for c in contracts if c.is_invoiced and c.next_due_at}
     named = [c.invoice_id for k in contracts for c in k.changes if c.invoice_id]
@@ -109,9 +114,10 @@ def _shelf(unit: Unit, contracts: Sequence[BookedContract]) -> _Shelf:
     sums, last = store.sums(unit, ids), store.last_invoices(unit, ids)
     last |= {deal: view for deal, view in shared.last.items() if deal not in last or _is_newer(view, last[deal])}
     facts = store.facts(unit, windows) if windows else {}
+    credited = taken_of(unit, [line.key for found in facts.values() for line in found]) if facts else {}
     return _Shelf(
-        facts=facts,
-        credited=taken_of(unit, [line.key for found in facts.values() for line in found]) if facts else {},
+        facts={**facts, **{contract_id: [*facts.get(contract_id, ()), *lines] for contract_id, lines in given_up.items()}},
+        credited={**credited, **{line.key: line.net for lines in given_up.values() for line in lines if line.net > 0}},
         customers={c.id: c for c in store.customers(unit, ids=[c.customer_id for c in contracts])},
         drafts={**drafts(unit, ids), **shared.drafts},
         opened=opened,
@@ -127,7 +133,7 @@ def _is_newer(view: InvoiceView, than: InvoiceView) -> bool:
     return (view.status != "draft", view.id) > (than.status != "draft", than.id)
 
 
-def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: AccountTax) -> _Outlook:
+def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: AccountTax, *, is_elsewhere: bool) -> _Outlook:
     local = to_local(now, contract.terms.timezone)
     opened = shelf.opened.get(contract.id, ())
     if contract.status == "withdrawn":
@@ -138,8 +144,9 @@ def _outlook(contract: BookedContract, shelf: _Shelf, now: datetime, tax: Accoun
     plan = timeline(piece.contract, horizon=local)
     draft = shelf.drafts.get(contract.id)
     ahead = draft
-    if draft is None and contract.next_due_at:
-        waits = shelf.customers[contract.customer_id].is_consolidated and contract.next_due_at <= store.at_text(now)
+    if draft is None and (contract.next_due_at or is_elsewhere):
+        is_due = contract.next_due_at is not None and contract.next_due_at <= store.at_text(now)
+        waits = is_elsewhere or (shelf.customers[contract.customer_id].is_consolidated and is_due)
         ahead = waiting_invoice(plan, piece, local) if waits else None
         ahead = ahead or next_invoice(plan, piece, local)
     outlook = _Outlook(

@@ -117,7 +117,7 @@ class StripeBilling(InternalBilling):
         ids = [c.id for c in contracts]
         stands = stood.stands_of(unit, facts) if self.automatic_tax else {}
         return StripeIssue(
-            moment=moment, customers=people, credited={**credited(unit, facts), **_taken_whole(pushes.waived_of(unit, ids))}, source=self.tax, is_run=copy is None,
+            moment=moment, customers=people, credited={**credited(unit, facts), **_taken_whole(pushes.waived_of(unit, ids).values())}, source=self.tax, is_run=copy is None,
             actors=copy.actors() if copy is not None else {}, org=self.org, automatic_tax=self.automatic_tax, held=pushes.held_of(unit, ids),
             sent=pushes.sent_of(unit, ids), items=pushes.items_of(unit, ids), standing=pushes.standing(unit, ids), asked=copy.touched if copy is not None else {},
             stands=stands, currencies=running_currencies(unit, contracts), told=known_people.told(unit, {c.customer_id for c in contracts}), located=self.located,
@@ -193,9 +193,9 @@ class StripeBilling(InternalBilling):
             holding=telling.holding(made.wanted, made.plan) if made is not None else None,
         )  # fmt: skip
 
-    def given_up(self, unit: Unit, contract_id: str) -> list[Line]:
-        """Return the lines of a contract that are never billed though they are on no invoice: somebody deleted them at Stripe."""
-        return pushes.waived_of(unit, [contract_id])
+    def given_up(self, unit: Unit, contract_ids: Sequence[str]) -> Mapping[str, Sequence[Line]]:
+        """Return by contract the lines that are never billed though they are on no invoice: somebody deleted them at Stripe."""
+        return pushes.waived_of(unit, contract_ids)
 
     # ---------------------------------------------------------------- what people ask for
 
@@ -324,9 +324,9 @@ class StripeBilling(InternalBilling):
         return list(dict.fromkeys(told))
 
 
-def _taken_whole(lines: Iterable[Line]) -> dict[str, int]:
+def _taken_whole(lines: Iterable[Sequence[Line]]) -> dict[str, int]:
     """Return what is to be credited no more of lines that nobody pays, by key."""
-    return {line.key: line.net for line in lines if line.net > 0}
+    return {line.key: line.net for found in lines for line in found if line.net > 0}
 
 
 _APART = "The account wants one invoice for all contracts; Stripe makes one for each."

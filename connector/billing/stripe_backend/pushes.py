@@ -299,12 +299,13 @@ def items_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def waived_of(unit: Unit, contract_ids: Iterable[str]) -> list[Line]:
-    """Return the lines of contracts that were given up, because somebody deleted them at Stripe."""
-    found: list[Line] = []
+def waived_of(unit: Unit, contract_ids: Iterable[str]) -> dict[str, list[Line]]:
+    """Return the lines of contracts that were given up, because somebody deleted them at Stripe; contracts with none are missing."""
+    found: dict[str, list[Line]] = {}
     for batch, marks in in_batches(contract_ids):
-        sql = f"SELECT data FROM stripe_line WHERE invoice_id IS NULL AND invoice_item = ? AND contract_id IN ({marks}) ORDER BY key"
-        found += [replace(coding.line_from_text(row[0]), is_pending=False) for row in unit.query(sql, (WAIVED, *batch))]
+        sql = f"SELECT contract_id, data FROM stripe_line WHERE invoice_id IS NULL AND invoice_item = ? AND contract_id IN ({marks}) ORDER BY key"
+        for contract_id, data in unit.query(sql, (WAIVED, *batch)):
+            found.setdefault(contract_id, []).append(replace(coding.line_from_text(data), is_pending=False))
     return found
 
 
