@@ -53,3 +53,30 @@ def test_a_stripe_that_cannot_be_reached_leaves_the_record_waiting(tmp_path: Pat
         made.sync()
         assert made.said(DEAL)[0] == "Active"
         assert len(made.objects("subscription")) == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "path", "said"),
+    [
+        ("en", "/v1/", "Billing refused this, and nothing of it was carried out."),
+        ("en", "/v1/subscription_schedules", "Billing refused a part of this. What was carried out before that stays; only what is missing is sent again."),
+        ("fr", "/v1/subscription_schedules", "La facturation a refusé une partie de ceci. Ce qui a été exécuté avant reste acquis ; seul ce qui manque sera envoyé de nouveau."),
+    ],
+)
+def test_a_refusal_half_way_says_what_stays(tmp_path: Path, language: str, path: str, said: str) -> None:
+    """A refusal without a reason says what is true: nothing was done, or what was done stays and is not done again by the next try."""
+    with stripe_world(tmp_path, day="2026-03-20") as made:
+        made.config = replace(made.config, crm=replace(made.config.crm, language=language))
+        made.win(DEAL)
+        made.stripe_server.faults.add("refuse", method="POST", path=path, code="", message="No.")
+        made.sync()
+        status, text = made.said(DEAL)
+        assert (status, text[: len(said)]) == ("Needs attention", said)
+        before = made.counts("customer", "product")
+        assert (sum(before.values()) > 0) == ("sched" in path)
+        made.stripe_server.faults.clear()
+        made.edit(DEAL, Description="mended")
+        made.clock.move_to(made.clock.now() + timedelta(hours=2))
+        made.sync()
+        assert made.said(DEAL)[0] == "Active"
+        assert made.counts("customer", "subscription") == {"customer": 1, "subscription": 1}

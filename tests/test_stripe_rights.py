@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import stripe
 
-from connector.billing.stripe_backend.lost import REFUSED
-from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, NOTICES, PATTERNS, WORDS
+from connector.billing.stripe_backend.lost import REFUSED, REFUSED_PART
+from connector.billing.stripe_backend.refusal_words import ACTIONS, DECLINES, DEFAULT, NOTICES, PARTLY, PATTERNS, WORDS
 from connector.billing.stripe_backend.refusals import Answer, Refusal, meant
 from connector.billing.stripe_backend.rights import RIGHTS, right_for, right_named, rights_needed
 from connector.documents.refused import FRENCH, told
@@ -71,7 +71,7 @@ def test_a_missing_right_is_told_in_the_dashboards_words() -> None:
 
 def test_every_word_has_its_french() -> None:
     """Each sentence that a rep can read exists in both languages, ends as a sentence, and no French is left over."""
-    english = {text for text, _ in (*WORDS.values(), *NOTICES.values())} | set(ACTIONS.values()) | {DEFAULT[0], REFUSED.hint}
+    english = {text for text, _ in (*WORDS.values(), *NOTICES.values())} | set(ACTIONS.values()) | {DEFAULT[0], PARTLY, REFUSED.hint, REFUSED_PART.message, REFUSED_PART.hint}
     assert english - set(DECLINES.values()) == set(FRENCH)
     assert all(failure_text(text, "fr") != text for text in DECLINES.values())
     assert all(told(Problem(code="x", message=text), "fr").message != text for text in english | set(DECLINES.values()))

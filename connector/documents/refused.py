@@ -39,6 +39,7 @@ FRENCH: Mapping[str, str] = {
     "Ask the customer for another payment method.": "Demandez au client un autre moyen de paiement.",
     "Nothing to do if that is meant; else ask the people who run the billing connector.": "Rien à faire si c'est voulu ; sinon, adressez-vous aux responsables du connecteur de facturation.",
     "Billing refused this, and nothing of it was carried out.": "La facturation a refusé ceci, et rien n'en a été exécuté.",
+    "Billing refused a part of this. What was carried out before that stays; only what is missing is sent again.": "La facturation a refusé une partie de ceci. Ce qui a été exécuté avant reste acquis ; seul ce qui manque sera envoyé de nouveau.",
     "Something that this deal needs no longer exists where it is billed.": "Un élément dont cette affaire a besoin n'existe plus là où elle est facturée.",
     "The customer was deleted where it is billed.": "Le client a été supprimé là où il est facturé.",
     "A price of this deal no longer exists where it is billed.": "Un prix de cette affaire n'existe plus là où elle est facturée.",

@@ -34,6 +34,7 @@ from typing import Any
 
 from connector.billing.stripe_backend import drafts, lanes, late, lookup, pushes, settling, shared
 from connector.billing.stripe_backend.keeping import Books, Settled, Transactions
+from connector.billing.stripe_backend.refusal_words import DEFAULT, PARTLY
 from connector.billing.stripe_backend.refusals import Refusal, Unanswered
 from connector.billing.stripe_backend.steps import Calls, Held, Plan, Push, Step
 from connector.errors import (
@@ -269,6 +270,8 @@ class Passage:
         problem = replace(problem, where=Where(record=push.deal)) if push.deal else problem
         self.log("push.refused", key=push.key, step=push.begun, error=problem.message, hint=problem.hint)
         self._take_back(push)
+        if push.results and problem.message == DEFAULT[0]:
+            problem = replace(problem, message=PARTLY)
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             if not pushes.refuse(unit, push, problem, self.now()):

@@ -20,6 +20,8 @@ ACTIONS: Mapping[str, str] = {
     "nothing": "Nothing to do if that is meant; else ask the people who run the billing connector.",
 }
 DEFAULT = ("Billing refused this, and nothing of it was carried out.", "ops")
+PARTLY = "Billing refused a part of this. What was carried out before that stays; only what is missing is sent again."
+"""In place of `DEFAULT` where a push was refused half-way."""
 
 WORDS: Mapping[str, tuple[str, str]] = {
     # what is missing, gone or there already
