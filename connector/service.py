@@ -15,6 +15,7 @@ from connector import __version__, app, backends, cashier, hooked, portal, quote
 from connector.billing import outbox
 from connector.billing.figures import chasing, figures
 from connector.billing.stripe_backend import pushes
+from connector.billing.stripe_backend.reading import events
 from connector.config import Config
 from connector.documents import formats
 from connector.errors import Problem
@@ -228,6 +229,10 @@ def web_services(house_now: Callable[[], app.House], watch: Watch) -> WebService
         with house.database.read() as unit:
             observe.gauge_deals(ledger.counts(unit))
             observe.gauge_drift([asdict(s.found) for source in house.seam.sources if (s := sweep.last_of(unit, source.object)) is not None])
+            if house.config.billing.backend == "stripe":
+                read_at = events.read_at(unit)
+                sent = {"waiting": pushes.waiting(unit), "refused": pushes.refused(unit)}
+                observe.gauge_stripe(sent, events.kept(unit), read_at.timestamp() if read_at else 0)
         observe.CRM_CALLS.set(house.crm.usage().calls)
         return observe.render_metrics()
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from stripe_world import stripe_world
+from stripe_world import StripeWorld, stripe_world
+
+from connector import app, service
 
 DEAL = "acme_seats"
 
@@ -80,3 +82,35 @@ def test_a_refusal_half_way_says_what_stays(tmp_path: Path, language: str, path:
         made.sync()
         assert made.said(DEAL)[0] == "Active"
         assert made.counts("customer", "subscription") == {"customer": 1, "subscription": 1}
+
+
+def figures(made: StripeWorld) -> dict[str, float]:
+    """Return what monitors read of Stripe, by the metric's name without our prefix, and its state."""
+    with app.writing_house(made.config, "test", clock=made.clock) as house:
+        lines = service.web_services(lambda: house, service.Watch()).metrics().decode().splitlines()
+    found = (line.removeprefix("connector_stripe_").rsplit(" ", 1) for line in lines if line.startswith("connector_stripe_"))
+    return {name: float(value) for name, value in found}
+
+
+def test_monitors_see_what_waits_and_what_was_refused(tmp_path: Path) -> None:
+    """Pushes that wait, refusals that stand, events that are kept and when Stripe was last read are figures of /metrics."""
+    waiting, refused = 'pushes{state="waiting"}', 'pushes{state="refused"}'
+    with stripe_world(tmp_path, day="2026-03-20") as made:
+        made.win(DEAL)
+        made.stripe_server.faults.add("rate_limit", method="POST", path="/v1/subscription_schedules", times=20)
+        made.sync()
+        found = figures(made)
+        assert (found[waiting], found[refused]) == (1, 0)
+        made.stripe_server.faults.clear()
+        made.stripe_server.faults.add("refuse", method="POST", path="/v1/subscription_schedules", code="", message="No.")
+        made.clock.move_to(made.clock.now() + timedelta(minutes=30))
+        made.sync()
+        found = figures(made)
+        assert (found[waiting], found[refused]) == (0, 1)
+        made.stripe_server.faults.clear()
+        made.edit(DEAL, Description="mended")
+        made.clock.move_to(made.clock.now() + timedelta(hours=2))
+        made.sync()
+        found = figures(made)
+        assert (found[waiting], found[refused], found['events{state="new"}'], found['events{state="failed"}']) == (0, 0, 0, 0)
+        assert found["last_read_seconds"] == pytest.approx(made.clock.now().timestamp(), abs=60)

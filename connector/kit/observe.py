@@ -78,6 +78,9 @@ INVOICES = Counter("connector_invoices", "Invoices finalized.", registry=REGISTR
 CRM_CALLS = Gauge("connector_crm_calls", "Calls to the CRM since start.", registry=REGISTRY)
 DEALS = Gauge("connector_deals", "Deals by state.", ["state"], registry=REGISTRY)
 SWEPT = Gauge("connector_swept_records", "Records that the last sweep compared, and those of them that had drifted, by kind.", ["kind"], registry=REGISTRY)
+PUSHES = Gauge("connector_stripe_pushes", "What is to be sent to Stripe (waiting), and contracts whose last sending Stripe refused (refused).", ["state"], registry=REGISTRY)
+EVENTS_KEPT = Gauge("connector_stripe_events", "Events of Stripe that were read and not carried out yet (new), or could not be (failed).", ["state"], registry=REGISTRY)
+LAST_READ = Gauge("connector_stripe_last_read_seconds", "When Stripe's events were last read to the end, Unix time; 0 before the first time.", registry=REGISTRY)
 LAST_POLL = Gauge("connector_last_complete_poll_seconds", "When the CRM was last read to the end, Unix time.", registry=REGISTRY)
 RUN_SECONDS = Histogram("connector_run_seconds", "Duration of a job.", ["job"], registry=REGISTRY)
 RUNS = Counter("connector_runs", "Runs of a job by outcome.", ["job", "outcome"], registry=REGISTRY)
@@ -164,6 +167,15 @@ def gauge_drift(found: Sequence[Mapping[str, int]]) -> None:
     """Show what the last sweeps compared and found, all sources together."""
     for kind in ("checked", "unseen", "changed", "calculated", "gone"):
         SWEPT.labels(kind).set(sum(one[kind] for one in found))
+
+
+def gauge_stripe(pushes: Mapping[str, int], events: Mapping[str, int], read_at: float) -> None:
+    """Show what is on its way to Stripe and what came from there; *read_at*: when it was last asked, Unix time, 0 for never."""
+    for state in ("waiting", "refused"):
+        PUSHES.labels(state).set(pushes.get(state, 0))
+    for state in ("new", "failed"):
+        EVENTS_KEPT.labels(state).set(events.get(state, 0))
+    LAST_READ.set(read_at)
 
 
 def render_metrics() -> bytes:

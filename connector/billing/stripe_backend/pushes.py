@@ -157,8 +157,9 @@ def waiting(unit: Unit) -> int:
 
 
 def refused(unit: Unit) -> int:
-    """Return how many contracts' last push was refused."""
-    return int(unit.query("SELECT COUNT(DISTINCT contract_id) FROM stripe_push WHERE state = 'refused' AND contract_id <> ''")[0][0])
+    """Return of how many contracts the last push was refused: the refusal stands."""
+    sql = "SELECT COUNT(DISTINCT contract_id) FROM stripe_push WHERE state = 'refused' AND next_try_at IS NOT NULL AND contract_id <> ''"
+    return int(unit.query(sql)[0][0])
 
 
 # ---------------------------------------------------------------- taking one, and how it goes on

@@ -268,10 +268,10 @@ class Passage:
 
     def _refuse(self, push: Push, problem: Problem) -> None:
         problem = replace(problem, where=Where(record=push.deal)) if push.deal else problem
-        self.log("push.refused", key=push.key, step=push.begun, error=problem.message, hint=problem.hint)
-        self._take_back(push)
         if push.results and problem.message == DEFAULT[0]:
             problem = replace(problem, message=PARTLY)
+        self.log("push.refused", key=push.key, step=push.begun, error=problem.message, hint=problem.hint)
+        self._take_back(push)
         with self.database.transaction() as unit:
             self._keep_ids(unit)
             if not pushes.refuse(unit, push, problem, self.now()):

@@ -131,6 +131,18 @@ def close_gap(unit: Unit) -> None:
     unit.execute("DELETE FROM stripe_event WHERE id = ?", (_GAP,))
 
 
+def read_at(unit: Unit) -> datetime | None:
+    """Return when Stripe was last asked to the end, None before the first time."""
+    rows = unit.query("SELECT seen_at FROM stripe_event WHERE id = ?", (_POLL,))
+    return datetime.fromisoformat(rows[0][0]) if rows else None
+
+
+def kept(unit: Unit) -> dict[str, int]:
+    """Return how many events were read and are not carried out, by state: new ones, and those that failed."""
+    rows = unit.query("SELECT state, COUNT(*) FROM stripe_event WHERE state IN ('new', 'failed') GROUP BY state")
+    return {str(state): int(count) for state, count in rows}
+
+
 def _move(unit: Unit, newest: int, now: datetime) -> None:
     unit.execute(
         "INSERT INTO stripe_event (id, type, created, object_id, data, state, seen_at) VALUES (?,'',?,'','','poll',?)"
