@@ -205,6 +205,20 @@ def test_missing_rights_are_named(doctor: Doctor, there: StripeServer) -> None:
     assert {"'Products: write'" in c["message"] or "'Events: read'" in c["message"] for c in found} == {True}
 
 
+def test_a_key_that_may_not_ask_whose_it_is_is_told_the_other_rights_too(doctor: Doctor, there: StripeServer) -> None:
+    """Without the right Accounts the account is not known, and yet every other missing right is named in the same run."""
+    rights = {name: "read" for name in RIGHTS_THERE if name not in ("accounts_kyc_basic", "product", "event")}
+    there.front.keys.restrict(KEY, rights)
+    status, found = doctor.bad()
+    assert status == 3
+    lines = [c for c in found if c["state"] == "fail"]
+    assert [(c["name"], c["code"]) for c in lines] == [("stripe-rights", "stripe-right")] * 3
+    assert [name for name in ("Accounts", "Products", "Events") if f"'{name}: " in " ".join(c["message"] for c in lines)] == ["Accounts", "Products", "Events"]
+    skipped = {c["name"]: c["message"] for c in found if c["state"] == "skip"}
+    assert "stripe-account" in skipped
+    assert "may not ask which account" in skipped["stripe-account"]
+
+
 def test_a_key_that_stripe_does_not_know_stops_the_other_checks(doctor: Doctor, there: StripeServer) -> None:
     """A revoked key fails once, with its fix; what cannot be known without it is not checked, and the rest goes on."""
     there.front.keys.revoke(KEY)

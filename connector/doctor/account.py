@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from connector import app, backends
 from connector.billing.stripe_backend.client import API_VERSION, SDK_API_VERSION, SDK_VERSION
 from connector.billing.stripe_backend.guard import Bound, GuardedCalls
 from connector.billing.stripe_backend.rights import RIGHTS
+from connector.billing.stripe_backend.steps import Calls
 from connector.config import Config
 from connector.doctor import stripe
 from connector.doctor.findings import BY_CODE, STRIPE_CHECKS, Finding, failed, of_problem, skipped
@@ -87,7 +88,9 @@ def examined(config: Config, org: Org | None, clock: Clock) -> list[Finding]:
     ]
     calls = backends.build_calls(config, bound, timeout_s=_TIMEOUT_S)
     why = _tried(found, "stripe-account", lambda: _account(found, calls, bound, form))
-    if why == "":
+    if any(f.code == "stripe-right" for f in found):
+        why = _tried(found, "stripe-rights", lambda: _without_account(found, calls, form)) or "the key may not ask which account it is of"
+    elif why == "":
         for name, look in (
             ("stripe-rights", lambda: found.extend(_rights(calls, form))),
             ("stripe-clock", lambda: found.append(stripe.clock(clock.now(), calls.server_now()))),
@@ -127,10 +130,16 @@ def _tried(found: list[Finding], name: str, look: Callable[[], Any]) -> str:
     return ""
 
 
-def _rights(calls: GuardedCalls, form: str) -> list[Finding]:
-    """Return the rights that the key lacks, each probed by a list of one."""
+def _without_account(found: list[Finding], calls: GuardedCalls, form: str) -> None:
+    """Say of a key that may not even ask which account it is of what else it lacks, so that one visit to the Dashboard is enough."""
+    others = _rights(calls.unasked(), form, lacks=(("Accounts", "read"),))
+    found[:] = [f for f in found if f.code != "stripe-right"] + others
+
+
+def _rights(calls: Calls, form: str, lacks: Sequence[tuple[str, str]] = ()) -> list[Finding]:
+    """Return the rights that the key lacks, each probed by a list of one; *lacks*: what is known already."""
     probed = [(right, PROBES[right.resource]) for right in RIGHTS if right.resource in PROBES]
-    missing = []
+    missing = list(lacks)
     for right, (call, params) in probed if form != "sk_" else ():
         try:
             calls.do(call, {"limit": 1, **params})
