@@ -363,7 +363,7 @@ class PreviewInvoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a command would do: its invoices in order (bounded; *is_consolidated*: shared with other contracts), or what stops it.
+    """What a command would do: its invoices in order (bounded; *has_more*: others follow; *is_consolidated*: shared with other contracts), or what stops it.
 
     notes - what the backend does in another way than asked, in plain words. holding - how a service outside the books will hold it.
     """
@@ -373,6 +373,7 @@ class Preview:
     currency: str = ""
     problem: Problem | None = None
     is_consolidated: bool = False
+    has_more: bool = False
     notes: tuple[str, ...] = ()
     holding: Holding | None = None
 

@@ -94,6 +94,7 @@ def plan_text(result: Mapping[str, Any]) -> str:
         parts.append(f"Invoice on {invoice['on']}, due {invoice['due_on'] or 'at once'}, total {invoice['total']}")
         rows = [(x["description"], x["quantity"], x["start"], x["end"], x["amount"]) for x in invoice["lines"]]
         parts.append(table(("line", "quantity", "from", "to", "amount"), rows, right=(1, 4)))
+    parts += [f"More invoices follow: these are the first {len(result['invoices'])}."] if result["more_follow"] else []
     parts += [result["note"]] if result["note"] and result["invoices"] else []
     parts += held_lines(result["held"])
     parts += _problem_lines(result["problems"])

@@ -303,6 +303,7 @@ def plan(config_path: Path, record: str) -> Result:
         "decision": found.decision,
         "values": [{"target": v.target, "source": v.source, "value": str(v.value), "rule": v.rule} for v in found.values],
         "invoices": preview_invoices(found.preview, currency),
+        "more_follow": found.preview is not None and found.preview.has_more,
         "note": notes_of(found.preview) if found.preview is not None else "",
         "held": held_as(found.preview),
         "value": str(major(found.preview.value, currency)) if found.preview and currency else None,

@@ -111,3 +111,18 @@ def test_a_deal_that_stripe_cannot_hold_is_decided_as_not_billed(tmp_path: Path)
     assert (found.decision, [p.message for p in found.problems]) == (
         "cannot be billed", ["Not billed: 1,000,000.00 EUR (Team Seat) is more than Stripe takes on one line."],
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["internal", "stripe"])
+@pytest.mark.parametrize(("months", "is_more"), [(12, False), (13, True)])
+def test_a_plan_says_that_more_invoices_follow(tmp_path: Path, backend: str, months: int, is_more: bool) -> None:
+    """Of more than twelve invoices the first twelve are shown, and that others follow; twelve are all there are."""
+    with (world(tmp_path) if backend == "internal" else stripe_world(tmp_path)) as here:
+        sold(here, {}, Contract_Term_Months__c=months, Auto_Renew__c=False)
+        shown = preview(here, "base")
+        assert (len(shown.invoices), shown.has_more) == (12, is_more)
+        text = printing.plan_text({
+            "label": "x", "object": "Opportunity", "record": "006", "decision": "d", "values": [], "problems": [], "note": "", "held": None,
+            "invoices": verbs.preview_invoices(shown, shown.currency), "more_follow": shown.has_more,
+        })  # fmt: skip
+        assert ("More invoices follow: these are the first 12." in text) == is_more

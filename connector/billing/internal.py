@@ -353,12 +353,13 @@ class InternalBilling:
                 raise refusal(contract, tax.problem)
             who = (state_of(customer, tax), tax)
             coming = ahead(contract, [*facts, *given_up], who, self.moment(now, hold=False), taken)
-            made = list(islice(coming, PREVIEW_INVOICES))
+            made = list(islice(coming, PREVIEW_INVOICES + 1))
         except RejectedError as error:
             return Preview(problem=error.problem)
         change = next((c for c in contract.changes if c.change.id == command.deal), None)
         return Preview(
-            invoices=tuple(_previewed(i, contract.terms.timezone, otherwise or {}) for i in made),
+            invoices=tuple(_previewed(i, contract.terms.timezone, otherwise or {}) for i in made[:PREVIEW_INVOICES]),
+            has_more=len(made) > PREVIEW_INVOICES,
             value=change.value if change else contract.value,
             currency=contract.terms.currency,
             is_consolidated=customer.is_consolidated,
