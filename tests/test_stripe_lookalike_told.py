@@ -234,3 +234,21 @@ def test_what_the_command_cannot_do_is_told(tmp_path: Path, world: StripeWorld, 
     command = [sys.executable, "-m", "connector", "demo-stripe", *(taken if word == "TAKEN" else word for word in words)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, code in done.stderr) == (2, True), done.stderr
+
+
+def test_the_address_itself_says_what_it_is_and_leads_to_the_invoices() -> None:
+    """The page at `/` names what this is and lists what there is, escaped, with links to hosted pages; other addresses hold nothing."""
+    with StripeWorld("2026-03-01T12:00:00") as made:
+        assert "None yet." in requests.get(f"{made.url}/", timeout=10).text
+        customer = made.v1.customers.create({"name": "Fish & <b>Chips</b>"})
+        for n in range(52):
+            made.v1.customers.create({"name": f"Guest {n}"})
+        made.v1.invoice_items.create({"customer": customer.id, "amount": 2500, "currency": "eur"})
+        invoice = made.v1.invoices.create({"customer": customer.id, "currency": "eur", "collection_method": "send_invoice", "days_until_due": 30, "pending_invoice_items_behavior": "include"})
+        done = made.v1.invoices.finalize_invoice(invoice.id)
+        page = requests.get(made.url, timeout=10)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "look-alike of Stripe" in page.text
+        assert f'<a href="{done.hosted_invoice_url}">{done.number}</a>: Fish &amp; &lt;b&gt;Chips&lt;/b&gt;, 25.00 EUR, open' in page.text
+        assert "The newest 50 of 53." in page.text
+        assert requests.get(f"{made.url}/nothing", timeout=10).status_code == 404
