@@ -12,7 +12,7 @@ from stripe_lives import Life, differences, lived
 from test_stripe_compiling import contract_of
 
 from connector.core.period import to_utc
-from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Prebill, Price
+from connector.core.terms import Change, Contract, Interval, Item, ItemChange, Phase, Prebill, Price, Renewal
 
 MONTH, YEAR = Interval(unit="month"), Interval(unit="year")
 
@@ -56,6 +56,17 @@ def test_a_trial_that_was_over_in_a_pause_leaves_with_the_resumption() -> None:
 
 def test_what_rides_with_a_subscription_that_begins_later_today_stays_there() -> None:
     """A change at midnight makes a subscription that begins at noon and bears the credit: asked again, the credit gets no invoice of its own."""
+    agreed = contract_of((item("seat", 3_000, YEAR),), datetime(2026, 2, 6), end=datetime(2027, 2, 6))
+    more, desk = ItemChange(op="delta", item=item("seat", 3_000, YEAR), item_id="seat"), ItemChange(op="add", item=item("desk", 500))
+    changes = (change("a", "amend", datetime(2026, 3, 29), items=(more, desk), proration_behavior="always_invoice"),)
+    life = alike(replace(agreed, changes=changes), made_after=timedelta(days=45))
+    assert life.plans == 2
+    assert life.held is not None
+    assert [group.phases[0].once for group in life.held.groups] == [(), ("k/seat//2026-02-06/credit/a", "k/seat/a/2026-03-29/charge")]
+
+
+def test_a_subscription_that_would_bill_nothing_is_not_made() -> None:
+    """Two until 27 February next year, of which the last three weeks are ours: once the rest is billed by us, too, nothing is left for Stripe."""
     agreed = contract_of((item("seat", 3_000, YEAR),), datetime(2026, 2, 6))
     more = ItemChange(op="delta", item=item("seat", 3_000, YEAR), item_id="seat")
     changes = (
@@ -63,7 +74,8 @@ def test_what_rides_with_a_subscription_that_begins_later_today_stays_there() ->
         change("b", "amend", datetime(2026, 3, 29), items=(more,), proration_behavior="always_invoice"),
     )
     life = alike(replace(agreed, changes=changes), made_after=timedelta(days=45))
-    assert life.plans == 2
+    assert life.held is not None
+    assert life.held.groups == ()
 
 
 def test_a_credit_that_waits_goes_when_a_cancellation_reaches_back_without_credit() -> None:
@@ -101,3 +113,23 @@ def test_periods_that_stripe_bills_ahead_by_itself() -> None:
     assert life.held is not None
     assert [bool(group.ahead_to) for group in life.held.groups] == [True, False]
     assert [line.net for line in life.facts[:5]] == [3_000] * 5
+
+
+def test_what_is_left_of_a_subscription_that_would_end_at_once_is_not_made_anew_at_every_look() -> None:
+    """From 24 February three seats instead of one, billed up front: the fortnight around that day is ours, the subscription of all later ones stays."""
+    fortnight = Interval(unit="week", count=2)
+    start, second = datetime(2026, 2, 3), datetime(2026, 2, 24)
+    agreed = contract_of((item("seat", 3_000, fortnight), item("desk", 500)), start, anchor=datetime(2026, 2, 1))
+    three = tuple(replace(i, quantity=Decimal(3)) for i in agreed.terms.phases[0].items)
+    phases = (replace(agreed.terms.phases[0], end=second), Phase(start=second, items=three, billing_behavior="prorate_up_front"))
+    life = alike(replace(agreed, terms=replace(agreed.terms, phases=phases)))
+    assert life.held is not None
+    assert [group.is_over for group in life.held.groups] == [False, False]
+
+
+def test_years_billed_ahead_month_by_month_have_one_subscription_for_what_comes_after_a_gap() -> None:
+    """Added in July as of May, billed ahead up to May and renewed monthly: its subscription, which begins next year, stands unless something changes."""
+    agreed = contract_of((item("seat", 3_000),), datetime(2026, 1, 12), end=datetime(2026, 2, 12), end_behavior="renew", anchor=datetime(2026, 1, 1), renewal=Renewal())
+    desk = ItemChange(op="add", item=item("desk", 249, YEAR))
+    more = change("a", "amend", datetime(2026, 5, 26), datetime(2026, 7, 5), items=(desk,), proration_behavior="none", prebill=Prebill(until=datetime(2027, 5, 11)))
+    alike(replace(agreed, changes=(more,)), days=430)

@@ -111,6 +111,7 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
     for strand in rest:
         _place(outlook, strand, groups, names)
     for group in groups:  # grows while it is walked
+        _begin_later(outlook, group)
         left = [_later(s, group.laid.end) for s in group.strands if group.laid.end is not None]
         for strand in [s for s in left if s.claims]:
             if len(groups) < _MOST_GROUPS:
@@ -118,11 +119,25 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
     return _on_boundaries(outlook, groups)
 
 
+def _begin_later(outlook: Outlook, group: Group) -> None:
+    """Leave out of a subscription that was sent, and has not begun, what comes before a gap and would be taken out whole: it was made for the rest."""
+    for _ in range(_MOST_GROUPS):
+        if group.held is None or group.standing is not None or group.laid.end is None:
+            return
+        ended = replace(group)
+        _end_on_boundaries(outlook, ended)
+        rest = [later for s in group.strands if (later := _later(s, group.laid.end)).claims]
+        if ended.laid.stretches or not rest:
+            return
+        group.strands = rest
+        group.laid = _lay(outlook, group, rest)
+
+
 def _on_boundaries(outlook: Outlook, groups: Sequence[Group]) -> list[Group]:
-    """Return the subscriptions that bill or run, each ending where a period of what it bills ends."""
+    """Return the subscriptions that bill or run, each ending where a period of what it bills ends; none is made that would bill nothing."""
     for group in groups:
         _end_on_boundaries(outlook, group)
-    return [g for g in groups if g.held is not None or g.laid.stretches]
+    return [g for g in groups if g.held is not None or (g.laid.stretches and g.laid.taken)]
 
 
 def _end_on_boundaries(outlook: Outlook, group: Group) -> None:
