@@ -83,6 +83,21 @@ def test_now_prorates_as_it_is_asked(books: Books) -> None:
     assert [i[3] for i in books.invoices()] == [3000, 3000, 300, 3600, 3600]
 
 
+@pytest.mark.parametrize(("when", "proration", "first", "billed"), [
+    ("now", "none", "2026-06-01", [3600] * 4), ("renewal", None, "2026-08-01", [3000, 3000, 3600, 3600]),
+])  # fmt: skip
+def test_a_contract_that_has_not_begun_is_migrated_too(books: Books, when: str, proration: str | None, first: str, billed: list[int]) -> None:
+    """Two months that renew, from 1 June on, migrated on 10 April: 36.00 from its first day, or from August on."""
+    early = books.create("006A", "2026-04-10", terms("2026-06-01", "2026-08-01", end_behavior="renew"))
+    (row,) = migrate(books, "2026-04-10", early, when=when, proration=proration)
+    assert (row["result"], row.get("effective_on"), row.get("first_invoice_on"), row.get("first_invoice_amount")) == ("migrated", first, first, "36.00")
+    (again,) = migrate(books, "2026-04-11", early, when=when, proration=proration)
+    assert (again["result"], again["message"]) == ("unchanged", "It was migrated already.")
+    for month in ("06", "07", "08", "09"):
+        books.bill(f"2026-{month}-01")
+    assert [total for _, _, _, total in books.invoices()] == billed
+
+
 @pytest.mark.parametrize(("proration", "consolidates", "says"), [
     ("always_invoice", True, ("2026-04-16", "3.00")), ("create_prorations", False, ("2026-05-01", "39.00")), ("create_prorations", True, ("2026-05-01", "39.00")),
 ])  # fmt: skip

@@ -139,7 +139,7 @@ def _case(contract: BookedContract, data: Mapping[str, Any], target: catalogue.C
     name, price = str(data["from"]), target.price
     local = to_local(now, contract.terms.timezone)
     change = Change(
-        id=_change_id(contract, name, price.id), kind="amend", effective=local, made_at=local,
+        id=_change_id(contract, name, price.id), kind="amend", effective=max(local, contract.terms.start), made_at=local,
         items=(ItemChange(op="reprice", item=Item(id=price.id, price=price), item_id=name),),
         when="at" if data["at"] == "now" else "term_end", proration_behavior=data.get("proration") or "create_prorations",
     )  # fmt: skip
