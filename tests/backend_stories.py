@@ -113,10 +113,10 @@ def _catalogued(price: str, quantity: int, term: int | None = 12, **line: Any) -
     return play
 
 
-def _uses(quantity: str, day: str) -> Play:
+def _uses(quantity: str, day: str, name: str = "P_GB") -> Play:
     def play(here: World) -> None:
         contract = here.contracts()[0][0]
-        row = {"id": f"u-{day}", "contract": contract, "for": "P_GB", "time": day, "quantity": quantity}
+        row = {"id": f"u-{day}", "contract": contract, "for": name, "time": day, "quantity": quantity}
         here.ask("usage.record", rows=[row])
 
     return play
@@ -149,6 +149,9 @@ FEWER: Line = {"Quantity": -4, "UnitPrice": "30.00"}
 CHEAP: Line = {"Quantity": 10, "UnitPrice": "3.10"}  # so that minutes make no cent where seconds count
 CHEAP_MORE: Line = {"Quantity": 5, "UnitPrice": "3.10"}
 CHEAP_FEWER: Line = {"Quantity": -4, "UnitPrice": "3.10"}
+CALLS: Line = {"Charge_Type__c": "Usage", "UnitPrice": "0.10"}
+SUPPORT: Line = {"product": "support", "Quantity": 1}
+CALLED = {"2026-01-10": _uses("1000", "2026-01-05", "SEAT-TEAM"), "2026-01-25": _uses("100", "2026-01-24", "SEAT-TEAM"), "2026-02-20": _uses("10", "2026-02-10", "SEAT-TEAM")}
 SECONDS = {"billing": BillingConfig(proration="second")}
 VAT = TaxConfig(kind="rates", rates=(ListedRate(name="VAT", country="FR", percentage=D(20)),))
 
@@ -233,6 +236,8 @@ STORIES = (
     Story(name="cancel_before_waiting", feature="Cancellation that counts from before what waits", begin=_deal(SEATS), acts={"2026-01-16": _change("Amend", MORE, ref="more", Proration__c="Next invoice"), "2026-01-25": _change("Cancel", Billing_Effective_Date__c=date(2026, 1, 10), Proration__c="None")}, totals={"2026-01-01": D(300)}, said={"base": "Canceled"}, days=("2026-02-01",)),
     Story(name="pause_waiting", feature="Pause while something waits for the next invoice", begin=_deal(SEATS), acts={"2026-01-16": _change("Amend", FEWER, ref="less", Proration__c="Next invoice"), "2026-01-20": _change("Pause", ref="pause", Billing_Effective_Date__c=date(2026, 1, 20)), "2026-02-15": _change("Resume", ref="resume", Billing_Effective_Date__c=date(2026, 2, 15))}, totals={"2026-01-01": D(300), "2026-01-20": D("-131.62"), "2026-03-01": D(270), "2026-04-01": D(180)}, days=("2026-02-01", "2026-03-01")),
     Story(name="cancel_usage", feature="Cancellation of usage in mid-period", begin=_catalogued("gb", 1), acts={"2026-01-10": _uses("160", "2026-01-05"), "2026-01-16": _change("Cancel", Billing_Effective_Date__c=date(2026, 1, 16), Proration__c="Immediately")}, totals={"2026-01-16": D(20)}, said={"base": "Canceled"}, days=("2026-02-01",)),
+    Story(name="usage_price", feature="Another price of usage in mid-period", begin=_deal(CALLS, SUPPORT), acts={**CALLED, "2026-01-15": _change("Amend", {**CALLS, "UnitPrice": "0.08", "Line_Change__c": "Set"}, Proration__c="Immediately")}, totals={"2026-01-01": D(100), "2026-02-01": D(208), "2026-03-01": D("100.80")}),
+    Story(name="usage_again", feature="Usage removed in mid-period and added again", begin=_deal(CALLS, SUPPORT), acts={**CALLED, "2026-01-12": _change("Amend", {**CALLS, "Line_Change__c": "Remove"}, ref="less", Proration__c="Immediately"), "2026-01-20": _change("Amend", {**CALLS, "Line_Change__c": "Add"}, Proration__c="Immediately")}, totals={"2026-01-01": D(100), "2026-02-01": D(210), "2026-03-01": D(101)}),
     Story(name="cancel_period", feature="Cancellation at the end of the period", begin=_deal(SEATS), acts={"2026-01-16": _change("Cancel", Cancel_When__c="End of period")}, totals={"2026-01-01": D(300)}, said={"base": "Canceled"}, days=("2026-02-01", "2026-03-01")),
     Story(name="cancel_term", feature="Cancellation at the end of the term", begin=_deal({}, Contract_Term_Months__c=2, Auto_Renew__c=True), acts={"2026-01-16": _change("Cancel", Cancel_When__c="End of term")}, totals={"2026-01-01": D(100), "2026-02-01": D(100)}, said={"base": "Completed"}, days=("2026-03-01",)),
     Story(name="auto_renew", feature="Renewal by itself, with an uplift", begin=_deal({}, Contract_Term_Months__c=2, Auto_Renew__c=True, Renewal_Uplift_Percent__c=5), totals={"2026-01-01": D(100), "2026-02-01": D(100), "2026-03-01": D(105), "2026-04-01": D(105), "2026-05-01": D("110.25")}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from stripe_asking import asked, demo
 from stripe_world import StripeWorld, stripe_world
 from test_flow_catalogue import PRICES, product, stock, won
 
+from connector import app
 from connector.core.period import Interval
 from connector.core.terms import Change, Item, ItemChange, Price, change_to_data
+from connector.sync.plan import preview_of
 
 __all__ = ["demo"]
 
@@ -98,3 +100,27 @@ def test_usage_becomes_meter_events_once(tmp_path: Path) -> None:
         made.clock.move_to(datetime.fromisoformat("2026-02-20T09:00:00+00:00"))
         late = asked(made, "usage.record", rows=[rows[0] | {"id": "u4", "time": "2026-01-14"}])
         assert late.result["refused"][0][1].startswith("Too late")
+
+
+def test_use_that_is_counted_keeps_its_price(tmp_path: Path) -> None:
+    """Another price for use that Stripe's meter has already is refused in plan as in sync, with the day it can begin; from that day on it is taken."""
+    with stripe_world(tmp_path) as made:
+        made.account("acme")
+        made.sync()
+        calls = {"Charge_Type__c": "Usage", "UnitPrice": "0.10"}
+        won(made, "deal", calls)
+        made.clock.move_to(datetime.fromisoformat("2026-01-20T09:00:00+00:00"))
+        row = {"id": "u1", "contract": str(made.contracts()[0][0]), "for": "SEAT-TEAM", "time": "2026-01-18", "quantity": "100"}
+        assert asked(made, "usage.record", rows=[row]).state == "done"
+        cheaper = {**calls, "UnitPrice": "0.08", "Line_Change__c": "Set"}
+        fields = {"Billing_Action__c": "Amend", "Amends_Opportunity__c": "@deal", "StageName": "Closed Won", "CloseDate": made.clock.now().date()}
+        made.deal("change", cheaper, account="acme", **fields, Proration__c="Immediately", Billing_Effective_Date__c=date(2026, 1, 15))
+        with app.writing_house(made.config, "test", clock=made.clock) as house:
+            planned = preview_of(house.seam, made.ids["change"])
+        made.sync()
+        words = "Use of Team Seat up to 2026-01-18 is counted at its price so far already. Let the new price take effect on 2026-01-19 or later"
+        assert words in str(made.said("change")), made.said("change")
+        assert words.partition(" Let")[0] in repr(planned)
+        made.edit("change", Billing_Effective_Date__c="2026-01-19")
+        made.sync()
+        assert made.said("change")[0] not in ("Needs attention", "Blocked"), made.said("change")

@@ -246,7 +246,7 @@ class Board:
     def _paid_until(self, segment: Segment, before: Segment | None) -> datetime:
         at, paid = segment.start, before or segment
         interval = paid.price.interval
-        if interval is None or (before is not None and (before.price.timing == "in_arrears" or before.is_free)):
+        if interval is None or (before is not None and (before.price.timing == "in_arrears" or before.price.usage_type == "metered" or before.is_free)):
             return at
         if before is not None and at < before.charge_from:
             return before.charge_from

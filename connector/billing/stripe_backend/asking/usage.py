@@ -3,6 +3,9 @@
 A meter counts for one customer, so every metered item has an event name of its own (`compiling.prices.event_name`). Stripe takes
 usage of the last 35 days and up to five minutes ahead; what lies outside is refused in the report, row by row.
 
+What is used in a part of a period, because a change has cut it (another price, removed and added again), is billed by an item of ours
+from the books; it goes to no meter, where what was there before the change would bill it once more (D-222).
+
 Worked example: 1,000 rows are one request of five pushes with 200 events each; a row that is sent twice has the same identifier and
 counts once.
 """
@@ -18,16 +21,21 @@ from connector.billing import metering, store
 from connector.billing.desk import refused
 from connector.billing.intents import Engine, Request
 from connector.billing.metering import Record
+from connector.billing.store import BookedContract
 from connector.billing.stripe_backend.begun import Done, key_of
 from connector.billing.stripe_backend.compiling.days import instant_of
+from connector.billing.stripe_backend.compiling.owning import is_counted
 from connector.billing.stripe_backend.compiling.prices import event_name
 from connector.billing.stripe_backend.pushes import begin, held_of, shared_id
 from connector.billing.stripe_backend.steps import Held, Plan, Step
-from connector.core.period import to_utc
+from connector.core.period import period_of, to_utc
+from connector.core.schedule import timeline
+from connector.core.segments import Segment
 from connector.ports import IntentResult, Unit
 
 EVENTS_A_PUSH = 200
 _OLDEST, _AHEAD = timedelta(days=35), timedelta(minutes=5)
+_DRAWN = timedelta(days=731)
 
 
 def outside(now: datetime) -> Callable[[Record, str], str]:
@@ -61,10 +69,13 @@ def _steps(unit: Unit, engine: Engine, records: Sequence[Record], now: datetime)
     ids = sorted({r.contract_id for r in records})
     held = held_of(unit, ids)
     contracts = {c.id: c for c in store.contracts(unit, ids)}
+    plans: dict[str, list[Segment]] = {}
     for number, used in enumerate(records, 1):
         customer = held[used.contract_id].customer if used.contract_id in held else ""
         if not customer:
             raise refused("contract-busy", f"{used.contract_id} is on its way to Stripe.", "Its usage follows when it is there.")
+        if _is_ours(contracts[used.contract_id], held[used.contract_id], used, plans):
+            continue
         at = _stamp(held[used.contract_id], used, contracts[used.contract_id].terms.timezone, now)
         name = shared_id(unit, ("event", f"{used.contract_id}/{used.item_id}")) or event_name(used.contract_id, used.item_id)
         yield Step(
@@ -74,6 +85,19 @@ def _steps(unit: Unit, engine: Engine, records: Sequence[Record], now: datetime)
                 "payload": {"stripe_customer_id": customer, "value": f"{used.quantity.normalize():f}"},
             },
         )  # fmt: skip
+
+
+def _is_ours(booked: BookedContract, held: Held, used: Record, plans: dict[str, list[Segment]]) -> bool:
+    """Whether usage falls into a part of a period, which no subscription bills. plans - what was drawn already, by contract."""
+    at = datetime.fromisoformat(used.used_at)
+    if booked.id not in plans:
+        plans[booked.id] = list(timeline(booked.contract, horizon=at + _DRAWN).segments)
+    segment = next((s for s in plans[booked.id] if s.item.id == used.item_id and s.start <= at and (s.end is None or at < s.end)), None)
+    if segment is None or segment.price.interval is None:
+        return False
+    low, high = period_of(segment.anchor, segment.price.interval, at)
+    start, end = max(low, segment.charge_from), high if segment.end is None else min(high, segment.end)
+    return start > low and not is_counted(held, used.item_id, start.date(), end.date())
 
 
 def _stamp(held: Held, used: Record, timezone: str, now: datetime) -> int:

@@ -10,6 +10,7 @@ Checked before anything is sent, over everything that the engine will bill as fa
 | tax rates of one line | 5 |
 | lines of ours on one invoice | 250 |
 | currencies of a customer | 1 |
+| the price of use | as long as nothing is counted that it would hold for |
 | below zero, with automatic tax | a credit of what stands on an invoice there (see `noting`), no price |
 | an address, with automatic tax | a country that is known, in the US a ZIP code |
 
@@ -20,7 +21,7 @@ several parts or billed by items of our own. Source: docs.stripe.com/currencies,
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from connector.billing.stripe_backend.compiling.groups import Group
@@ -46,7 +47,7 @@ Complaint = tuple[str, str, str]
 
 def problem_of(outlook: Outlook, groups: Sequence[Group], left: Collection[str] = ()) -> Problem | None:
     """Return one problem that names every limit, None where Stripe can hold the contract. left - keys of lines left to Stripe's proration."""
-    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, left), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups)]
+    complaints = [*_currencies(outlook, groups), *_places(outlook), *_credits(outlook, left), *_amounts(outlook, groups), *_trials(groups), *_crowds(outlook, groups), *_counted(outlook)]
     if not complaints:
         return None
     codes = list(dict.fromkeys(code for code, _, _ in complaints))
@@ -157,6 +158,26 @@ def _crowds(outlook: Outlook, groups: Sequence[Group]) -> Iterator[Complaint]:
             f"{ours} lines would come on one invoice, which holds at most {MOST_LINES}.",
             "Split the deal into several; where it began long ago, have what lies back imported as billed (`connector import contracts`)",
         )
+
+
+def _counted(outlook: Outlook) -> Iterator[Complaint]:
+    """Yield use that a meter has at the price so far and that another price shall hold for now: Stripe takes no use back, and would bill it once more."""
+    held = outlook.wanted.held
+    metered = {i.item_id for g in held.groups for p in g.phases for i in p.items if i.is_metered} if held is not None else set()
+    if not metered or not outlook.piece.usage:
+        return
+    last: dict[str, datetime] = {}
+    for line in outlook.lines:
+        segment = outlook.segment_of(line) if line.kind == "charge" and line.item_id in metered else None
+        if segment is None or segment.price.usage_type != "metered":
+            continue
+        found = [u.at for u in outlook.piece.usage if u.item == line.item_id and line.start <= u.at < line.end and u.price != segment.price.id]
+        if found:
+            last[_name(line)] = max([*found, *([last[_name(line)]] if _name(line) in last else [])])
+    if last:
+        until = max(last.values()).date()
+        text = f"Use of {_listed(last)} up to {until} is counted at its price so far already."
+        yield "stripe-usage-counted", text, f"Let the new price take effect on {until + timedelta(days=1)} or later"
 
 
 def _ours(outlook: Outlook, claimed: set[str]) -> int:

@@ -17,7 +17,7 @@ from connector.billing.stripe_backend.compiling.phases import natural_end
 from connector.billing.stripe_backend.compiling.wanted import Wanted
 from connector.billing.stripe_backend.steps import Held, HeldGroup, HeldItem, HeldPhase, Left
 from connector.core.lines import Line
-from connector.core.period import is_boundary, to_utc
+from connector.core.period import Interval, is_boundary, to_utc
 from connector.core.schedule import timeline
 
 MARGIN = timedelta(minutes=10)
@@ -63,7 +63,7 @@ def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -
     if phase.kind == "trial":
         return line.amount == 0 and end == item.end and day >= from_day
     if item.is_metered:
-        return end >= from_day and is_boundary(midnight(anchor), interval, midnight(day)) and end <= natural_end(anchor, interval, day)
+        return end >= from_day and _is_on_time(anchor, interval, day, end)
     if day < from_day or (line.is_proration and day < group.since and day != from_day):
         return False
     if "/charge/r" in line.key and day < group.since:
@@ -72,6 +72,21 @@ def _is_billed(group: HeldGroup, phase: HeldPhase, item: HeldItem, line: Line) -
         return False
     is_start = is_boundary(midnight(anchor), interval, midnight(day))
     return is_start and end == (item.end or natural_end(anchor, interval, day))
+
+
+def _is_on_time(anchor: date, interval: Interval, day: date, end: date) -> bool:
+    return is_boundary(midnight(anchor), interval, midnight(day)) and end <= natural_end(anchor, interval, day)
+
+
+def is_counted(held: Held, item_id: str, day: date, end: date) -> bool:
+    """Whether Stripe bills the use of an item in `[day, end)`: a period that begins where one begins there."""
+    for group in held.groups:
+        for phase in group.phases:
+            is_there = any(i.item_id == item_id and i.is_metered for i in phase.items) and phase.start <= day
+            if is_there and (phase.end is None or day < phase.end):
+                interval = next(i.interval for i in phase.items if i.item_id == item_id) or group.interval
+                return _is_on_time(phase.anchor or group.anchor, interval, day, end)
+    return False
 
 
 def is_billed_ahead(held: Held | None, line: Line) -> bool:

@@ -202,10 +202,12 @@ class Layout:
         return (running.price, running.item.quantity) == (claim.price, claim.item.quantity)
 
     def _shown_now(self, entry: Entry, then: Entry | None) -> Entry | None:
+        if entry.is_metered:
+            return entry  # without prorations Stripe bills no use of what leaves, or gets another price, inside its period
         if then is not None:
             return then if self._runs(then, self.laid.stretches[1].start) else entry
         is_over = self.outlook.running(entry.item_id, entry.interval) is None and not self.outlook.is_paused(self.outlook.today)
-        return None if is_over and not entry.is_metered else entry  # without prorations Stripe bills no use of what leaves inside its period
+        return None if is_over else entry
 
     # ------------------------------------------------------------------ one boundary
 
