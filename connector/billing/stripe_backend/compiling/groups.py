@@ -108,6 +108,7 @@ def grouped(outlook: Outlook, *, leaving: str = "") -> list[Group]:
     for group in groups:
         _fill(outlook, group)
         group.laid = _lay(outlook, group, group.strands)
+        _begin_later(outlook, group)
     for strand in rest:
         _place(outlook, strand, groups, names)
     for group in groups:  # grows while it is walked
