@@ -136,8 +136,15 @@ def own_of(outlook: Outlook, held: Held | None) -> list[Line]:
 
 
 def waiting_items(wanted: Wanted) -> list[Line]:
-    """Return the lines that wait for the next invoice as items of ours; once that is due it has taken them, though nobody may have read it."""
-    return [line for key, line in wanted.sent.items() if line.is_pending and line.due > wanted.local and wanted.items.get(key, "").startswith("ii_")]
+    """Return the lines that wait for the next invoice as items of ours; an invoice of Stripe's that is due has taken them, though nobody may have read it."""
+    waiting = [line for key, line in wanted.sent.items() if line.is_pending and wanted.items.get(key, "").startswith("ii_")]
+    return [line for line in waiting if line.due > wanted.local or not _bills_on(wanted.held, line.due.date())]
+
+
+def _bills_on(held: Held | None, day: date) -> bool:
+    """Whether Stripe makes an invoice on *day* by itself: a period begins on it."""
+    there = [(g, p) for g in held.groups for p in g.phases if p.start <= day and (p.end is None or day < p.end)] if held is not None else []
+    return any(is_boundary(midnight(p.anchor or g.anchor), i.interval or g.interval, midnight(day)) for g, p in there for i in p.items)
 
 
 def missed_of(outlook: Outlook, held: Held, lines: Iterable[Line]) -> list[Line]:
