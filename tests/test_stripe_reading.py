@@ -182,18 +182,23 @@ def test_a_dispute_is_told_on_the_deal_until_it_is_won(tmp_path: Path) -> None:
         assert [n for n in log(made) if n.startswith("contract.notice")] == ["contract.noticed", "contract.notice_over"]
 
 
-def test_voided_and_given_up_in_the_dashboard(tmp_path: Path) -> None:
-    """Both reach the CRM as such; what was voided can be credited by no change any more."""
+def test_given_up_in_the_dashboard(tmp_path: Path) -> None:
+    """An invoice that somebody marks as uncollectible reaches the CRM as such."""
     with stripe_world(tmp_path, day=DAY) as made:
-        invoice = started(made)
-        deed(made, "uncollectible", invoice=invoice["id"])
+        deed(made, "uncollectible", invoice=started(made)["id"])
         made.sync()
         assert "given up" in made.said("harbor_deal")[1]
-        deed(made, "void", invoice=invoice["id"])
+        assert log(made)[-1:] == ["invoice.given_up"]
+
+
+def test_voided_in_the_dashboard(tmp_path: Path) -> None:
+    """A voided invoice reaches the CRM as such; what was voided can be credited by no change any more."""
+    with stripe_world(tmp_path, day=DAY) as made:
+        deed(made, "void", invoice=started(made)["id"])
         made.sync()
         assert "was voided" in made.said("harbor_deal")[1]
         assert made.query("SELECT amount FROM credit_note_line") == [(12000,)]
-        assert log(made)[-2:] == ["invoice.given_up", "invoice.voided"]
+        assert log(made)[-1:] == ["invoice.voided"]
 
 
 def test_a_subscription_changed_by_hand_is_told(tmp_path: Path) -> None:
