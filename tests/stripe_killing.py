@@ -241,15 +241,19 @@ class Stage:
         found: State = self._going_on(self._finished, made.config.database)
         return found
 
-    def killed(self, n: int, way: str, calm: State) -> list[str]:
-        """Do the work in a process that is killed at call *n*; say in words what its successor left otherwise."""
+    def killed(self, n: int, way: str, calm: Ended) -> list[str]:
+        """Do the work in a process that is killed at call *n*; say in words what its successor left otherwise.
+
+        With several threads it may need one or two calls fewer than undisturbed: at those it ends by itself, and is compared all the same.
+        """
 
         def tried(made: StripeWorld) -> list[str]:
             made.config = replace(made.config, stripe=replace(made.config.stripe, parallel=4))
-            assert killed_at(made, n, way, self.work.run) == -signal.SIGKILL
+            ended = killed_at(made, n, way, self.work.run)
+            assert ended == -signal.SIGKILL or (ended == 0 and n >= len(calm.calls) - 2)
             if not _is_file(made.config.database):
                 postgres.wait_until_left(made.config.database)
-            return differences(self._finished(made), calm)
+            return differences(self._finished(made), calm.state)
 
         found: list[str] = _in_fork(lambda: self._going_on(tried, self.made.config.database))
         return [f"killed {way} call {n}: {text}" for text in found]

@@ -35,7 +35,7 @@ def test_killed_at_a_call_its_successor_leaves_what_an_undisturbed_one_leaves(tm
         calm = stage.undisturbed()
         begun = next(n for n, call in enumerate(calm.calls) if call.endswith("/query"))
         points = [(n, way) for n in range(begun, len(calm.calls)) for way in WAYS if EVERYWHERE or n % 24 == 8 * WAYS.index(way)]
-        told = [text for n, way in points for text in stage.killed(n, way, calm.state)]
+        told = [text for n, way in points for text in stage.killed(n, way, calm)]
     assert {way for _, way in points} == set(WAYS)
     assert not told, "\n".join(told)
 
@@ -49,7 +49,7 @@ def test_killed_at_a_call_with_its_ledger_on_postgresql(tmp_path: Path, name: st
         calm = stage.undisturbed()
         step = 1 if EVERYWHERE else len(calm.calls) // 3
         points = [(n, WAYS[n // step % 3]) for n in range(step // 2, len(calm.calls), step)]
-        told = [text for n, way in points for text in stage.killed(n, way, calm.state)]
+        told = [text for n, way in points for text in stage.killed(n, way, calm)]
     assert len({way for _, way in points}) == 3
     assert not told, "\n".join(told)
 
